@@ -1,0 +1,105 @@
+//! Who the peer is, in four states.
+//!
+//! **Implements** the identity of a session as every restriction sees it; Postfix's "Trusted"/"Untrusted" with
+//! the reason kept. Only [`Identity::Verified`] satisfies a rule on issuer or subject.
+
+use std::sync::Arc;
+
+use super::certificate::Certificate;
+use super::name::DistinguishedName;
+
+/// What TLS told us of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// No TLS.
+    Plaintext,
+    /// TLS, and no certificate was shown (or none was asked for).
+    NoCertificate,
+    /// A certificate was shown and its key proved, but its chain does not verify.
+    Unverified {
+        /// Why it does not.
+        why: Why,
+        /// The leaf; absent when it cannot be decoded.
+        certificate: Option<Arc<Certificate>>,
+    },
+    /// The chain leads to a trust anchor.
+    Verified {
+        /// The leaf.
+        certificate: Arc<Certificate>,
+        /// Subjects of the issuers from the leaf's to the anchor's.
+        chain: Vec<DistinguishedName>,
+    },
+}
+
+impl Identity {
+    /// The leaf, verified or not.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Verified { certificate, .. } => Some(certificate),
+            Self::Unverified { certificate, .. } => certificate.as_deref(),
+            Self::Plaintext | Self::NoCertificate => None,
+        }
+    }
+
+    /// The leaf, if its chain verified.
+    pub fn verified(&self) -> Option<&Certificate> {
+        match self {
+            Self::Verified { certificate, .. } => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// `plaintext`, `no_certificate`, `unverified`, `verified`: for logs.
+    pub const fn state(&self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::NoCertificate => "no_certificate",
+            Self::Unverified { .. } => "unverified",
+            Self::Verified { .. } => "verified",
+        }
+    }
+}
+
+/// Why a certificate that was shown does not verify; the text is fit for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Why {
+    /// No path to a trust anchor.
+    #[error("certificate issuer is not trusted here")]
+    UnknownIssuer,
+    /// Past its notAfter, or an intermediate's.
+    #[error("certificate has expired")]
+    Expired,
+    /// Before its notBefore.
+    #[error("certificate is not yet valid")]
+    NotYetValid,
+    /// On a CRL.
+    #[error("certificate has been revoked")]
+    Revoked,
+    /// No CRL of its issuer is at hand, or it is past nextUpdate.
+    #[error("revocation status of the certificate is unknown")]
+    RevocationUnknown,
+    /// An extended key usage without clientAuth.
+    #[error("certificate is not for client authentication")]
+    WrongExtendedKeyUsage,
+    /// A signature in the chain does not verify.
+    #[error("certificate signature is not valid")]
+    BadSignature,
+    /// Too many intermediates, or a path length constraint.
+    #[error("certificate chain is too long")]
+    PathLength,
+    /// A name constraint forbids it.
+    #[error("certificate violates a name constraint of its issuer")]
+    NameConstraint,
+    /// SHA-1, MD5, RSA under 2048 bits.
+    #[error("certificate uses a weak or unsupported algorithm")]
+    WeakAlgorithm,
+    /// X.509 version 1 or 2.
+    #[error("certificate is not X.509 version 3")]
+    OldVersion,
+    /// A CA certificate used as a person's.
+    #[error("certificate is that of a certification authority")]
+    CaAsEndEntity,
+    /// Cannot be decoded, or holds what we must not ignore.
+    #[error("certificate is malformed")]
+    Malformed,
+}

@@ -1,0 +1,9 @@
+//! X.509 certificates as rules see them: names, contents, identity.
+//!
+//! **Implements** the name forms of `docs/certificates.md` (RFC 4514 text and the unambiguous one-line text).
+//! **Does not** verify a chain: `io::tls` judges it after the handshake and reports an [`identity::Identity`].
+
+pub mod certificate;
+pub mod decode;
+pub mod identity;
+pub mod name;

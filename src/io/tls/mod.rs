@@ -1,0 +1,3 @@
+//! TLS with rustls: server, client, the judge of client certificates, PEM files.
+
+pub mod settings;

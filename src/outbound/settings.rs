@@ -1,0 +1,62 @@
+//! What deliveries are told by the configuration, checked already.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::net::NextHop;
+
+/// Directives of the outbound side.
+#[derive(Clone, Debug)]
+pub struct OutboundSettings {
+    /// `myhostname`.
+    pub myhostname: String,
+    /// `smtp_helo_name`.
+    pub hello_name: String,
+    /// `relayhost`.
+    pub relayhost: Option<NextHop>,
+    /// `smtp_tls_security_level`.
+    pub tls_level: TlsLevel,
+    /// `smtp_tls_wrappermode`: TLS from the first octet.
+    pub tls_wrapper: bool,
+    /// `inet_protocols` allows IPv4.
+    pub ipv4: bool,
+    /// `inet_protocols` allows IPv6.
+    pub ipv6: bool,
+    /// `smtp_bind_address` and `smtp_bind_address6`.
+    pub bind_addresses: Vec<IpAddr>,
+    /// `smtp_connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `smtp_helo_timeout`: greeting, EHLO, STARTTLS, MAIL and RCPT.
+    pub hello_timeout: Duration,
+    /// `smtp_data_xfer_timeout`: each piece of mail data.
+    pub data_transfer_timeout: Duration,
+    /// `smtp_data_done_timeout`: the reply to the final dot.
+    pub data_done_timeout: Duration,
+    /// `default_destination_recipient_limit`: recipients per transaction.
+    pub recipients_per_transaction_max: usize,
+    /// `default_destination_concurrency_limit`: parallel deliveries per destination.
+    pub destination_concurrency_max: usize,
+    /// `smtp_mx_session_limit`.
+    pub mx_sessions_max: usize,
+    /// `smtp_mx_address_limit`.
+    pub mx_addresses_max: usize,
+    /// `bounce_size_limit`: octets of the original returned in a bounce.
+    pub bounce_octets_max: usize,
+    /// Addresses and ports this relay listens on, to recognise its own loop.
+    pub own_endpoints: Vec<std::net::SocketAddr>,
+}
+
+/// `smtp_tls_security_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsLevel {
+    /// Never.
+    None,
+    /// When offered; the certificate is not looked at.
+    May,
+    /// Always; the certificate is not looked at.
+    Encrypt,
+    /// Always; the chain must verify and name the MX host.
+    Verify,
+    /// Always; the chain must verify and name the next-hop domain.
+    Secure,
+}

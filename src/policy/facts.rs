@@ -1,0 +1,50 @@
+//! What a restriction may look at.
+
+use std::net::IpAddr;
+
+use crate::cert::identity::Identity;
+use crate::net::CidrSet;
+use crate::wire::domain::Domain;
+use crate::wire::path::{ForwardPath, ReversePath};
+
+/// One recipient of one transaction, as the chain sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The peer's address, IPv4 mapped into IPv6 already undone.
+    pub peer: IpAddr,
+    /// The name given to HELO or EHLO.
+    pub hello: &'a str,
+    /// Who holds the session.
+    pub identity: &'a Identity,
+    /// MAIL FROM.
+    pub reverse_path: &'a ReversePath,
+    /// RCPT TO.
+    pub forward_path: &'a ForwardPath,
+}
+
+/// The lists that restrictions refer to.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// `mynetworks`.
+    pub mynetworks: CidrSet,
+    /// `relay_domains` together with `mydestination`: where mail is taken for anybody.
+    pub destinations: Vec<DestinationPattern>,
+    /// `relay_clientcerts`: SHA-256 fingerprints, upper-case hexadecimal with colons.
+    pub relay_clientcerts: Vec<String>,
+}
+
+/// An entry of `relay_domains`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationPattern {
+    /// The domain.
+    pub domain: Domain,
+    /// Whether its sub-domains match too (`parent_domain_matches_subdomains`, or a leading dot).
+    pub subdomains: bool,
+}
+
+impl DestinationPattern {
+    /// Whether mail to this domain is ours to take.
+    pub fn matches(&self, domain: &Domain) -> bool {
+        *domain == self.domain || (self.subdomains && domain.is_within(&self.domain))
+    }
+}

@@ -1,0 +1,103 @@
+//! What the queue hands out: leases, listings, settlements.
+
+use crate::mail::envelope::{Body, Submitter};
+use crate::mail::queue_id::QueueId;
+use crate::time::Timestamp;
+use crate::wire::path::{ForwardPath, ReversePath};
+
+/// A recipient to be queued with the destination it is scheduled under (a next hop or a domain, lower case).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecipient {
+    /// Scheduling key.
+    pub destination: String,
+    /// RCPT TO.
+    pub forward_path: ForwardPath,
+}
+
+/// The recipients of one message at one destination, given to one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Lease {
+    /// The message.
+    pub id: QueueId,
+    /// Scheduling key.
+    pub destination: String,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// Declared body type.
+    pub body: Body,
+    /// Octets of mail data.
+    pub size_octets: u64,
+    /// When it came in.
+    pub arrived: Timestamp,
+    /// When it is given up.
+    pub expires: Timestamp,
+    /// Who handed it in.
+    pub submitter: Submitter,
+    /// The due recipients.
+    pub recipients: Vec<LeasedRecipient>,
+}
+
+/// A recipient in a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedRecipient {
+    /// Its number within the message, from 0.
+    pub number: u32,
+    /// RCPT TO.
+    pub forward_path: ForwardPath,
+    /// Attempts made so far.
+    pub attempts: u32,
+}
+
+/// What becomes of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Settled for good (relayed, or its bounce is queued): the row goes.
+    Done {
+        /// Its number within the message.
+        number: u32,
+    },
+    /// To be tried again.
+    Retry {
+        /// Its number within the message.
+        number: u32,
+        /// Not before.
+        due: Timestamp,
+        /// The last reply, for `queue list`.
+        reply: String,
+    },
+}
+
+/// A queued message as `queue list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The message.
+    pub id: QueueId,
+    /// When it came in.
+    pub arrived: Timestamp,
+    /// When it is given up.
+    pub expires: Timestamp,
+    /// Octets of mail data.
+    pub size_octets: u64,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// Who handed it in.
+    pub submitter: Submitter,
+    /// The recipients that are not settled.
+    pub recipients: Vec<EntryRecipient>,
+}
+
+/// An unsettled recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRecipient {
+    /// RCPT TO.
+    pub forward_path: ForwardPath,
+    /// Scheduling key.
+    pub destination: String,
+    /// Next attempt not before.
+    pub due: Timestamp,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// The last reply; empty before the first attempt.
+    pub last_reply: String,
+}

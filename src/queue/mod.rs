@@ -1,0 +1,97 @@
+//! The queue: durable messages, recipients that settle one by one, and when each is due.
+//!
+//! The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
+//! `queue::memory` and the embedded store in `io::store` pass the same contract suite.
+
+use std::future::Future;
+
+use crate::mail::envelope::Envelope;
+use crate::mail::queue_id::QueueId;
+use crate::time::Timestamp;
+
+pub mod backoff;
+pub mod entry;
+pub mod memory;
+pub mod settings;
+
+use entry::{Entry, Lease, NewRecipient, Settlement};
+
+/// Why the store refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No space: the answer is 452 4.3.1. The environment's fault; may pass.
+    #[error("no space left for the queue")]
+    NoSpace,
+    /// A write or fsync failed: the answer is 451 4.3.0. The environment's fault.
+    #[error("the queue cannot be written: {0}")]
+    Io(String),
+    /// The store has stopped accepting after such an error, or is shutting down: 421 4.3.0.
+    #[error("the queue is closed")]
+    Closed,
+    /// The message is gone or its data is not what was written.
+    #[error("message {0} is damaged or gone")]
+    Damaged(String),
+}
+
+/// A queue of messages.
+pub trait Store: Send + Sync + 'static {
+    /// A message on its way in.
+    type Draft: Draft;
+
+    /// Begins a message and gives it its id; nothing of it exists until it is committed.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] under the free-space mark, [`StoreError::Closed`].
+    fn begin(&self) -> impl Future<Output = Result<Self::Draft, StoreError>> + Send;
+
+    /// Leases up to `limit` (message, destination) pairs that are due and not leased, fairly over destinations.
+    /// A lease lasts until it is settled or this process ends.
+    fn due(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Lease>, StoreError>> + Send;
+
+    /// When the next unleased recipient is due, if any is queued.
+    fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+
+    /// A piece of the mail data: up to `limit` octets from `offset`; empty at the end. The lines end in CRLF, dots
+    /// are not doubled.
+    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send;
+
+    /// Records what became of the recipients of a lease, and ends it. Recipients not named stay as they were. On
+    /// return it is durable; the message goes with its last recipient.
+    fn settle(&self, lease: Lease, settlements: Vec<Settlement>)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Queued messages in order of id, after `after`, at most `limit`.
+    fn list(&self, after: Option<QueueId>, limit: usize)
+    -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
+    /// Whether a message of this size may begin: the free-space mark of `queue_minfree` is kept.
+    fn has_space(&self) -> bool;
+
+    /// Makes all recipients due now (`estafette queue flush`); returns how many.
+    fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+/// A message on its way in. Dropped before its commit, it never existed.
+pub trait Draft: Send {
+    /// The id the message will have.
+    fn id(&self) -> QueueId;
+
+    /// Adds mail data.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] or [`StoreError::Io`]; the draft is then only fit to be dropped.
+    fn append(&mut self, octets: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Commits. On return the message survives a power cut. `arrived` is now; `expires` is when the sender is told
+    /// that it could not be delivered; every recipient is due at once.
+    ///
+    /// # Errors
+    /// As for [`Draft::append`]; nothing is queued then.
+    fn commit(
+        self,
+        envelope: Envelope,
+        recipients: Vec<NewRecipient>,
+        arrived: Timestamp,
+        expires: Timestamp,
+    ) -> impl Future<Output = Result<QueueId, StoreError>> + Send;
+}

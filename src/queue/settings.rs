@@ -1,0 +1,27 @@
+//! What the queue is told by the configuration, checked already.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The queue's directives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// `queue_directory`.
+    pub directory: PathBuf,
+    /// `queue_inline_limit`, octets: larger mail data gets a file of its own.
+    pub inline_octets_max: u64,
+    /// `queue_minfree`, octets of free space to keep; 0 means 1.5 times `message_size_limit`.
+    pub minfree_octets: u64,
+    /// `message_size_limit`, octets.
+    pub message_size_octets_max: u64,
+    /// `minimal_backoff_time`: the first retry.
+    pub minimal_backoff: Duration,
+    /// `maximal_backoff_time`: the retry cap.
+    pub maximal_backoff: Duration,
+    /// `maximal_queue_lifetime`.
+    pub lifetime: Duration,
+    /// `bounce_queue_lifetime`: for mail with the null reverse-path.
+    pub bounce_lifetime: Duration,
+    /// `queue_run_delay`: the longest sleep between looks at the queue.
+    pub run_delay: Duration,
+}

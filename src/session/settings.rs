@@ -1,0 +1,63 @@
+//! What the server dialogue is told by the configuration, checked already.
+
+use std::time::Duration;
+
+use crate::net::CidrSet;
+use crate::policy::chain::Chain;
+use crate::wire::data::BareNewline;
+
+/// The settings of one listener; shared by its sessions and replaced as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// The listener's name, for logs.
+    pub listener: String,
+    /// `myhostname`.
+    pub myhostname: String,
+    /// `smtpd_banner` with its references expanded, without the code.
+    pub banner: String,
+    /// `smtpd_tls_security_level` and `smtpd_tls_wrappermode`.
+    pub tls: TlsOffer,
+    /// `smtpd_tls_ask_ccert`, or implied by `smtpd_tls_req_ccert`.
+    pub ask_client_certificate: bool,
+    /// `smtpd_tls_req_ccert`: refuse after the handshake, in words, whoever shows no verified certificate.
+    pub require_client_certificate: bool,
+    /// `smtpd_tls_received_header`.
+    pub tls_received_header: bool,
+    /// `smtpd_relay_restrictions`, `smtpd_recipient_restrictions` and their lists.
+    pub chain: Chain,
+    /// `message_size_limit`, octets; 0 means no limit.
+    pub message_size_octets_max: u64,
+    /// `smtpd_recipient_limit`.
+    pub recipients_max: usize,
+    /// `hopcount_limit`: Received headers a message may carry.
+    pub hops_max: usize,
+    /// `smtpd_hard_error_limit`: errors before the session is ended.
+    pub errors_max: usize,
+    /// `smtpd_junk_command_limit`: NOOP, VRFY, RSET, HELP between deliveries before they count as errors.
+    pub junk_commands_max: usize,
+    /// `smtpd_helo_required`.
+    pub hello_required: bool,
+    /// `disable_vrfy_command`.
+    pub vrfy_disabled: bool,
+    /// `smtpd_timeout`: an upper bound on the RFC 5321 section 4.5.3.2 time limits.
+    pub timeout: Duration,
+    /// `smtpd_starttls_timeout`.
+    pub starttls_timeout: Duration,
+    /// `smtpd_forbid_bare_newline`.
+    pub bare_newline: BareNewline,
+    /// `smtpd_forbid_bare_newline_exclusions`.
+    pub bare_newline_exclusions: CidrSet,
+}
+
+/// What a listener offers of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsOffer {
+    /// `none`: STARTTLS is not announced.
+    None,
+    /// `may`: STARTTLS is announced.
+    May,
+    /// `encrypt`: MAIL before STARTTLS is refused with 530.
+    Encrypt,
+    /// `smtpd_tls_wrappermode`: TLS from the first octet.
+    Implicit,
+}
