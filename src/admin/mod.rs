@@ -1,1 +1,3 @@
-//! admin
+//! The administration protocol: one JSON object per line each way, over the admin socket that `io` holds.
+
+pub mod request;

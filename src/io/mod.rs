@@ -1,4 +1,16 @@
 //! Sockets, TLS, DNS, files, the store: the only layer that touches the world.
+//!
+//! The drivers here carry out what the cores of lower layers decide: [`inbound`] drives a `session::Session`,
+//! [`deliver`] an `outbound::client`, [`scheduler`] moves messages from the queue to deliveries.
 
+pub mod admin_socket;
+pub mod bounce;
+pub mod clock;
+pub mod deliver;
+pub mod dns;
+pub mod inbound;
+pub mod listener;
+pub mod scheduler;
 pub mod store;
+pub mod systemd;
 pub mod tls;

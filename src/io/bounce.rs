@@ -1,0 +1,66 @@
+//! Queues the bounce for recipients that failed.
+//!
+//! **Implements** RFC 5321 section 6.1 and RFC 3464 by [`crate::outbound::bounce`]: the bounce goes to the
+//! reverse-path with the null reverse-path, and one that fails itself is dropped and logged.
+
+use super::clock;
+use super::deliver::Attempt;
+use super::dns::Resolver;
+use super::scheduler::Plan;
+use crate::mail::envelope::{Body, Envelope, Submitter};
+use crate::mail::outcome::Report;
+use crate::observe::log;
+use crate::outbound::bounce::{Bounce, Original};
+use crate::outbound::route;
+use crate::queue::entry::{Lease, NewRecipient};
+use crate::queue::{Draft, Store, StoreError};
+use crate::wire::path::{ForwardPath, ReversePath};
+
+/// Queues one bounce for these failures. On return it is durable, or dropped because the reverse-path is null.
+///
+/// # Errors
+/// The store's; the recipients are then to be tried again.
+pub async fn send<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, failures: &[&Attempt]) -> Result<(), StoreError> {
+    let ReversePath::Mailbox(sender) = &lease.reverse_path else {
+        log::bounce_dropped(lease);
+        return Ok(());
+    };
+    let failures: Vec<(ForwardPath, Report)> = failures
+        .iter()
+        .filter_map(|attempt| {
+            let recipient = lease.recipients.iter().find(|r| r.number == attempt.number)?;
+            Some((recipient.forward_path.clone(), attempt.outcome.report().clone()))
+        })
+        .collect();
+    let settings = &plan.deliverer.settings;
+    let store = &plan.deliverer.store;
+    // A message whose data is damaged still gets its bounce, without the original.
+    let limit = settings.bounce_octets_max;
+    let original = store.data(lease.id, 0, limit).await.unwrap_or_default();
+    let mut draft = store.begin().await?;
+    let now = clock::now();
+    let bounce = Bounce {
+        myhostname: &settings.myhostname,
+        id: draft.id(),
+        original_id: lease.id,
+        arrived: lease.arrived,
+        sender,
+        failures: &failures,
+        original: Original::Full(&original),
+        truncated: lease.size_octets > original.len() as u64,
+        now,
+    };
+    draft.append(&bounce.to_message()).await?;
+    let forward_path = ForwardPath::Mailbox(sender.clone());
+    let recipient = NewRecipient { destination: route::destination(settings, &forward_path), forward_path };
+    let envelope = Envelope {
+        reverse_path: ReversePath::Null,
+        forward_paths: vec![recipient.forward_path.clone()],
+        body: Body::EightBitMime,
+        submitter: Submitter::local("bounce"),
+    };
+    let expires = now.wall.plus(plan.queue.bounce_lifetime);
+    let id = draft.commit(envelope, vec![recipient], now.wall, expires).await?;
+    log::bounce_queued(lease, id);
+    Ok(())
+}

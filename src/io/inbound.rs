@@ -1,0 +1,305 @@
+//! Drives one [`Session`]: reads the socket, upgrades to TLS, hands mail data to the queue, keeps the deadlines.
+//!
+//! **Does not** decide anything: the session does, and this carries out its actions in order.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::clock;
+use super::tls::server::{self, ServerTls};
+use crate::mail::envelope::Envelope;
+use crate::mail::queue_id::QueueId;
+use crate::observe::log;
+use crate::outbound::route;
+use crate::outbound::settings::OutboundSettings;
+use crate::queue::entry::NewRecipient;
+use crate::queue::settings::QueueSettings;
+use crate::queue::{Draft, Store, StoreError};
+use crate::session::settings::SessionSettings;
+use crate::session::{Action, QueueRefusal, Session};
+use crate::wire::path::ReversePath;
+
+/// Octets read at once.
+const READ_OCTETS: usize = 32 * 1024;
+
+/// What the sessions of one listener work with; replaced as a whole on reload.
+#[derive(Debug)]
+pub struct Inbound<S> {
+    /// The dialogue's settings.
+    pub session: Arc<SessionSettings>,
+    /// The certificate and the judge, when the listener offers TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Where messages go.
+    pub store: Arc<S>,
+    /// Lifetimes.
+    pub queue: Arc<QueueSettings>,
+    /// Decides under which destination a recipient is scheduled.
+    pub outbound: Arc<OutboundSettings>,
+    /// Wakes the scheduler.
+    pub queued: Arc<Notify>,
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// While a handshake takes the stream, and after it failed.
+    Gone,
+}
+
+impl Wire {
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer).await,
+            Self::Tls(stream) => stream.read(buffer).await,
+            Self::Gone => Ok(0),
+        }
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(octets).await,
+            Self::Tls(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+            Self::Gone => Ok(()),
+        }
+    }
+
+    async fn close(&mut self) {
+        let _ = match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+            Self::Gone => Ok(()),
+        };
+    }
+}
+
+struct Driver<'a, S: Store> {
+    wire: Wire,
+    session: Session,
+    session_id: String,
+    inbound: &'a Inbound<S>,
+    draft: Option<S::Draft>,
+    /// Replies not yet written.
+    pending: Vec<u8>,
+}
+
+enum Flow {
+    Continue,
+    Closed,
+}
+
+/// Serves one connection to its end. Cancel-safe in this sense: a draft that is dropped never existed.
+pub async fn serve<S: Store>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    session_id: String,
+    inbound: &Inbound<S>,
+    stopping: &CancellationToken,
+) {
+    // Replies are written whole; waiting for more octets would only delay them.
+    let _ = stream.set_nodelay(true);
+    let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
+    let mut driver =
+        Driver { wire: Wire::Plain(stream), session, session_id, inbound, draft: None, pending: Vec::new() };
+    driver.run(stopping).await;
+}
+
+impl<S: Store> Driver<'_, S> {
+    async fn run(&mut self, stopping: &CancellationToken) {
+        let mut buffer = vec![0_u8; READ_OCTETS];
+        let mut told_to_stop = false;
+        loop {
+            let flow = self.perform_actions().await;
+            self.record_events();
+            if matches!(flow, Flow::Closed) {
+                break;
+            }
+            let deadline = self.session.poll_timeout();
+            tokio::select! {
+                read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
+                    Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
+                    Ok(count) => {
+                        self.session.handle_space(self.inbound.store.has_space());
+                        self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
+                    }
+                },
+                () = until(deadline) => self.session.handle_timeout(clock::now()),
+                () = stopping.cancelled(), if !told_to_stop => {
+                    told_to_stop = true;
+                    self.session.handle_shutdown(clock::now());
+                }
+            }
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.wire.close()).await;
+    }
+
+    async fn perform_actions(&mut self) -> Flow {
+        while let Some(action) = self.session.poll_action() {
+            let flow = match action {
+                Action::Send(octets) => {
+                    self.pending.extend_from_slice(&octets);
+                    Flow::Continue
+                }
+                Action::UpgradeTls => self.upgrade().await,
+                Action::OpenDraft => self.open_draft().await,
+                Action::Append(octets) => self.append(&octets).await,
+                Action::Commit(envelope) => self.commit(*envelope).await,
+                Action::Discard => {
+                    self.draft = None;
+                    Flow::Continue
+                }
+                Action::Close => {
+                    self.flush().await;
+                    Flow::Closed
+                }
+            };
+            self.record_events();
+            if matches!(flow, Flow::Closed) {
+                return flow;
+            }
+        }
+        self.flush().await
+    }
+
+    fn record_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            log::session_event(&self.session_id, &event);
+        }
+    }
+
+    /// Writes what waits. A peer that does not read is given `smtpd_timeout` and then taken for gone.
+    async fn flush(&mut self) -> Flow {
+        if self.pending.is_empty() {
+            return Flow::Continue;
+        }
+        let octets = std::mem::take(&mut self.pending);
+        match tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
+            Ok(Ok(())) => Flow::Continue,
+            _ => {
+                self.session.handle_eof(clock::now());
+                self.wire = Wire::Gone;
+                Flow::Closed
+            }
+        }
+    }
+
+    async fn upgrade(&mut self) -> Flow {
+        if let Flow::Closed = self.flush().await {
+            return Flow::Closed;
+        }
+        let (Some(tls), Wire::Plain(stream)) = (&self.inbound.tls, std::mem::replace(&mut self.wire, Wire::Gone)) else {
+            self.session.handle_eof(clock::now());
+            return Flow::Closed;
+        };
+        let handshake = tls.acceptor().accept(stream);
+        match tokio::time::timeout(self.inbound.session.starttls_timeout, handshake).await {
+            Ok(Ok(stream)) => {
+                let connection = stream.get_ref().1;
+                let identity = tls.judge(connection, clock::unix_seconds());
+                let description = server::describe(connection);
+                self.wire = Wire::Tls(Box::new(stream));
+                self.session.handle_tls(identity, description, clock::now());
+                Flow::Continue
+            }
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => String::from("the handshake took too long"),
+                };
+                log::tls_failed(&self.session_id, &why);
+                self.session.handle_eof(clock::now());
+                Flow::Closed
+            }
+        }
+    }
+
+    async fn open_draft(&mut self) -> Flow {
+        if let Flow::Closed = self.flush().await {
+            return Flow::Closed;
+        }
+        let begun = self.inbound.store.begin().await;
+        let answer = match begun {
+            Ok(draft) => {
+                let id = draft.id();
+                self.draft = Some(draft);
+                Ok(id)
+            }
+            Err(error) => Err(self.refusal(&error)),
+        };
+        self.session.handle_draft(answer, clock::now());
+        Flow::Continue
+    }
+
+    async fn append(&mut self, octets: &[u8]) -> Flow {
+        if let Some(draft) = &mut self.draft
+            && let Err(error) = draft.append(octets).await
+        {
+            self.draft = None;
+            let refusal = self.refusal(&error);
+            self.session.handle_append_failed(refusal, clock::now());
+        }
+        Flow::Continue
+    }
+
+    async fn commit(&mut self, envelope: Envelope) -> Flow {
+        let answer = match self.draft.take() {
+            Some(draft) => commit(draft, envelope, self.inbound).await,
+            None => Err(StoreError::Closed),
+        };
+        let answer = answer.map_err(|error| self.refusal(&error));
+        if answer.is_ok() {
+            self.inbound.queued.notify_one();
+        }
+        self.session.handle_committed(answer, clock::now());
+        Flow::Continue
+    }
+
+    fn refusal(&self, error: &StoreError) -> QueueRefusal {
+        log::queue_refused(&self.session_id, error);
+        match error {
+            StoreError::NoSpace => QueueRefusal::NoSpace,
+            StoreError::Io(_) | StoreError::Damaged(_) => QueueRefusal::Failed,
+            StoreError::Closed => QueueRefusal::Closed,
+        }
+    }
+}
+
+/// Commits with the destinations and the lifetime that the settings give.
+fn commit<S: Store>(
+    draft: S::Draft,
+    envelope: Envelope,
+    inbound: &Inbound<S>,
+) -> impl Future<Output = Result<QueueId, StoreError>> + Send {
+    let recipients = envelope
+        .forward_paths
+        .iter()
+        .map(|path| NewRecipient {
+            destination: route::destination(&inbound.outbound, path),
+            forward_path: path.clone(),
+        })
+        .collect();
+    let lifetime = match envelope.reverse_path {
+        ReversePath::Null => inbound.queue.bounce_lifetime,
+        ReversePath::Mailbox(_) => inbound.queue.lifetime,
+    };
+    let arrived = clock::timestamp();
+    draft.commit(envelope, recipients, arrived, arrived.plus(lifetime))
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,141 @@
+//! Listening sockets: bound here or handed over by systemd, and the loop that accepts from them.
+//!
+//! **Implements** socket activation (`LISTEN_FDS`, `LISTEN_FDNAMES` of sd_listen_fds(3)).
+//! **Does not** hold a dialogue: [`super::inbound`] does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inbound::{self, Inbound};
+use crate::observe::log;
+use crate::queue::Store;
+
+/// Connections the kernel holds for us before they are accepted.
+const BACKLOG: i32 = 1024;
+/// Sessions in all; the next one waits in the backlog.
+pub const SESSIONS_MAX: usize = 2_000;
+/// How long accepting rests after an error such as too many open files.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(200);
+
+/// A listening socket that systemd handed over.
+#[derive(Debug)]
+pub struct Activated {
+    /// `FileDescriptorName=` of the socket unit; empty when it has none.
+    pub name: String,
+    /// The socket.
+    pub socket: std::net::TcpListener,
+}
+
+/// The listening TCP sockets that systemd handed over, in its order. To be called once.
+///
+/// # Errors
+/// When the environment names sockets that are not there.
+pub fn activated() -> io::Result<Vec<Activated>> {
+    let names: Vec<String> =
+        std::env::var("LISTEN_FDNAMES").map(|all| all.split(':').map(str::to_owned).collect()).unwrap_or_default();
+    let mut handed = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for n in 0..handed.len() {
+        if let Some(socket) = handed.take_tcp_listener(n)? {
+            let name = names.get(n).cloned().unwrap_or_default();
+            sockets.push(Activated { name, socket });
+        }
+    }
+    Ok(sockets)
+}
+
+/// Binds an address; an IPv6 one takes IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+///
+/// # Errors
+/// The system's: address in use, no permission for a port below 1024.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Numbers sessions and spells their ids.
+#[derive(Debug)]
+pub struct SessionIds {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl SessionIds {
+    /// Ids that differ from those of every other run: the start's time is part of them.
+    pub fn new(started_unix_seconds: i64) -> Self {
+        Self { prefix: format!("{started_unix_seconds:x}"), next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{}.{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What the accept loops of a daemon share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Spells session ids.
+    pub ids: Arc<SessionIds>,
+    /// A permit per session.
+    pub permits: Arc<Semaphore>,
+    /// The session tasks.
+    pub sessions: TaskTracker,
+    /// Cancelled when the daemon stops.
+    pub stopping: CancellationToken,
+}
+
+/// Accepts until `closing` is cancelled. Every session takes the settings of the moment it was accepted.
+///
+/// # Errors
+/// When the socket cannot be given to the runtime.
+pub async fn accept<S: Store>(
+    socket: std::net::TcpListener,
+    inbound: Arc<ArcSwap<Inbound<S>>>,
+    shared: Shared,
+    closing: CancellationToken,
+) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket)?;
+    loop {
+        let permit = tokio::select! {
+            () = closing.cancelled() => return Ok(()),
+            permit = Arc::clone(&shared.permits).acquire_owned() => match permit {
+                Ok(permit) => permit,
+                Err(_closed) => return Ok(()),
+            },
+        };
+        let accepted = tokio::select! {
+            () = closing.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (settings, id, stopping) = (inbound.load_full(), shared.ids.next(), shared.stopping.clone());
+                shared.sessions.spawn(async move {
+                    inbound::serve(stream, peer, id, &settings, &stopping).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                log::accept_failed(&error.to_string());
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Takes what is due from the queue, has it delivered, and settles what became of it.
+//!
+//! **Implements** `minimal_backoff_time`, `maximal_backoff_time`, `maximal_queue_lifetime`, `queue_run_delay` and
+//! `default_destination_concurrency_limit`; a bounce for what failed or expired, never to the null reverse-path.
+//! **Does not** prefer fresh mail to retries; the store hands out leases fairly over destinations.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::bounce;
+use super::clock;
+use super::deliver::{Attempt, Deliverer};
+use super::dns::Resolver;
+use crate::mail::outcome::{Outcome, Report};
+use crate::observe::log;
+use crate::queue::backoff;
+use crate::queue::entry::{Lease, Settlement};
+use crate::queue::settings::QueueSettings;
+use crate::queue::{Store, StoreError};
+use crate::time::Timestamp;
+
+/// Leases in hand: delivering or waiting for their destination's turn.
+const LEASES_MAX: usize = 1_000;
+/// Deliveries at once, over all destinations.
+const DELIVERIES_MAX: usize = 100;
+/// How long the scheduler rests after the store failed.
+const STORE_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// What deliveries work with; replaced as a whole on reload.
+#[derive(Debug)]
+pub struct Plan<S, R> {
+    /// Delivers a lease.
+    pub deliverer: Deliverer<S, R>,
+    /// Back-off and lifetimes.
+    pub queue: Arc<QueueSettings>,
+}
+
+/// The scheduler's state: what is leased and what is delivering.
+pub struct Scheduler<S, R> {
+    plan: Arc<ArcSwap<Plan<S, R>>>,
+    store: Arc<S>,
+    queued: Arc<Notify>,
+    deliveries: TaskTracker,
+    /// Leases per destination that wait for a place.
+    waiting: HashMap<String, VecDeque<Lease>>,
+    /// Deliveries under way per destination.
+    active: HashMap<String, usize>,
+}
+
+impl<S: Store, R: Resolver> Scheduler<S, R> {
+    /// A scheduler over a store; `queued` is notified when something was committed.
+    pub fn new(plan: Arc<ArcSwap<Plan<S, R>>>, store: Arc<S>, queued: Arc<Notify>) -> Self {
+        let (waiting, active) = (HashMap::new(), HashMap::new());
+        Self { plan, store, queued, deliveries: TaskTracker::new(), waiting, active }
+    }
+
+    /// Runs until `stopping` is cancelled, then waits up to `grace` for deliveries under way. What is cut off then
+    /// stays queued and may be delivered twice if it was between its final dot and the reply.
+    pub async fn run(mut self, stopping: CancellationToken, grace: Duration) {
+        let (ended, mut endings) = mpsc::channel::<String>(DELIVERIES_MAX);
+        while !stopping.is_cancelled() {
+            let pause = self.lease().await;
+            self.start_deliveries(&ended);
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                Some(destination) = endings.recv() => self.delivery_ended(&destination),
+                () = self.queued.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            while let Ok(destination) = endings.try_recv() {
+                self.delivery_ended(&destination);
+            }
+        }
+        self.deliveries.close();
+        drop(endings);
+        let _ = tokio::time::timeout(grace, self.deliveries.wait()).await;
+    }
+
+    /// Takes leases while there is room; returns how long to sleep when nothing else happens.
+    async fn lease(&mut self) -> Duration {
+        let in_hand = self.active.values().sum::<usize>() + self.waiting.values().map(VecDeque::len).sum::<usize>();
+        let room = LEASES_MAX.saturating_sub(in_hand);
+        let now = clock::timestamp();
+        let run_delay = self.plan.load().queue.run_delay;
+        if room == 0 {
+            return run_delay;
+        }
+        let leased = match self.store.due(now, room).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                log::store_failed("lease", &error);
+                return STORE_BACK_OFF;
+            }
+        };
+        for lease in leased {
+            self.waiting.entry(lease.destination.clone()).or_default().push_back(lease);
+        }
+        match self.store.next_due().await {
+            Ok(Some(due)) if due > now => due.since(now).min(run_delay),
+            Ok(Some(_)) => STORE_BACK_OFF.min(run_delay),
+            Ok(None) => run_delay,
+            Err(_) => STORE_BACK_OFF,
+        }
+    }
+
+    fn start_deliveries(&mut self, ended: &mpsc::Sender<String>) {
+        let plan = self.plan.load_full();
+        let per_destination = plan.deliverer.settings.destination_concurrency_max.max(1);
+        let mut total: usize = self.active.values().sum();
+        let destinations: Vec<String> = self.waiting.keys().cloned().collect();
+        for destination in destinations {
+            let active = self.active.entry(destination.clone()).or_default();
+            let Some(queue) = self.waiting.get_mut(&destination) else { continue };
+            while *active < per_destination && total < DELIVERIES_MAX {
+                let Some(lease) = queue.pop_front() else { break };
+                *active += 1;
+                total += 1;
+                let (plan, ended) = (Arc::clone(&plan), ended.clone());
+                self.deliveries.spawn(async move {
+                    let destination = lease.destination.clone();
+                    run_delivery(&plan, lease).await;
+                    let _ = ended.send(destination).await;
+                });
+            }
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
+        self.active.retain(|_, active| *active > 0);
+    }
+
+    fn delivery_ended(&mut self, destination: &str) {
+        if let Some(active) = self.active.get_mut(destination) {
+            *active = active.saturating_sub(1);
+        }
+    }
+}
+
+/// Delivers one lease and settles it. The settlement is tried until the store takes it: a message that the next hop
+/// has taken must not be sent again.
+async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) {
+    let started = clock::timestamp();
+    let attempts = plan.deliverer.deliver(&lease, started).await;
+    let now = clock::timestamp();
+    let attempts: Vec<Attempt> = attempts.into_iter().map(|attempt| give_up_if_expired(attempt, &lease, now)).collect();
+    for attempt in &attempts {
+        log::delivery(&lease, attempt.number, &attempt.outcome, attempt.tls.as_deref(), now.since(started));
+    }
+    let failures: Vec<&Attempt> = attempts.iter().filter(|a| matches!(a.outcome, Outcome::Failed(_))).collect();
+    let bounced = if failures.is_empty() { Ok(()) } else { bounce::send(plan, &lease, &failures).await };
+    if let Err(error) = &bounced {
+        log::store_failed("bounce", error);
+    }
+    let settlements = attempts.iter().map(|attempt| settlement(attempt, &lease, &plan.queue, now, bounced.is_ok()));
+    let settlements: Vec<Settlement> = settlements.collect();
+    settle(plan, lease, settlements).await;
+}
+
+/// `maximal_queue_lifetime`: what is still deferred when its time is over has failed (RFC 3463 X.4.7).
+fn give_up_if_expired(attempt: Attempt, lease: &Lease, now: Timestamp) -> Attempt {
+    match attempt.outcome {
+        Outcome::Deferred(report) if now >= lease.expires => {
+            let text = format!("delivery time expired; the last attempt said: {}", report.text);
+            let outcome = Outcome::Failed(Report { status: "5.4.7".into(), text, from_remote: false, ..report });
+            Attempt { outcome, ..attempt }
+        }
+        outcome => Attempt { outcome, ..attempt },
+    }
+}
+
+fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Timestamp, bounced: bool) -> Settlement {
+    let number = attempt.number;
+    let is_done = match attempt.outcome {
+        Outcome::Relayed(_) => true,
+        Outcome::Failed(_) => bounced,
+        Outcome::Deferred(_) => false,
+    };
+    if is_done {
+        return Settlement::Done { number };
+    }
+    let due = backoff::retry_at(lease.arrived, now, queue.minimal_backoff, queue.maximal_backoff);
+    Settlement::Retry { number, due, reply: attempt.outcome.report().text.clone() }
+}
+
+async fn settle<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease, settlements: Vec<Settlement>) {
+    let mut pause = STORE_BACK_OFF;
+    loop {
+        match plan.deliverer.store.settle(lease.clone(), settlements.clone()).await {
+            Ok(()) => return,
+            Err(StoreError::Closed) => return,
+            Err(error) => log::store_failed("settle", &error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_mins(1));
+    }
+}
