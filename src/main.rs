@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: see [`estafette::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    estafette::cli::main()
+}

@@ -1,1 +1,64 @@
-//! cli
+//! The command line: one file per command.
+//!
+//! **Does not** decide anything that the daemon decides: `explain` and `demo` run the daemon's own code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod check;
+mod demo;
+mod explain;
+mod logging;
+mod queue;
+mod reload;
+mod run;
+
+use args::{Arguments, Command};
+
+/// Exit status for a policy answer of "no" (`explain`) or a refused request (`reload`).
+const NO: u8 = 1;
+/// Exit status for a wrong configuration or arguments.
+const WRONG: u8 = 2;
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    // The provider is also passed explicitly wherever a TLS configuration is made; this serves what asks for a default.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("estafette: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match arguments.command {
+        Command::Run(run) => runtime.block_on(run::run(&run)),
+        Command::Check(check) => check::run(&check),
+        Command::Explain(explain) => explain::run(&explain),
+        Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
+        Command::Reload(reload) => runtime.block_on(reload::run(&reload)),
+        Command::Demo(demo) => runtime.block_on(demo::run(&demo)),
+    };
+    // Blocking DNS or file calls must not keep a stopped daemon alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+/// Loads a configuration, printing warnings and errors as they are meant to be read.
+fn load(path: &std::path::Path) -> Result<crate::config::Loaded, ExitCode> {
+    match crate::config::load(path) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("{warning}");
+            }
+            Ok(loaded)
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            Err(ExitCode::from(WRONG))
+        }
+    }
+}

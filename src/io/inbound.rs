@@ -18,7 +18,7 @@ use super::clock;
 use super::tls::server::{self, ServerTls};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
-use crate::observe::log;
+use crate::observe::{self, log};
 use crate::outbound::route;
 use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::NewRecipient;
@@ -174,7 +174,7 @@ impl<S: Store> Driver<'_, S> {
 
     fn record_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
-            log::session_event(&self.session_id, &event);
+            observe::session::session_event(&event);
         }
     }
 

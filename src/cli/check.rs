@@ -1,0 +1,30 @@
+//! `estafette check`.
+
+use std::process::ExitCode;
+
+use super::args::ConfigArgument;
+use super::load;
+
+pub(super) fn run(arguments: &ConfigArgument) -> ExitCode {
+    match load(&arguments.config) {
+        Ok(loaded) => {
+            let warnings = loaded.warnings.len();
+            println!("{}: good ({warnings} warnings)", arguments.config.display());
+            for listener in &loaded.settings.listeners {
+                let words = |list: &[crate::policy::restriction::Restriction]| {
+                    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                println!("  listener {} on {}", listener.name, listener.address);
+                let chain = &listener.session.chain;
+                if !chain.relay.is_empty() {
+                    println!("    smtpd_relay_restrictions     = {}", words(&chain.relay));
+                }
+                if !chain.recipient.is_empty() {
+                    println!("    smtpd_recipient_restrictions = {}", words(&chain.recipient));
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,22 @@
+//! Where log lines go: standard error, which systemd's journal keeps.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Installs the subscriber. `RUST_LOG` wins over the configured level.
+pub(super) fn install(settings: &LogSettings) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&settings.level));
+    let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process is refused; the first stays.
+    let _ = match settings.format {
+        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
+        // The journal keeps the time itself.
+        LogFormat::Text if under_journal => builder.without_time().with_ansi(false).with_target(false).try_init(),
+        LogFormat::Text => {
+            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(colour).with_target(false).try_init()
+        }
+    };
+}

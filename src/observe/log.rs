@@ -1,0 +1,109 @@
+//! One function per event, one line per call.
+//!
+//! **Does not** escape: certificate names come in their unambiguous text, replies are printable already.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::mail::outcome::Outcome;
+use crate::mail::queue_id::QueueId;
+use crate::queue::StoreError;
+use crate::queue::entry::Lease;
+
+/// The daemon listens.
+pub fn daemon_started(listening: &[String]) {
+    info!(listening = listening.join(", "), version = env!("CARGO_PKG_VERSION"), "daemon.started");
+}
+
+/// The daemon was told to stop.
+pub fn daemon_stopping() {
+    info!("daemon.stopping");
+}
+
+/// The daemon is done.
+pub fn daemon_stopped() {
+    info!("daemon.stopped");
+}
+
+/// The daemon cannot start.
+pub fn start_failed(why: &str) {
+    error!(because = why, "daemon.start_failed");
+}
+
+/// New settings are in force.
+pub fn configuration_reloaded(message: &str) {
+    info!(message_text = message, "configuration.reloaded");
+}
+
+/// The new configuration is wrong; the old one stays.
+pub fn reload_refused(why: &str) {
+    error!(because = why, "configuration.reload_refused");
+}
+
+/// The configuration works but should be changed.
+pub fn configuration_warning(warning: &str) {
+    warn!(warning, "configuration.warned");
+}
+
+/// A connection could not be accepted.
+pub fn accept_failed(why: &str) {
+    warn!(because = why, "connection.accept_failed");
+}
+
+/// A TLS handshake failed; the session ends.
+pub fn tls_failed(session_id: &str, why: &str) {
+    info!(session_id, because = why, "tls.failed");
+}
+
+/// The queue did not take a message.
+pub fn queue_refused(session_id: &str, why: &StoreError) {
+    warn!(session_id, because = %why, "queue.refused");
+}
+
+/// The store failed at something that is tried again.
+pub fn store_failed(step: &'static str, why: &StoreError) {
+    error!(step, because = %why, "queue.store_failed");
+}
+
+/// The store failed for good; the daemon ends.
+pub fn queue_failed(why: &str) {
+    error!(because = why, "queue.failed");
+}
+
+/// The queue works but its promise may not hold.
+pub fn queue_warning(warning: &str) {
+    warn!(warning, "queue.warned");
+}
+
+/// What became of one recipient in one attempt.
+pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>, took: Duration) {
+    let recipient = lease.recipients.iter().find(|recipient| recipient.number == number);
+    let forward_path = recipient.map(|recipient| recipient.forward_path.to_string()).unwrap_or_default();
+    let attempts = recipient.map_or(0, |recipient| recipient.attempts + 1);
+    let (report, queue_id, reverse_path) = (outcome.report(), lease.id, &lease.reverse_path);
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let session_id = &lease.submitter.session_id;
+    let subject = lease.submitter.subject.as_deref().unwrap_or_default();
+    macro_rules! line {
+        ($level:ident, $name:literal) => {
+            $level!(%queue_id, session_id, %reverse_path, forward_path, subject, remote = report.remote, status = report.status,
+                reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
+        };
+    }
+    match outcome {
+        Outcome::Relayed(_) => line!(info, "delivery.relayed"),
+        Outcome::Deferred(_) => line!(info, "delivery.deferred"),
+        Outcome::Failed(_) => line!(warn, "delivery.failed"),
+    }
+}
+
+/// A bounce is queued.
+pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
+    info!(queue_id = %lease.id, bounce_queue_id = %bounce, reverse_path = %lease.reverse_path, "bounce.queued");
+}
+
+/// Mail with the null reverse-path failed; nobody is told but this log.
+pub fn bounce_dropped(lease: &Lease) {
+    warn!(queue_id = %lease.id, "bounce.dropped");
+}

@@ -1,0 +1,90 @@
+//! The lines of a session.
+
+use tracing::{debug, info, warn};
+
+use crate::cert::identity::Identity;
+use crate::mail::trace_header::TlsDescription;
+use crate::policy::verdict::{Opinion, Verdict};
+use crate::session::event::{BareNewlinePlace, Event, Origin};
+use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::reply::Reply;
+
+/// Writes an event with the fields that every line of a session carries.
+macro_rules! line {
+    ($level:ident, $origin:expr, $name:literal, $($fields:tt)*) => {{
+        let origin: &Origin = $origin;
+        $level!(
+            session_id = origin.session_id,
+            listener = origin.listener,
+            peer = %origin.peer,
+            identity = origin.identity,
+            issuer = origin.issuer.as_deref().unwrap_or_default(),
+            subject = origin.subject.as_deref().unwrap_or_default(),
+            $($fields)*,
+            $name
+        )
+    }};
+}
+
+/// Logs one event.
+pub fn session_event(event: &Event) {
+    match event {
+        Event::SessionOpened { origin } => line!(debug, origin, "session.opened", fingerprint = origin.fingerprint.as_deref()),
+        Event::TlsStarted { origin, tls, who } => tls_started(origin, tls, who),
+        Event::RecipientDecided { origin, reference, reverse_path, forward_path, verdict, reply } => {
+            recipient_decided(origin, reference, (reverse_path, forward_path), verdict, reply);
+        }
+        Event::MessageQueued { origin, id, size_octets, reverse_path, forward_paths, decided_by } => {
+            let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
+            let recipients = forward_paths.len();
+            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, %reverse_path, recipients, decided_by);
+        }
+        Event::MessageRejected { origin, reverse_path, forward_paths, size_octets, because, reply } => {
+            let recipients = forward_paths.len();
+            line!(info, origin, "message.rejected", %reverse_path, recipients, size_octets, %because, %reply);
+        }
+        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", %reply),
+        Event::BareNewlineSeen { origin, place, which } => {
+            let place = match place {
+                BareNewlinePlace::Command => "command",
+                BareNewlinePlace::MailData => "mail data",
+            };
+            line!(warn, origin, "bare_newline.seen", place, %which);
+        }
+        Event::SessionClosed { origin, because, messages_queued } => {
+            line!(debug, origin, "session.closed", %because, messages_queued);
+        }
+    }
+}
+
+fn tls_started(origin: &Origin, tls: &TlsDescription, who: &Identity) {
+    let because = match who {
+        Identity::Unverified { why, .. } => why.to_string(),
+        _ => String::new(),
+    };
+    let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
+    let key_exchange = tls.key_exchange.as_deref().unwrap_or_default();
+    let (protocol, cipher, resumed) = (&tls.protocol, &tls.cipher, tls.resumed);
+    line!(info, origin, "tls.started", fingerprint, protocol, cipher, key_exchange, resumed, because);
+}
+
+fn recipient_decided(
+    origin: &Origin,
+    reference: &str,
+    (reverse_path, forward_path): (&ReversePath, &ForwardPath),
+    verdict: &Verdict,
+    reply: &Reply,
+) {
+    let (decided_by, because) = (verdict.decided_by(), verdict.because());
+    match verdict.opinion {
+        Opinion::Permit => {
+            line!(info, origin, "recipient.permitted", %reverse_path, %forward_path, decided_by, %because);
+        }
+        Opinion::Defer => {
+            line!(info, origin, "recipient.deferred", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+        }
+        Opinion::Reject | Opinion::Pass => {
+            line!(info, origin, "recipient.rejected", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+        }
+    }
+}
