@@ -1,3 +1,218 @@
 //! The server dialogue of RFC 5321, without a socket.
+//!
+//! **Implements** RFC 5321 (server side), PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), STARTTLS
+//! (RFC 3207), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
+//! **Does not** touch a socket, a clock or a log: a driver hands in octets, facts and the time, and carries out
+//! the [`Action`]s in order.
+//!
+//! ```text
+//! octets, TLS, queue answers, time -> handle_*  ->  Session  ->  poll_action   what to do, in order
+//!                                                            ->  poll_event    what to record
+//!                                                            ->  poll_timeout  when to call handle_timeout
+//! ```
+//!
+//! After each `handle_*` the driver polls until both polls return `None`; nothing else bounds the two queues.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cert::identity::Identity;
+use crate::mail::queue_id::QueueId;
+use crate::mail::trace_header::TlsDescription;
+use crate::time::Now;
+
+mod action;
+mod connection;
+mod content;
+pub mod event;
+mod hello;
+mod limits;
+pub mod replies;
 pub mod settings;
+mod starttls;
+mod state;
+mod transaction;
+
+pub use action::{Action, QueueRefusal};
+use connection::Connection;
+use event::{CloseReason, Event};
+use limits::Wait;
+use settings::{SessionSettings, TlsOffer};
+use state::State;
+
+/// The most unread octets kept while the session waits for its driver; one read of the socket stays far below.
+pub const UNREAD_OCTETS_MAX: usize = 1024 * 1024;
+
+/// One SMTP session, from the greeting to the close.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+    state: State,
+}
+
+impl Session {
+    /// A session with a peer that has just connected. Queues the greeting, or with [`TlsOffer::Implicit`] the
+    /// handshake, behind which the greeting follows.
+    pub fn new(settings: Arc<SessionSettings>, peer: SocketAddr, session_id: String, now: Now) -> Self {
+        let is_implicit = settings.tls == TlsOffer::Implicit;
+        let mut connection = Connection::new(settings, peer, session_id, now);
+        let state = if is_implicit {
+            starttls::begin(&mut connection, now);
+            State::Handshake
+        } else {
+            connection.send(&replies::greeting(&connection.settings));
+            connection.wait(Wait::Command, now);
+            State::greeted()
+        };
+        Self { connection, state }
+    }
+
+    /// Whether the driver may read the socket: not while the session waits for TLS or the queue, nor at the end.
+    pub fn wants_bytes(&self) -> bool {
+        self.state.takes_octets()
+    }
+
+    /// Octets from the peer. They may hold many commands, or parts of one. What cannot be looked at yet is kept,
+    /// up to [`UNREAD_OCTETS_MAX`].
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Now) {
+        if self.state.is_closed() {
+            return;
+        }
+        if self.connection.input.unread().len().saturating_add(bytes.len()) > UNREAD_OCTETS_MAX {
+            self.abort(CloseReason::InputOverflow);
+            return;
+        }
+        self.connection.input.push(bytes);
+        self.advance(now);
+    }
+
+    /// The TLS handshake is done.
+    pub fn handle_tls(&mut self, identity: Identity, tls: TlsDescription, now: Now) {
+        if !matches!(self.state, State::Handshake) {
+            return;
+        }
+        let unwelcome = starttls::finish(&mut self.connection, identity, tls);
+        let is_implicit = self.connection.settings.tls == TlsOffer::Implicit;
+        self.state = match (unwelcome, is_implicit) {
+            (None, false) => State::forgotten(),
+            (None, true) => {
+                let greeting = replies::greeting(&self.connection.settings);
+                self.connection.send(&greeting);
+                State::greeted()
+            }
+            (Some(reply), false) => State::Unwelcome(reply),
+            (Some(reply), true) => {
+                self.connection.send(&reply);
+                State::close(&mut self.connection, CloseReason::ClientCertificate)
+            }
+        };
+        if !self.state.is_closed() {
+            self.connection.wait(Wait::Command, now);
+        }
+        self.advance(now);
+    }
+
+    /// Whether the queue has space; MAIL is answered with 452 4.3.1 while it has none.
+    pub fn handle_space(&mut self, has_space: bool) {
+        self.connection.has_space = has_space;
+    }
+
+    /// The answer to [`Action::OpenDraft`].
+    pub fn handle_draft(&mut self, result: Result<QueueId, QueueRefusal>, now: Now) {
+        self.replace(|state, connection| state.on_draft(result, connection, now));
+        self.advance(now);
+    }
+
+    /// The answer to [`Action::Commit`]. `Ok` promises that the message survives a power cut.
+    pub fn handle_committed(&mut self, result: Result<QueueId, QueueRefusal>, now: Now) {
+        self.replace(|state, connection| state.on_committed(result, connection, now));
+        self.advance(now);
+    }
+
+    /// An [`Action::Append`] failed. Appends and a commit not yet polled are withdrawn, the draft is discarded,
+    /// the mail data is read to its end, and the refusal is answered instead of 250.
+    pub fn handle_append_failed(&mut self, why: QueueRefusal, now: Now) {
+        self.replace(|state, connection| state.on_append_failed(why, connection, now));
+        self.advance(now);
+    }
+
+    /// [`Session::poll_timeout`] has passed: 421 4.4.2 and the end.
+    pub fn handle_timeout(&mut self, _now: Now) {
+        if self.state.may_speak() {
+            let reply = replies::timeout(&self.connection.settings);
+            self.connection.send(&reply);
+        }
+        self.abort(CloseReason::Timeout);
+    }
+
+    /// The peer has closed, or its handshake failed. A commit under way is still waited for, so that it is recorded.
+    pub fn handle_eof(&mut self, _now: Now) {
+        if matches!(self.state, State::Committing(..)) {
+            self.connection.peer_gone = true;
+        } else {
+            self.abort(CloseReason::Lost);
+        }
+    }
+
+    /// The relay is stopping: what is being said is finished, up to the reply to the final dot; then 421 4.3.2.
+    pub fn handle_shutdown(&mut self, now: Now) {
+        self.connection.shutting_down = true;
+        self.advance(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.connection.actions.pop_front()
+    }
+
+    /// The next thing to record.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.connection.events.pop_front()
+    }
+
+    /// When to call [`Session::handle_timeout`], unless something else is handled before; `None` at the end.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.state.is_closed() {
+            None
+        } else {
+            self.connection.deadline
+        }
+    }
+
+    fn abort(&mut self, reason: CloseReason) {
+        self.replace(|state, connection| state.abort(connection, reason));
+    }
+
+    fn replace(&mut self, step: impl FnOnce(State, &mut Connection) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        self.state = step(state, &mut self.connection);
+    }
+
+    /// Looks at unread octets until there are none, or the session has to wait.
+    fn advance(&mut self, now: Now) {
+        loop {
+            if self.connection.shutting_down && self.state.is_between_data() {
+                if self.state.may_speak() {
+                    let reply = replies::shutting_down(&self.connection.settings);
+                    self.connection.send(&reply);
+                }
+                self.abort(CloseReason::Shutdown);
+            }
+            if !self.state.takes_octets() {
+                return;
+            }
+            if matches!(self.state, State::Content(..)) {
+                if self.connection.input.unread().is_empty() {
+                    return;
+                }
+                self.replace(|state, connection| state.on_content(connection, now));
+            } else {
+                let Some(line) = self.connection.input.next_line() else {
+                    return;
+                };
+                self.replace(|state, connection| state.on_line(line, connection, now));
+            }
+        }
+    }
+}

@@ -1,1 +1,136 @@
-//! line
+//! The unread octets of a connection, and the command lines in them.
+//!
+//! **Implements** RFC 5321 section 2.3.8 (lines end in CRLF; a bare LF is reported, not hidden) and a bound on the
+//! length of a command line. **Does not** judge a bare LF: the session's settings do.
+
+/// The longest command line, octets with its end: as Postfix's `line_length_limit`, above the 512 of RFC 5321
+/// section 4.5.3.1.4 so that long parameters fit.
+pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
+
+/// Octets received and not yet looked at.
+#[derive(Debug, Default)]
+pub struct Input {
+    octets: Vec<u8>,
+    start: usize,
+    skips_line: bool,
+}
+
+/// A command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// All of it, without its end.
+    Complete {
+        /// May hold any octet but LF.
+        text: Vec<u8>,
+        /// How it ended.
+        end: LineEnd,
+    },
+    /// No end within [`COMMAND_LINE_OCTETS_MAX`]; the rest of the line will be skipped.
+    TooLong,
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnd {
+    /// CR LF.
+    CrLf,
+    /// LF without CR.
+    Lf,
+}
+
+impl Input {
+    /// Adds octets from the peer.
+    pub fn push(&mut self, octets: &[u8]) {
+        self.octets.drain(..self.start.min(self.octets.len()));
+        self.start = 0;
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// Forgets everything unread, and the rest of a line that was being skipped.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is unread.
+    pub fn unread(&self) -> &[u8] {
+        self.octets.get(self.start..).unwrap_or_default()
+    }
+
+    /// Marks octets as read.
+    pub fn consume(&mut self, octets: usize) {
+        self.start = self.start.saturating_add(octets).min(self.octets.len());
+    }
+
+    /// The next command line, if it is here. The lines do not depend on how the octets arrived.
+    pub fn next_line(&mut self) -> Option<Line> {
+        if self.skips_line {
+            let end = memchr::memchr(b'\n', self.unread());
+            self.consume(end.map_or(usize::MAX, |at| at + 1));
+            end?;
+            self.skips_line = false;
+        }
+        let unread = self.unread();
+        let window = unread.get(..COMMAND_LINE_OCTETS_MAX).unwrap_or(unread);
+        match memchr::memchr(b'\n', window) {
+            Some(at) => {
+                let line = window.get(..at).unwrap_or_default();
+                let (text, end) = match line.strip_suffix(b"\r") {
+                    Some(text) => (text.to_vec(), LineEnd::CrLf),
+                    None => (line.to_vec(), LineEnd::Lf),
+                };
+                self.consume(at + 1);
+                Some(Line::Complete { text, end })
+            }
+            None if window.len() >= COMMAND_LINE_OCTETS_MAX => {
+                self.consume(COMMAND_LINE_OCTETS_MAX);
+                self.skips_line = true;
+                Some(Line::TooLong)
+            }
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(text: &str, end: LineEnd) -> Option<Line> {
+        let text = text.as_bytes().to_vec();
+        Some(Line::Complete { text, end })
+    }
+
+    #[test]
+    fn line_end_is_reported() {
+        let mut input = Input::default();
+        input.push(b"NOOP\r\nRSET\nQU");
+        assert_eq!(input.next_line(), complete("NOOP", LineEnd::CrLf));
+        assert_eq!(input.next_line(), complete("RSET", LineEnd::Lf));
+        assert_eq!(input.next_line(), None);
+        input.push(b"IT\r\n");
+        assert_eq!(input.next_line(), complete("QUIT", LineEnd::CrLf));
+        assert!(input.unread().is_empty());
+    }
+
+    #[test]
+    fn line_over_the_limit_is_reported_once_and_skipped() {
+        let mut input = Input::default();
+        input.push(&[b'x'; COMMAND_LINE_OCTETS_MAX - 1]);
+        assert_eq!(input.next_line(), None);
+        input.push(b"x");
+        assert_eq!(input.next_line(), Some(Line::TooLong));
+        input.push(&[b'y'; 5000]);
+        assert_eq!(input.next_line(), None);
+        assert!(input.unread().is_empty());
+        input.push(b"y\r\nNOOP\r\n");
+        assert_eq!(input.next_line(), complete("NOOP", LineEnd::CrLf));
+    }
+
+    #[test]
+    fn line_of_exactly_the_limit_is_complete() {
+        let mut input = Input::default();
+        let text = "x".repeat(COMMAND_LINE_OCTETS_MAX - 2);
+        input.push(format!("{text}\r\n").as_bytes());
+        assert_eq!(input.next_line(), complete(&text, LineEnd::CrLf));
+    }
+}

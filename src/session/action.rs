@@ -1,0 +1,37 @@
+//! What the session asks its driver to do, and what the queue may answer.
+
+use crate::mail::envelope::Envelope;
+
+/// One thing to do; the driver does them in the order they are polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Action {
+    /// Write these octets. Flush before an [`Action::UpgradeTls`] or when nothing else is polled.
+    Send(Vec<u8>),
+    /// Start the TLS handshake; answer with `handle_tls`, or close and answer with `handle_eof`.
+    UpgradeTls,
+    /// Begin a message in the queue; answer with `handle_draft`.
+    OpenDraft,
+    /// Add mail data to the draft; a failure is told with `handle_append_failed`.
+    Append(Vec<u8>),
+    /// Commit the draft with this envelope; answer with `handle_committed` once it is durable.
+    Commit(Box<Envelope>),
+    /// Drop the draft, if there is one.
+    Discard,
+    /// Flush and close the connection. Nothing follows.
+    Close,
+}
+
+/// Why the queue did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueRefusal {
+    /// The environment's fault: 452 4.3.1.
+    #[error("no space left for the queue")]
+    NoSpace,
+    /// The environment's fault: 451 4.3.0.
+    #[error("the queue cannot be written")]
+    Failed,
+    /// The queue is closed: 421 4.3.2, and the session ends.
+    #[error("the queue is closed")]
+    Closed,
+}

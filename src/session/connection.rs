@@ -1,0 +1,112 @@
+//! What belongs to the connection and not to a state: the peer, its octets, and what goes out.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::action::Action;
+use super::event::{BareNewlinePlace, BareOctet, Event, Origin};
+use super::limits::{Counters, Wait};
+use super::settings::SessionSettings;
+use crate::cert::identity::Identity;
+use crate::mail::trace_header::TlsDescription;
+use crate::net;
+use crate::time::Now;
+use crate::wire::data::BareNewline;
+use crate::wire::line::Input;
+use crate::wire::reply::Reply;
+
+/// The connection of one session.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) settings: Arc<SessionSettings>,
+    pub(super) peer: SocketAddr,
+    pub(super) session_id: String,
+    pub(super) identity: Identity,
+    pub(super) tls: Option<TlsDescription>,
+    pub(super) origin: Arc<Origin>,
+    pub(super) input: Input,
+    pub(super) counters: Counters,
+    pub(super) has_space: bool,
+    pub(super) peer_gone: bool,
+    pub(super) shutting_down: bool,
+    pub(super) messages_queued: u64,
+    pub(super) deadline: Option<Instant>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) events: VecDeque<Event>,
+    references: u64,
+}
+
+impl Connection {
+    /// A connection in plaintext, of which [`Event::SessionOpened`] is told.
+    pub(super) fn new(settings: Arc<SessionSettings>, peer: SocketAddr, session_id: String, now: Now) -> Self {
+        let identity = Identity::Plaintext;
+        let origin = Arc::new(Origin::new(&session_id, &settings.listener, peer, &identity));
+        let opened = Event::SessionOpened {
+            origin: Arc::clone(&origin),
+        };
+        Self {
+            settings,
+            peer,
+            session_id,
+            identity,
+            tls: None,
+            origin,
+            input: Input::default(),
+            counters: Counters::default(),
+            has_space: true,
+            peer_gone: false,
+            shutting_down: false,
+            messages_queued: 0,
+            deadline: Some(now.monotonic),
+            actions: VecDeque::new(),
+            events: VecDeque::from([opened]),
+            references: 0,
+        }
+    }
+
+    /// Says a reply.
+    pub(super) fn send(&mut self, reply: &Reply) {
+        if !self.peer_gone {
+            self.actions.push_back(Action::Send(reply.to_wire()));
+        }
+    }
+
+    /// Refuses a command: says so, counts it, records it.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        self.send(&reply);
+        self.counters.error();
+        let origin = Arc::clone(&self.origin);
+        self.events.push_back(Event::CommandRejected { origin, reply });
+    }
+
+    /// Starts a time limit anew.
+    pub(super) fn wait(&mut self, wait: Wait, now: Now) {
+        self.deadline = now.monotonic.checked_add(wait.limit(&self.settings));
+    }
+
+    /// A short text that names one decision in the reply and in the log.
+    pub(super) fn next_reference(&mut self) -> String {
+        self.references = self.references.saturating_add(1);
+        format!("{}-{}", self.session_id, self.references)
+    }
+
+    /// What a bare newline leads to for this peer (`smtpd_forbid_bare_newline_exclusions`).
+    pub(super) fn bare_newline(&self) -> BareNewline {
+        let address = net::canonical(self.peer.ip());
+        if self.settings.bare_newline_exclusions.contains(address) {
+            BareNewline::Normalize
+        } else {
+            self.settings.bare_newline
+        }
+    }
+
+    /// Records a bare newline where the settings ask for it.
+    pub(super) fn note_bare_newline(&mut self, place: BareNewlinePlace, which: BareOctet) {
+        if self.bare_newline() != BareNewline::Normalize {
+            let origin = Arc::clone(&self.origin);
+            self.events.push_back(Event::BareNewlineSeen { origin, place, which });
+        }
+    }
+}

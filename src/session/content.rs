@@ -1,0 +1,183 @@
+//! The mail data of one message as it streams through: decoded, counted, cut into pieces for the queue.
+//!
+//! **Implements** RFC 5321 section 4.1.1.4, `message_size_limit`, `hopcount_limit` (section 6.3 of RFC 5321).
+//! **Does not** keep a message: at most one piece of it.
+
+use super::action::QueueRefusal;
+use super::event::{BareOctet, MessageFault};
+use super::limits::DATA_BLOCK_OCTETS;
+use super::settings::SessionSettings;
+use crate::wire::data::{BareNewline, DataDecoder};
+
+/// Octets of mail data handed to the queue at a time.
+const PIECE_OCTETS: usize = 64 * 1024;
+
+/// Mail data on its way.
+#[derive(Debug)]
+pub(super) struct Content {
+    decoder: DataDecoder,
+    piece: Vec<u8>,
+    hops: HopCounter,
+    size_octets: u64,
+    fault: Option<MessageFault>,
+    block_octets: usize,
+}
+
+/// What became of some octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// How many belong to the mail data.
+    pub(super) read: usize,
+    /// Whether a data block is complete, so that its time limit starts anew.
+    pub(super) block_done: bool,
+    /// Whether the message turned out to be unfit just now: its draft may go.
+    pub(super) fault_found: bool,
+}
+
+impl Content {
+    /// Nothing received yet.
+    pub(super) fn new() -> Self {
+        Self {
+            decoder: DataDecoder::new(),
+            piece: Vec::new(),
+            hops: HopCounter::default(),
+            size_octets: 0,
+            fault: None,
+            block_octets: 0,
+        }
+    }
+
+    /// Takes octets up to the end of data or the end of a piece. Pieces, and so the queue's work, do not depend on
+    /// how the octets arrived.
+    pub(super) fn take(&mut self, octets: &[u8], settings: &SessionSettings) -> Progress {
+        // An octet becomes at most two, so that this many never go past the end of a piece.
+        let room = PIECE_OCTETS.saturating_sub(self.piece.len()).saturating_sub(2).max(2) / 2;
+        let octets = octets.get(..room).unwrap_or(octets);
+        let before = self.piece.len();
+        let read = self.decoder.decode(octets, &mut self.piece);
+        let fresh = self.piece.get(before..).unwrap_or_default();
+        self.size_octets = self.size_octets.saturating_add(fresh.len() as u64);
+        self.hops.take(fresh);
+        let had_fault = self.fault.is_some();
+        let limit = settings.message_size_octets_max;
+        if limit > 0 && self.size_octets > limit {
+            self.fault.get_or_insert(MessageFault::TooBig);
+        }
+        if self.hops.count > settings.hops_max {
+            self.fault.get_or_insert(MessageFault::TooManyHops);
+        }
+        if self.fault.is_some() {
+            self.piece.clear();
+        }
+        self.block_octets = self.block_octets.saturating_add(read);
+        let block_done = self.block_octets >= DATA_BLOCK_OCTETS;
+        self.block_octets %= DATA_BLOCK_OCTETS;
+        Progress {
+            read,
+            block_done,
+            fault_found: !had_fault && self.fault.is_some(),
+        }
+    }
+
+    /// The next piece for the queue: a full one, or at the end of data whatever is left.
+    pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
+        let is_due = self.piece.len() >= PIECE_OCTETS - 1 || (self.has_ended() && !self.piece.is_empty());
+        is_due.then(|| std::mem::take(&mut self.piece))
+    }
+
+    /// The queue failed: the rest is read and thrown away. False when the draft is gone already.
+    pub(super) fn fail(&mut self, why: QueueRefusal) -> bool {
+        let is_news = self.fault.is_none();
+        self.fault.get_or_insert(MessageFault::Queue(why));
+        self.piece.clear();
+        is_news
+    }
+
+    /// Whether the end of data was seen.
+    pub(super) fn has_ended(&self) -> bool {
+        self.decoder.has_ended()
+    }
+
+    /// Octets received so far, dots taken out.
+    pub(super) fn size_octets(&self) -> u64 {
+        self.size_octets
+    }
+
+    /// A bare newline seen so far; the LF, which is the dangerous one, first.
+    pub(super) fn bare_octet(&self) -> Option<BareOctet> {
+        if self.decoder.saw_bare_lf() {
+            Some(BareOctet::Lf)
+        } else if self.decoder.saw_bare_cr() {
+            Some(BareOctet::Cr)
+        } else {
+            None
+        }
+    }
+
+    /// Why the message is not to be taken, if so. A bare newline counts most, since it ends the session.
+    pub(super) fn fault(&self, policy: BareNewline) -> Option<MessageFault> {
+        match self.bare_octet() {
+            Some(which) if policy == BareNewline::Reject => Some(MessageFault::BareNewline(which)),
+            _ => self.fault,
+        }
+    }
+
+    /// Whether a draft is still open for this message.
+    pub(super) fn has_draft(&self) -> bool {
+        self.fault.is_none()
+    }
+}
+
+/// Counts Received headers in content whose lines end in CRLF, up to the empty line.
+#[derive(Clone, Copy, Debug, Default)]
+struct HopCounter {
+    count: usize,
+    column: usize,
+    matches: bool,
+    in_body: bool,
+}
+
+impl HopCounter {
+    const NAME: &'static [u8] = b"received:";
+
+    fn take(&mut self, content: &[u8]) {
+        for octet in content {
+            if self.in_body {
+                return;
+            }
+            self.step(*octet);
+        }
+    }
+
+    fn step(&mut self, octet: u8) {
+        if octet == b'\n' {
+            self.column = 0;
+            return;
+        }
+        if self.column == 0 {
+            self.matches = true;
+            self.in_body = octet == b'\r';
+        }
+        if let Some(expected) = Self::NAME.get(self.column) {
+            self.matches = self.matches && octet.eq_ignore_ascii_case(expected);
+            if self.matches && self.column + 1 == Self::NAME.len() {
+                self.count = self.count.saturating_add(1);
+            }
+        }
+        self.column = self.column.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn received_headers_are_counted_in_the_header_only() {
+        let mut hops = HopCounter::default();
+        for octet in b"Received: a\r\n\tReceived: b\r\nX: Received:\r\nRECEIVED: c\r\n\r\nReceived: d\r\n" {
+            hops.take(&[*octet]);
+        }
+        assert_eq!(hops.count, 2);
+    }
+}

@@ -1,0 +1,208 @@
+//! What happened in a session: one variant for each log line, with all of its fields.
+//!
+//! **Does not** log: `observe` turns these into lines and counters.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::action::QueueRefusal;
+use crate::cert::identity::Identity;
+use crate::mail::queue_id::QueueId;
+use crate::mail::trace_header::TlsDescription;
+use crate::policy::verdict::Verdict;
+use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::reply::Reply;
+
+/// Who speaks; the fields that every line of a session carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session.
+    pub session_id: String,
+    /// The listener's name.
+    pub listener: String,
+    /// The peer's address and port.
+    pub peer: SocketAddr,
+    /// `plaintext`, `no_certificate`, `unverified`, `verified`.
+    pub identity: &'static str,
+    /// Issuer of the certificate shown, one-line text.
+    pub issuer: Option<String>,
+    /// Subject of the certificate shown, one-line text.
+    pub subject: Option<String>,
+    /// SHA-256 of the certificate shown.
+    pub fingerprint: Option<String>,
+}
+
+impl Origin {
+    /// The fields for a session and whoever holds it.
+    pub fn new(session_id: &str, listener: &str, peer: SocketAddr, identity: &Identity) -> Self {
+        let certificate = identity.certificate();
+        Self {
+            session_id: session_id.to_owned(),
+            listener: listener.to_owned(),
+            peer,
+            identity: identity.state(),
+            issuer: certificate.map(|certificate| certificate.issuer.one_line()),
+            subject: certificate.map(|certificate| certificate.subject.one_line()),
+            fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Event {
+    /// `session.opened`.
+    SessionOpened {
+        /// Who.
+        origin: Arc<Origin>,
+    },
+    /// `tls.started`: the handshake is done; `origin` tells the certificate.
+    TlsStarted {
+        /// Who, as known from now on.
+        origin: Arc<Origin>,
+        /// Protocol, cipher and the rest.
+        tls: Box<TlsDescription>,
+        /// The identity, with the reason when the certificate does not verify.
+        who: Box<Identity>,
+    },
+    /// `recipient.permitted`, `recipient.rejected` or `recipient.deferred`.
+    RecipientDecided {
+        /// Who.
+        origin: Arc<Origin>,
+        /// As it stands in the reply.
+        reference: String,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO.
+        forward_path: ForwardPath,
+        /// The decision and its trace.
+        verdict: Box<Verdict>,
+        /// What was answered.
+        reply: Reply,
+    },
+    /// `message.queued`: it would survive a power cut.
+    MessageQueued {
+        /// Who.
+        origin: Arc<Origin>,
+        /// Its queue id.
+        id: QueueId,
+        /// Octets of mail data as received, dots taken out, without our trace header.
+        size_octets: u64,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO, each once.
+        forward_paths: Vec<ForwardPath>,
+        /// The restriction that permitted the last recipient.
+        decided_by: String,
+    },
+    /// `message.rejected`: a transaction with permitted recipients did not become a message.
+    MessageRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO, each once.
+        forward_paths: Vec<ForwardPath>,
+        /// Octets of mail data received, dots taken out.
+        size_octets: u64,
+        /// Why.
+        because: MessageFault,
+        /// What was answered.
+        reply: Reply,
+    },
+    /// `command.rejected`.
+    CommandRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// What was answered.
+        reply: Reply,
+    },
+    /// `bare_newline.seen`: under `note` and `reject`.
+    BareNewlineSeen {
+        /// Who.
+        origin: Arc<Origin>,
+        /// Where it stood.
+        place: BareNewlinePlace,
+        /// Which.
+        which: BareOctet,
+    },
+    /// `session.closed`: the last one.
+    SessionClosed {
+        /// Who.
+        origin: Arc<Origin>,
+        /// Why.
+        because: CloseReason,
+        /// Messages queued in this session.
+        messages_queued: u64,
+    },
+}
+
+/// Why a message was not taken after its DATA command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageFault {
+    /// Larger than `message_size_limit`.
+    #[error("larger than message_size_limit")]
+    TooBig,
+    /// More Received headers than `hopcount_limit`.
+    #[error("more Received headers than hopcount_limit")]
+    TooManyHops,
+    /// A bare CR or LF under `smtpd_forbid_bare_newline = reject`.
+    #[error("bare {0} in the mail data")]
+    BareNewline(BareOctet),
+    /// The queue did not take it.
+    #[error(transparent)]
+    Queue(#[from] QueueRefusal),
+}
+
+/// Where a bare newline stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BareNewlinePlace {
+    /// In a command line.
+    Command,
+    /// In the mail data.
+    MailData,
+}
+
+/// Half of a line end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BareOctet {
+    /// CR without LF.
+    #[error("<CR>")]
+    Cr,
+    /// LF without CR.
+    #[error("<LF>")]
+    Lf,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// QUIT.
+    #[error("quit")]
+    Quit,
+    /// The peer went without QUIT, or a handshake failed.
+    #[error("connection lost")]
+    Lost,
+    /// The peer said nothing for too long.
+    #[error("timeout")]
+    Timeout,
+    /// `smtpd_hard_error_limit`.
+    #[error("too many errors")]
+    TooManyErrors,
+    /// `smtpd_tls_req_ccert`, and no verified certificate.
+    #[error("no verified client certificate")]
+    ClientCertificate,
+    /// `smtpd_forbid_bare_newline = reject`.
+    #[error("bare newline")]
+    BareNewline,
+    /// The peer speaks another protocol.
+    #[error("another protocol")]
+    ForeignProtocol,
+    /// The relay is stopping, or its queue is closed.
+    #[error("shutting down")]
+    Shutdown,
+    /// The driver handed over more than it may: our fault.
+    #[error("input buffer full")]
+    InputOverflow,
+}

@@ -1,0 +1,282 @@
+//! Every text that this server can say, and nothing else.
+//!
+//! **Implements** RFC 5321 section 4.2.2 and the codes of RFC 3463; the wording is Postfix's where it has one, so
+//! that postmasters and their scripts recognise it.
+
+use super::action::QueueRefusal;
+use super::event::{BareOctet, MessageFault};
+use super::settings::{SessionSettings, TlsOffer};
+use crate::cert::identity::Identity;
+use crate::mail::queue_id::QueueId;
+use crate::policy::verdict::{Opinion, Verdict};
+use crate::wire::command::{CommandError, PathArgumentError};
+use crate::wire::parameters::ParameterError;
+use crate::wire::path::{ForwardPath, PathError};
+use crate::wire::reply::Reply;
+
+/// The answer to RCPT that follows from a verdict; `estafette explain` prints the same.
+pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str) -> Reply {
+    let (code, status) = match verdict.opinion {
+        Opinion::Permit => return Reply::new(250, (2, 1, 5), "Ok"),
+        Opinion::Defer => (450, (4, 7, 1)),
+        Opinion::Reject | Opinion::Pass => (554, (5, 7, 1)),
+    };
+    let fault = match verdict.certificate_fault {
+        Some(why) => format!(" (your {why})"),
+        None => String::new(),
+    };
+    let text = format!("<{forward_path}>: Relay access denied{fault} [ref {reference}]");
+    Reply::new(code, status, text)
+}
+
+/// 220 on connecting.
+pub(super) fn greeting(settings: &SessionSettings) -> Reply {
+    Reply::bare(220, vec![settings.banner.clone()])
+}
+
+/// The answer to HELO.
+pub(super) fn hello(settings: &SessionSettings) -> Reply {
+    Reply::bare(250, vec![settings.myhostname.clone()])
+}
+
+/// The answer to EHLO: the extensions. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
+pub(super) fn extensions(settings: &SessionSettings, is_encrypted: bool) -> Reply {
+    let mut lines = vec![
+        settings.myhostname.clone(),
+        "PIPELINING".into(),
+        format!("SIZE {}", settings.message_size_octets_max),
+    ];
+    if !is_encrypted && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt) {
+        lines.push("STARTTLS".into());
+    }
+    lines.push("ENHANCEDSTATUSCODES".into());
+    lines.push("8BITMIME".into());
+    Reply::bare(250, lines)
+}
+
+/// 354 behind DATA.
+pub(super) fn start_data() -> Reply {
+    Reply::bare(354, vec!["End data with <CR><LF>.<CR><LF>".into()])
+}
+
+/// 250 behind the final dot.
+pub(super) fn queued(id: QueueId) -> Reply {
+    Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))
+}
+
+/// RSET and NOOP.
+pub(super) fn ok() -> Reply {
+    Reply::new(250, (2, 0, 0), "Ok")
+}
+
+/// MAIL.
+pub(super) fn sender_ok() -> Reply {
+    Reply::new(250, (2, 1, 0), "Ok")
+}
+
+/// QUIT.
+pub(super) fn bye() -> Reply {
+    Reply::new(221, (2, 0, 0), "Bye")
+}
+
+/// STARTTLS.
+pub(super) fn ready_for_tls() -> Reply {
+    Reply::new(220, (2, 0, 0), "Ready to start TLS")
+}
+
+/// VRFY: RFC 5321 section 3.5.3, we do not say who exists.
+pub(super) fn cannot_verify(argument: &str) -> Reply {
+    Reply::new(
+        252,
+        (2, 0, 0),
+        format!("{argument}: cannot verify, but will try to deliver"),
+    )
+}
+
+/// HELP.
+pub(super) fn help() -> Reply {
+    Reply::new(
+        214,
+        (2, 0, 0),
+        "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS HELP QUIT",
+    )
+}
+
+/// VRFY or EXPN that is switched off.
+pub(super) fn disabled(verb: &str) -> Reply {
+    Reply::new(502, (5, 5, 1), format!("{verb} command is disabled"))
+}
+
+/// A line that is no command.
+pub(super) fn not_a_command(why: CommandError) -> Reply {
+    match why {
+        CommandError::ControlCharacter | CommandError::Empty => Reply::new(500, (5, 5, 2), "Error: bad syntax"),
+        CommandError::Unknown => Reply::new(500, (5, 5, 1), "Error: command not recognized"),
+    }
+}
+
+/// A line without an end in sight.
+pub(super) fn line_too_long() -> Reply {
+    Reply::new(500, (5, 5, 2), "Error: line too long")
+}
+
+/// A bad or missing argument: how the command is written.
+pub(super) fn usage(syntax: &str) -> Reply {
+    Reply::new(501, (5, 5, 4), format!("Syntax: {syntax}"))
+}
+
+/// A command out of sequence.
+pub(super) fn bad_sequence(what: &str) -> Reply {
+    Reply::new(503, (5, 5, 1), what)
+}
+
+/// Before EHLO.
+pub(super) fn say_ehlo_first() -> Reply {
+    bad_sequence("Say EHLO first")
+}
+
+/// RCPT or DATA before MAIL.
+pub(super) fn need_mail() -> Reply {
+    bad_sequence("Error: need MAIL command")
+}
+
+/// DATA before RCPT.
+pub(super) fn need_rcpt() -> Reply {
+    bad_sequence("Error: need RCPT command")
+}
+
+/// MAIL within a transaction.
+pub(super) fn nested_mail() -> Reply {
+    bad_sequence("Error: nested MAIL command")
+}
+
+/// STARTTLS within TLS.
+pub(super) fn tls_already_active() -> Reply {
+    bad_sequence("Error: TLS already active")
+}
+
+/// DATA when every RCPT was refused.
+pub(super) fn no_valid_recipients() -> Reply {
+    Reply::new(554, (5, 5, 1), "Error: no valid recipients")
+}
+
+/// STARTTLS where it is not announced.
+pub(super) fn tls_not_offered() -> Reply {
+    Reply::new(502, (5, 5, 1), "Error: command not implemented")
+}
+
+/// `smtpd_tls_security_level = encrypt`.
+pub(super) fn must_start_tls() -> Reply {
+    Reply::new(530, (5, 7, 0), "Must issue a STARTTLS command first")
+}
+
+/// A bad reverse-path (5.1.7) or the wrong form of MAIL.
+pub(super) fn bad_reverse_path(why: PathArgumentError) -> Reply {
+    match why {
+        PathArgumentError::Keyword => usage("MAIL FROM:<address>"),
+        PathArgumentError::Path(why) => bad_path(why, (5, 1, 7), "sender"),
+    }
+}
+
+/// A bad forward-path (5.1.3) or the wrong form of RCPT.
+pub(super) fn bad_forward_path(why: PathArgumentError) -> Reply {
+    match why {
+        PathArgumentError::Keyword => usage("RCPT TO:<address>"),
+        PathArgumentError::Path(why) => bad_path(why, (5, 1, 3), "recipient"),
+    }
+}
+
+fn bad_path(why: PathError, status: (u8, u16, u16), whose: &str) -> Reply {
+    match why {
+        PathError::NotAscii => Reply::new(553, (5, 6, 7), format!("Bad {whose} address: {why}")),
+        _ => Reply::new(501, status, format!("Bad {whose} address: {why}")),
+    }
+}
+
+/// A bad parameter.
+pub(super) fn bad_parameter(why: &ParameterError) -> Reply {
+    let code = match why {
+        ParameterError::Unknown(_) => 555,
+        ParameterError::BadValue(_) | ParameterError::Repeated(_) => 501,
+    };
+    Reply::new(code, (5, 5, 4), format!("Error: {why}"))
+}
+
+/// `smtpd_recipient_limit`.
+pub(super) fn too_many_recipients() -> Reply {
+    Reply::new(452, (4, 5, 3), "Error: too many recipients")
+}
+
+/// `message_size_limit`.
+pub(super) fn too_big() -> Reply {
+    Reply::new(552, (5, 3, 4), "Error: message size exceeds fixed limit")
+}
+
+/// A message that was not taken, after its last octet.
+pub(super) fn message_fault(fault: MessageFault, settings: &SessionSettings) -> Reply {
+    match fault {
+        MessageFault::TooBig => too_big(),
+        MessageFault::TooManyHops => Reply::new(554, (5, 4, 6), "Error: too many hops"),
+        MessageFault::BareNewline(which) => {
+            Reply::new(550, (5, 5, 2), format!("message rejected: bare {which} received"))
+        }
+        MessageFault::Queue(refusal) => queue_refusal(refusal, settings),
+    }
+}
+
+/// A command line that ended in a bare LF, under `reject`.
+pub(super) fn bare_newline_in_command() -> Reply {
+    let which = BareOctet::Lf;
+    Reply::new(550, (5, 5, 2), format!("Error: bare {which} received"))
+}
+
+/// The queue's refusal.
+pub(super) fn queue_refusal(refusal: QueueRefusal, settings: &SessionSettings) -> Reply {
+    match refusal {
+        QueueRefusal::NoSpace => no_space(),
+        QueueRefusal::Failed => Reply::new(451, (4, 3, 0), "Error: queue file write error"),
+        QueueRefusal::Closed => shutting_down(settings),
+    }
+}
+
+/// `queue_minfree`.
+pub(super) fn no_space() -> Reply {
+    Reply::new(452, (4, 3, 1), "Insufficient system storage")
+}
+
+/// SIGTERM.
+pub(super) fn shutting_down(settings: &SessionSettings) -> Reply {
+    closing(
+        settings,
+        (4, 3, 2),
+        "Service shutting down, closing transmission channel",
+    )
+}
+
+/// RFC 5321 section 4.5.3.2.
+pub(super) fn timeout(settings: &SessionSettings) -> Reply {
+    closing(settings, (4, 4, 2), "Error: timeout exceeded")
+}
+
+/// `smtpd_hard_error_limit`.
+pub(super) fn too_many_errors(settings: &SessionSettings) -> Reply {
+    closing(settings, (4, 7, 0), "Error: too many errors")
+}
+
+/// `smtpd_tls_req_ccert`: no certificate, or one that does not verify.
+pub(super) fn certificate_required(settings: &SessionSettings, identity: &Identity) -> Reply {
+    let text = match identity {
+        Identity::Unverified { why, .. } => format!("Error: Client certificate not trusted ({why})"),
+        _ => "Error: No client certificate presented".to_owned(),
+    };
+    closing(settings, (4, 7, 1), &text)
+}
+
+fn closing(settings: &SessionSettings, status: (u8, u16, u16), text: &str) -> Reply {
+    Reply::new(421, status, format!("{} {text}", settings.myhostname))
+}
+
+/// Another protocol, in Postfix's words.
+pub(super) fn foreign_protocol() -> Reply {
+    Reply::new(221, (2, 7, 0), "Error: I can break rules, too. Goodbye.")
+}
