@@ -1,3 +1,16 @@
 //! TLS with rustls: server, client, the judge of client certificates, PEM files.
+//!
+//! **Implements** STARTTLS of RFC 3207 below the dialogue: TLS 1.2 and 1.3 with aws-lc-rs, never another provider.
+//! **Does not** let a certificate break a handshake: the judge looks at it afterwards.
 
+mod authorities;
+pub mod client;
+pub mod error;
+pub mod judge;
+pub mod pem;
+mod possession;
+mod provider;
+pub mod server;
+mod server_check;
 pub mod settings;
+pub mod verifier;

@@ -1,0 +1,281 @@
+//! The judge: whether a client's certificate leads to a trust anchor, and if not, why.
+//!
+//! **Implements** RFC 5280 path validation with webpki after the handshake, with the extended key usage rule of
+//! `docs/certificates.md`, `smtpd_tls_ccert_verifydepth`, and one precise reason for each refusal. It is asked again
+//! for every resumed session, since rustls restores a chain from a ticket without looking at it.
+//! **Does not** check revocation lists.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::DistinguishedName as EncodedName;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
+
+use super::authorities::{Authorities, Purpose, Sources};
+use super::error::TlsFileError;
+use super::provider::{algorithms, unix_time};
+use crate::cert::certificate::Certificate;
+use crate::cert::decode;
+use crate::cert::identity::{Identity, Why};
+use crate::cert::name::DistinguishedName;
+
+/// The smallest RSA key that counts, bits; smaller ones cannot complete a handshake either.
+const RSA_BITS_MIN: u32 = 2048;
+
+/// The most certificates looked at behind the leaf; a peer must not make us search long.
+const PRESENTED_MAX: usize = 16;
+
+/// The authorities of a listener and the rule by which they vouch.
+#[derive(Debug)]
+pub struct Judge {
+    authorities: Authorities,
+    verify_depth: usize,
+}
+
+impl Judge {
+    /// Reads the authorities. Without any file every certificate is unverified.
+    ///
+    /// `verify_depth` is the largest number of intermediates between leaf and anchor
+    /// (`smtpd_tls_ccert_verifydepth`; webpki itself stops at 6).
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files; an expired root among them, by name.
+    pub fn load(
+        ca_file: Option<&Path>,
+        ca_path: Option<&Path>,
+        append_default_ca: bool,
+        verify_depth: usize,
+        now_unix_seconds: i64,
+    ) -> Result<Self, Vec<TlsFileError>> {
+        let sources = Sources {
+            ca_file,
+            ca_path,
+            append_default_ca,
+        };
+        Ok(Self {
+            authorities: Authorities::load(sources, Purpose::Clients, now_unix_seconds)?,
+            verify_depth,
+        })
+    }
+
+    /// Subjects of the CAfile's certificates, as Postfix sends them in a CertificateRequest: a mail client picks its
+    /// certificate by them. Those of CApath and of the system's store are not sent.
+    pub fn hints(&self) -> Vec<EncodedName> {
+        let subjects = self.authorities.hint_subjects.iter();
+        subjects.map(|subject| EncodedName::in_sequence(subject)).collect()
+    }
+
+    /// The names of the trust anchors.
+    pub fn anchors(&self) -> Vec<DistinguishedName> {
+        let certificates = self.authorities.anchor_certificates.iter();
+        certificates.map(|anchor| anchor.subject.clone()).collect()
+    }
+
+    /// How many of our anchors stand in the system's public store as well: with any,
+    /// `permit_tls_all_clientcerts` would open the relay to whoever can buy a certificate. Reads the store.
+    pub fn public_roots_shared(&self) -> usize {
+        let public = rustls_native_certs::load_native_certs().certs;
+        let public: Vec<TrustAnchor<'_>> = public
+            .iter()
+            .filter_map(|der| webpki::anchor_from_trusted_cert(der).ok())
+            .collect();
+        let is_public = |ours: &&TrustAnchor<'_>| {
+            public.iter().any(|theirs| {
+                theirs.subject == ours.subject && theirs.subject_public_key_info == ours.subject_public_key_info
+            })
+        };
+        self.authorities.anchors.iter().filter(is_public).count()
+    }
+
+    /// Judges what a client presented, leaf first; `now_unix_seconds` is the time to judge at.
+    pub fn judge(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Identity {
+        let Some([leaf, rest @ ..]) = presented else {
+            return Identity::NoCertificate;
+        };
+        let Ok(certificate) = decode::decode(leaf) else {
+            return Identity::Unverified {
+                why: Why::Malformed,
+                certificate: None,
+            };
+        };
+        let certificate = Arc::new(certificate);
+        match self.verify(&certificate, leaf, rest, now_unix_seconds) {
+            Ok(chain) => Identity::Verified { certificate, chain },
+            Err(why) => Identity::Unverified {
+                why,
+                certificate: Some(certificate),
+            },
+        }
+    }
+
+    fn verify(
+        &self,
+        certificate: &Certificate,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now_unix_seconds: i64,
+    ) -> Result<Vec<DistinguishedName>, Why> {
+        if certificate.version != 3 {
+            return Err(Why::OldVersion);
+        }
+        let candidates = self.candidates(rest);
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| why(&error))?;
+        let issuers = self.issuers_by_name(end_entity.issuer(), &candidates);
+        // webpki looks at the leaf's dates and usages before its issuer: for a stranger's certificate "expired"
+        // would be the lesser half of the truth.
+        if !issuers.reach_an_anchor {
+            return Err(Why::UnknownIssuer);
+        }
+        let within_depth = |path: &VerifiedPath<'_>| {
+            if path.intermediate_certificates().count() > self.verify_depth {
+                return Err(Error::PathLenConstraintViolated);
+            }
+            Ok(())
+        };
+        let verified = end_entity.verify_for_usage(
+            algorithms().all,
+            &self.authorities.anchors,
+            &candidates,
+            unix_time(now_unix_seconds),
+            ClientUsage,
+            None,
+            Some(&within_depth),
+        );
+        match verified {
+            Ok(_) if is_weak(certificate) => Err(Why::WeakAlgorithm),
+            Ok(path) => self.names(&path),
+            // A signature by a key under 2048 bits is refused as a bad one; say what is truly wrong.
+            Err(Error::InvalidSignatureForPublicKey) if issuers.one_is_weak => Err(Why::WeakAlgorithm),
+            Err(error) => Err(why(&error)),
+        }
+    }
+
+    /// Intermediates the path may use: the pool first, so that a peer cannot crowd it out, then what was presented.
+    fn candidates<'a>(&'a self, presented: &'a [CertificateDer<'_>]) -> Vec<CertificateDer<'a>> {
+        let pool = self
+            .authorities
+            .pool
+            .iter()
+            .map(|der| CertificateDer::from(der.as_ref()));
+        let presented = presented
+            .iter()
+            .take(PRESENTED_MAX)
+            .filter(|der| EndEntityCert::try_from(*der).is_ok())
+            .map(|der| CertificateDer::from(der.as_ref()));
+        pool.chain(presented).collect()
+    }
+
+    /// Follows issuer names upwards, without looking at signatures or dates.
+    fn issuers_by_name(&self, issuer: &[u8], candidates: &[CertificateDer<'_>]) -> Issuers {
+        let mut found = Issuers::default();
+        let mut wanted = vec![issuer.to_vec()];
+        let mut next = 0;
+        while let Some(name) = wanted.get(next).cloned() {
+            next += 1;
+            let anchors = self
+                .authorities
+                .anchors
+                .iter()
+                .zip(&self.authorities.anchor_certificates);
+            for (_, certificate) in anchors.filter(|(anchor, _)| anchor.subject.as_ref() == name) {
+                found.reach_an_anchor = true;
+                found.one_is_weak |= is_weak(certificate);
+            }
+            for der in candidates {
+                let Ok(parsed) = EndEntityCert::try_from(der) else {
+                    continue;
+                };
+                if parsed.subject() == name {
+                    found.one_is_weak |= decode::decode(der).is_ok_and(|c| is_weak(&c));
+                    if !wanted.iter().any(|known| known == parsed.issuer()) {
+                        wanted.push(parsed.issuer().to_vec());
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Subjects from the leaf's issuer up to the anchor.
+    fn names(&self, path: &VerifiedPath<'_>) -> Result<Vec<DistinguishedName>, Why> {
+        let intermediates = path.intermediate_certificates();
+        let mut names = intermediates
+            .map(|c| decode::decode(&c.der()).map(|c| c.subject))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| Why::Malformed)?;
+        let anchors = self
+            .authorities
+            .anchors
+            .iter()
+            .zip(&self.authorities.anchor_certificates);
+        let anchor = anchors.into_iter().find(|(anchor, _)| *anchor == path.anchor());
+        names.extend(anchor.map(|(_, certificate)| certificate.subject.clone()));
+        Ok(names)
+    }
+}
+
+/// What a walk along issuer names met.
+#[derive(Default)]
+struct Issuers {
+    reach_an_anchor: bool,
+    one_is_weak: bool,
+}
+
+fn is_weak(certificate: &Certificate) -> bool {
+    certificate.key_algorithm == "RSA" && certificate.key_bits < RSA_BITS_MIN
+}
+
+/// clientAuth or anyExtendedKeyUsage must be listed; webpki asks only where the extension is present.
+struct ClientUsage;
+
+/// id-kp-clientAuth 1.3.6.1.5.5.7.3.2.
+const CLIENT_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
+/// anyExtendedKeyUsage 2.5.29.37.0.
+const ANY_USAGE: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
+
+impl ExtendedKeyUsageValidator for ClientUsage {
+    fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let mut is_empty = true;
+        for usage in usages {
+            let usage = usage?;
+            is_empty = false;
+            if usage == CLIENT_AUTH || usage == ANY_USAGE {
+                return Ok(());
+            }
+        }
+        if is_empty {
+            Ok(())
+        } else {
+            Err(Error::EmptyEkuExtension)
+        }
+    }
+}
+
+/// webpki's error as a reason. Budgets that run out count as a chain too long.
+fn why(error: &Error) -> Why {
+    match error {
+        Error::CertExpired { .. } => Why::Expired,
+        Error::CertNotValidYet { .. } => Why::NotYetValid,
+        Error::CertRevoked | Error::CertDistrusted => Why::Revoked,
+        Error::UnknownRevocationStatus | Error::CrlExpired { .. } => Why::RevocationUnknown,
+        // An end entity above a leaf: nobody signed that leaf who may sign.
+        Error::UnknownIssuer | Error::EndEntityUsedAsCa => Why::UnknownIssuer,
+        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Why::WrongExtendedKeyUsage,
+        Error::InvalidSignatureForPublicKey | Error::SignatureAlgorithmMismatch => Why::BadSignature,
+        Error::PathLenConstraintViolated
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumSignatureChecksExceeded => Why::PathLength,
+        Error::NameConstraintViolation
+        | Error::MalformedNameConstraint
+        | Error::InvalidNetworkMaskConstraint
+        | Error::MaximumNameConstraintComparisonsExceeded => Why::NameConstraint,
+        Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Why::WeakAlgorithm
+        }
+        Error::UnsupportedCertVersion => Why::OldVersion,
+        Error::CaUsedAsEndEntity => Why::CaAsEndEntity,
+        _ => Why::Malformed,
+    }
+}

@@ -1,0 +1,161 @@
+//! PEM files: certificates and private keys. The only file that names rustls-pemfile.
+//!
+//! **Implements** RFC 7468 reading, and a check that a private key is private: no bit for others, and for the group
+//! at most read (Debian's `ssl-cert` group keeps keys at 0640).
+//! **Does not** read encrypted keys, as Postfix does not either, nor `TRUSTED CERTIFICATE`.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::error::TlsFileError;
+
+/// Every bit that lets somebody beside the owner, and the group by reading, come at a key.
+const EXPOSING_BITS: u32 = 0o037;
+
+/// The largest file read, octets: a directory of a thousand roots fits, a device does not.
+const FILE_OCTETS_MAX: u64 = 16 << 20;
+
+/// All certificates of a file in their order; other PEM sections are passed over.
+///
+/// # Errors
+/// The file cannot be read, its PEM is broken, or it holds no certificate.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    let text = read(path)?;
+    let found: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
+    let found = found.map_err(|e| broken(path, &e))?;
+    if found.is_empty() {
+        return Err(TlsFileError::NoCertificate {
+            path: path.to_owned(),
+            found: describe_labels(&text),
+        });
+    }
+    Ok(found)
+}
+
+/// The first private key of a file: PKCS#8, PKCS#1 or SEC1. The certificate may stand in the same file.
+///
+/// # Errors
+/// The file cannot be read, is open to others, its PEM is broken, or it holds no key.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+    let text = read(path)?;
+    let metadata = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & EXPOSING_BITS != 0 {
+        return Err(TlsFileError::KeyExposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    rustls_pemfile::private_key(&mut text.as_slice())
+        .map_err(|e| broken(path, &e))?
+        .ok_or_else(|| TlsFileError::NoPrivateKey {
+            path: path.to_owned(),
+            found: describe_labels(&text),
+        })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path).map_err(|source| unreadable(path, source))?;
+    let mut text = Vec::new();
+    file.take(FILE_OCTETS_MAX)
+        .read_to_end(&mut text)
+        .map_err(|source| unreadable(path, source))?;
+    Ok(text)
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> TlsFileError {
+    TlsFileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn broken(path: &Path, error: &std::io::Error) -> TlsFileError {
+    TlsFileError::BrokenPem {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// `found ENCRYPTED PRIVATE KEY; decrypt it with openssl pkey`: the reader passes over what it does not know.
+fn describe_labels(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut labels: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+        .collect();
+    labels.dedup();
+    if labels.is_empty() {
+        return "no PEM section in it; convert DER with `openssl x509 -inform DER` or `openssl pkey -inform DER`"
+            .into();
+    }
+    let advice = labels
+        .iter()
+        .find_map(|label| match *label {
+            "ENCRYPTED PRIVATE KEY" => Some("; decrypt it with `openssl pkey -in OLD -out NEW`"),
+            "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => Some("; convert it with `openssl x509 -in OLD -out NEW`"),
+            "DSA PRIVATE KEY" => Some("; DSA is not supported, use RSA or ECDSA"),
+            _ => None,
+        })
+        .unwrap_or_default();
+    format!("found {}{advice}", labels.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writing it");
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("its mode");
+        file
+    }
+
+    fn key_pem() -> String {
+        rcgen::KeyPair::generate().expect("a key").serialize_pem()
+    }
+
+    #[test]
+    fn empty_result_names_the_labels_found_and_what_to_do() {
+        let encrypted = file(
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            0o600,
+        );
+        let error = private_key(encrypted.path()).expect_err("no key").to_string();
+        assert!(
+            error.contains("found ENCRYPTED PRIVATE KEY; decrypt it with `openssl pkey"),
+            "{error}"
+        );
+        let error = certificates(file(&key_pem(), 0o600).path()).expect_err("no certificate");
+        assert!(error.to_string().contains("found PRIVATE KEY"), "{error}");
+        let error = certificates(file("", 0o600).path()).expect_err("nothing");
+        assert!(error.to_string().contains("no PEM section"), "{error}");
+    }
+
+    #[test]
+    fn key_open_to_others_is_refused_with_the_command_that_repairs_it() {
+        let text = key_pem();
+        for mode in [0o644, 0o604, 0o660, 0o620, 0o610, 0o601] {
+            let file = file(&text, mode);
+            let error = private_key(file.path()).expect_err("exposed").to_string();
+            let command = format!("chmod 600 {}", file.path().display());
+            assert!(
+                error.contains(&command) && error.contains(&format!("{mode:04o}")),
+                "{error}"
+            );
+        }
+        for mode in [0o600, 0o400, 0o640, 0o440] {
+            assert!(private_key(file(&text, mode).path()).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn missing_file_is_named() {
+        let error = certificates(Path::new("/nonexistent/server.crt")).expect_err("missing");
+        assert_eq!(error.path(), Path::new("/nonexistent/server.crt"));
+    }
+}

@@ -1,0 +1,156 @@
+//! The server side: a TLS acceptor per listener, its judge, and the record of what was negotiated.
+//!
+//! **Implements** `smtpd_tls_cert_file`, `smtpd_tls_key_file`, `smtpd_tls_ask_ccert`, `smtpd_tls_protocols`.
+//! **Does not** offer ALPN (a client that offers another protocol would be refused), nor bound the time of a
+//! handshake, which is the driver's.
+
+use std::sync::Arc;
+
+use rustls::server::ServerSessionMemoryCache;
+use rustls::sign::SingleCertAndKey;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio_rustls::TlsAcceptor;
+
+use super::error::TlsFileError;
+use super::judge::Judge;
+use super::provider::{certified_key, provider, versions};
+use super::settings::ServerTlsFiles;
+use super::verifier::AcceptThenJudge;
+use crate::cert::certificate::Certificate;
+use crate::cert::decode;
+use crate::cert::identity::Identity;
+use crate::mail::trace_header::TlsDescription;
+
+/// Sessions kept for resumption; the oldest goes first.
+const SESSIONS_MAX: usize = 4096;
+
+/// One listener's TLS. Tickets and sessions are its own: a session begun under one rule for client certificates
+/// must never be resumed under another, and a reload starts afresh.
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    judge: Judge,
+    certificate: Certificate,
+}
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, all at once.
+    pub fn load(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
+        let pair = certified_key(&files.certificate, &files.key, now_unix_seconds);
+        let judge = Judge::load(
+            files.ca_file.as_deref(),
+            files.ca_path.as_deref(),
+            files.append_default_ca,
+            files.verify_depth,
+            now_unix_seconds,
+        );
+        let ((pair, certificate), judge) = match (pair, judge) {
+            (Ok(pair), Ok(judge)) => (pair, judge),
+            (pair, judge) => return Err([pair.err(), judge.err()].into_iter().flatten().flatten().collect()),
+        };
+        let unusable = |error: rustls::Error| {
+            vec![TlsFileError::Unusable {
+                path: files.key.clone(),
+                reason: error.to_string(),
+            }]
+        };
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions(files.tls12))
+            .map_err(unusable)?;
+        let builder = if files.ask_client_certificate {
+            builder.with_client_cert_verifier(Arc::new(AcceptThenJudge::new(judge.hints())))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        Ok(Self {
+            config: Arc::new(config),
+            judge,
+            certificate,
+        })
+    }
+
+    /// For one handshake or many.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+
+    /// Who holds the session, at the given time; ask again for a resumed one, and whenever time has passed.
+    pub fn judge(&self, connection: &ServerConnection, now_unix_seconds: i64) -> Identity {
+        self.judge.judge(connection.peer_certificates(), now_unix_seconds)
+    }
+
+    /// The judge itself, for configuration checks and `explain`.
+    pub fn authorities(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Our own certificate, for its expiry.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// What was negotiated, as far as rustls says; signature and digest are those the key type leaves no choice of.
+    pub fn describe(&self, connection: &ServerConnection) -> TlsDescription {
+        let version = connection.protocol_version();
+        let cipher = connection
+            .negotiated_cipher_suite()
+            .map(|suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_"))
+            .unwrap_or_default();
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let client = connection.peer_certificates().and_then(|chain| chain.first());
+        let client = client.and_then(|leaf| decode::decode(leaf).ok());
+        let ours = Some(&self.certificate).filter(|_| !resumed);
+        let theirs = client.as_ref().filter(|_| !resumed);
+        let group = connection.negotiated_key_exchange_group();
+        TlsDescription {
+            protocol: protocol_name(version).to_owned(),
+            cipher_bits: if cipher.contains("AES_128") { 128 } else { 256 },
+            cipher,
+            key_exchange: group.map(|group| format!("{:?}", group.name())),
+            server_signature: ours.map(|certificate| signature_name(certificate, version)),
+            server_digest: ours.and_then(|certificate| digest_name(certificate, version)),
+            client_signature: theirs.map(|certificate| signature_name(certificate, version)),
+            client_digest: theirs.and_then(|certificate| digest_name(certificate, version)),
+            server_name: connection.server_name().map(str::to_owned),
+            resumed,
+        }
+    }
+}
+
+fn protocol_name(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
+    }
+}
+
+/// RFC 8446 section 4.2.3 leaves RSA keys only PSS; TLS 1.2 leaves a choice rustls does not tell of.
+fn signature_name(certificate: &Certificate, version: Option<ProtocolVersion>) -> String {
+    let bits = certificate.key_bits;
+    match (certificate.key_algorithm.as_str(), bits) {
+        ("ECDSA", 256) => "ECDSA (prime256v1)".to_owned(),
+        ("ECDSA", 384) => "ECDSA (secp384r1)".to_owned(),
+        ("ECDSA", 521) => "ECDSA (secp521r1)".to_owned(),
+        ("RSA", _) if version == Some(ProtocolVersion::TLSv1_3) => format!("RSA-PSS ({bits} bits)"),
+        (algorithm, 0) => algorithm.to_owned(),
+        ("Ed25519", _) => "Ed25519".to_owned(),
+        (algorithm, _) => format!("{algorithm} ({bits} bits)"),
+    }
+}
+
+/// RFC 8446 section 4.2.3 binds each curve to one digest; elsewhere there is a choice rustls does not tell of.
+fn digest_name(certificate: &Certificate, version: Option<ProtocolVersion>) -> Option<String> {
+    let digest = match (version?, certificate.key_algorithm.as_str(), certificate.key_bits) {
+        (ProtocolVersion::TLSv1_3, "ECDSA", 256) => "SHA256",
+        (ProtocolVersion::TLSv1_3, "ECDSA", 384) => "SHA384",
+        (ProtocolVersion::TLSv1_3, "ECDSA", 521) => "SHA512",
+        _ => return None,
+    };
+    Some(digest.to_owned())
+}
