@@ -1,3 +1,13 @@
 //! The outbound side: where a message goes, the client dialogue, what a failure becomes.
 
+pub mod bounce;
+pub mod client;
+pub mod client_state;
+pub mod reply_reader;
+pub mod route;
 pub mod settings;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod route_tests;

@@ -1,0 +1,99 @@
+//! A connection to a next hop, in plaintext or under TLS.
+//!
+//! **Implements** `smtp_bind_address`, `smtp_bind_address6` and `smtp_connect_timeout` of postconf(5).
+//! **Does not** speak SMTP.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
+
+/// Either kind of connection.
+pub enum Channel {
+    /// As TCP gives it.
+    Plain(TcpStream),
+    /// Behind a handshake.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Channel {
+    /// Reads what there is; 0 at the end. A TLS connection cut off without close_notify is an end as well, as SMTP
+    /// marks its ends itself.
+    ///
+    /// # Errors
+    /// The system's or the TLS library's.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = match self {
+            Self::Plain(stream) => stream.read(buffer).await,
+            Self::Tls(stream) => stream.read(buffer).await,
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Writes all of it and flushes. Not cancel-safe: a part may be written.
+    ///
+    /// # Errors
+    /// The system's or the TLS library's.
+    pub async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(octets).await,
+            Self::Tls(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Says the end (close_notify, FIN). Errors do not matter any more.
+    pub async fn shutdown(&mut self) {
+        let _ = match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+        };
+    }
+
+    /// Protocol and cipher in words, when under TLS: `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384`.
+    pub fn tls_description(&self) -> Option<String> {
+        let Self::Tls(stream) = self else { return None };
+        let (_, connection) = stream.get_ref();
+        let protocol = match connection.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let cipher = format!("{:?}", connection.negotiated_cipher_suite()?.suite()).replace("TLS13_", "TLS_");
+        Some(format!("{protocol} with cipher {cipher}"))
+    }
+}
+
+/// Connects, from the first bind address of the family if there is one. Cancel-safe.
+///
+/// # Errors
+/// The system's; `TimedOut` after `timeout`.
+pub async fn connect(to: SocketAddr, bind_addresses: &[IpAddr], timeout: Duration) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if let Some(from) = bind_addresses.iter().find(|from| from.is_ipv4() == to.is_ipv4()) {
+        socket.bind(SocketAddr::new(*from, 0))?;
+    }
+    let stream = tokio::time::timeout(timeout, socket.connect(to))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "Connection timed out"))??;
+    // Small commands wait for replies; Nagle's algorithm would only add delay.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Whether the address is one of this machine: only such a one can be bound.
+pub fn is_local(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}

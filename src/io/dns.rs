@@ -1,0 +1,187 @@
+//! The DNS: mail exchangers and addresses of hosts.
+//!
+//! **Implements** the lookups of RFC 5321 section 5.1 over hickory-resolver, `smtp_host_lookup = dns` of postconf(5):
+//! names are asked for as they stand, without search domains and without /etc/hosts; only `localhost` is known here.
+//! **Does not** order or judge what it finds: `outbound::route` does.
+//! **Bugs** resolv.conf is read once, when the resolver is made.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+
+use crate::outbound::route::{LookupError, MailExchanger};
+
+/// How long one query may take before it is repeated.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Queries per name server.
+const QUERY_ATTEMPTS: usize = 2;
+/// An end to a lookup with all its servers, attempts and aliases.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Whoever answers for names.
+pub trait Resolver: Send + Sync + 'static {
+    /// The MX records of a domain, in no order. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    fn mx(&self, domain: &str) -> impl Future<Output = Result<Vec<MailExchanger>, LookupError>> + Send;
+
+    /// The addresses of a host in the families asked for, one or more. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LookupError`]; a family that fails is no error as long as the other answers.
+    fn addresses(
+        &self,
+        host: &str,
+        ipv4: bool,
+        ipv6: bool,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, LookupError>> + Send;
+}
+
+/// The resolver of this machine.
+pub struct SystemResolver {
+    inner: Result<TokioResolver, String>,
+}
+
+impl SystemResolver {
+    /// The name servers of resolv.conf. Without a usable file every lookup fails for now: mail waits, and nothing else
+    /// stops.
+    pub fn from_system() -> Self {
+        let inner = TokioResolver::builder_tokio().and_then(|mut builder| {
+            set_options(builder.options_mut());
+            builder.build()
+        });
+        Self {
+            inner: inner.map_err(|error| format!("resolv.conf: {error}")),
+        }
+    }
+
+    /// One name server, asked over UDP.
+    pub fn with_server(server: SocketAddr) -> Self {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
+        let mut builder = TokioResolver::builder_with_config(
+            ResolverConfig::from_parts(None, Vec::new(), servers),
+            TokioRuntimeProvider::default(),
+        );
+        set_options(builder.options_mut());
+        Self {
+            inner: builder.build().map_err(|error| error.to_string()),
+        }
+    }
+
+    async fn lookup(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, LookupError> {
+        let resolver = self.inner.as_ref().map_err(|why| LookupError::Temporary(why.clone()))?;
+        // The trailing dot keeps the search domains of resolv.conf out.
+        let absolute = format!("{}.", name.trim_end_matches('.'));
+        match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(absolute, kind)).await {
+            Ok(Ok(answer)) => Ok(answer.answers().to_vec()),
+            Ok(Err(error)) => Err(lookup_error(&error)),
+            Err(_) => Err(LookupError::Temporary("no answer in time".into())),
+        }
+    }
+
+    async fn lookup_addresses(&self, host: &str, kind: RecordType, wanted: bool) -> Result<Vec<IpAddr>, LookupError> {
+        if !wanted {
+            return Err(LookupError::NoRecords);
+        }
+        let records = self.lookup(host, kind).await?;
+        let addresses: Vec<IpAddr> = records.iter().filter_map(|record| address_of(&record.data)).collect();
+        if addresses.is_empty() {
+            return Err(LookupError::NoRecords);
+        }
+        Ok(addresses)
+    }
+}
+
+fn set_options(options: &mut ResolverOpts) {
+    options.use_hosts_file = ResolveHosts::Never;
+    options.timeout = QUERY_TIMEOUT;
+    options.attempts = QUERY_ATTEMPTS;
+}
+
+fn address_of(data: &RData) -> Option<IpAddr> {
+    match data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    }
+}
+
+fn lookup_error(error: &NetError) -> LookupError {
+    let code = match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        _ => return LookupError::Temporary(error.to_string()),
+    };
+    match code {
+        ResponseCode::NXDomain => LookupError::NotFound,
+        ResponseCode::NoError => LookupError::NoRecords,
+        code => LookupError::Temporary(code.to_string()),
+    }
+}
+
+impl Resolver for SystemResolver {
+    async fn mx(&self, domain: &str) -> Result<Vec<MailExchanger>, LookupError> {
+        let records = self.lookup(domain, RecordType::MX).await?;
+        let found: Vec<MailExchanger> = records
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::MX(mx) => Some(MailExchanger {
+                    preference: mx.preference,
+                    host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
+                }),
+                _ => None,
+            })
+            .collect();
+        if found.is_empty() {
+            return Err(LookupError::NoRecords);
+        }
+        Ok(found)
+    }
+
+    async fn addresses(&self, host: &str, ipv4: bool, ipv6: bool) -> Result<Vec<IpAddr>, LookupError> {
+        if host == "localhost" {
+            return Ok(localhost(ipv4, ipv6));
+        }
+        let (v6, v4) = tokio::join!(
+            self.lookup_addresses(host, RecordType::AAAA, ipv6),
+            self.lookup_addresses(host, RecordType::A, ipv4),
+        );
+        both(v6, v4)
+    }
+}
+
+/// RFC 6761 section 6.3: name resolution "SHOULD recognize localhost names as special and SHOULD always return the IP
+/// loopback address".
+fn localhost(ipv4: bool, ipv6: bool) -> Vec<IpAddr> {
+    let v6 = ipv6.then_some(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let v4 = ipv4.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    v6.into_iter().chain(v4).collect()
+}
+
+/// Addresses win; then a failure that may pass; then the denial that says most.
+fn both(
+    v6: Result<Vec<IpAddr>, LookupError>,
+    v4: Result<Vec<IpAddr>, LookupError>,
+) -> Result<Vec<IpAddr>, LookupError> {
+    match (v6, v4) {
+        (Ok(mut addresses), Ok(more)) => {
+            addresses.extend(more);
+            Ok(addresses)
+        }
+        (Ok(addresses), Err(_)) | (Err(_), Ok(addresses)) => Ok(addresses),
+        (Err(error @ LookupError::Temporary(_)), Err(_)) | (Err(_), Err(error @ LookupError::Temporary(_))) => {
+            Err(error)
+        }
+        (Err(LookupError::NotFound), Err(_)) | (Err(_), Err(LookupError::NotFound)) => Err(LookupError::NotFound),
+        (Err(error), Err(_)) => Err(error),
+    }
+}

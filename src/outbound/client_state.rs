@@ -1,0 +1,179 @@
+//! What the client dialogue is told, what it asks of its driver, and how it ends.
+//!
+//! ```text
+//! Greeting -> Hello -> [StartTls -> Handshake -> Hello] -> Envelope -> Data -> Body -> FinalReply -> Over
+//!                 \-> (5xx) HELO                    every state may fail into Over
+//! ```
+
+use std::time::Duration;
+
+use super::settings::{OutboundSettings, TlsLevel};
+use crate::mail::envelope::Body;
+use crate::mail::outcome::Outcome;
+use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::reply::Reply;
+
+/// One mail transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// RCPT TO, one or more.
+    pub forward_paths: Vec<ForwardPath>,
+    /// Declared body type.
+    pub body: Body,
+    /// Octets of mail data, for SIZE.
+    pub size_octets: u64,
+}
+
+/// How one session is to be held.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// The name for EHLO.
+    pub hello_name: String,
+    /// The peer as `host[address]:port`, for reports.
+    pub remote: String,
+    /// What TLS must reach; [`TlsLevel::None`] for a plaintext retry.
+    pub tls_level: TlsLevel,
+    /// Whether TLS came first (`smtp_tls_wrappermode`).
+    pub tls_wrapper: bool,
+    /// Up to each reply before the mail data.
+    pub hello_timeout: Duration,
+    /// For each piece of mail data.
+    pub data_transfer_timeout: Duration,
+    /// Up to the reply to the final dot.
+    pub data_done_timeout: Duration,
+}
+
+impl ClientOptions {
+    /// The options of a session with `remote` under these settings, at their TLS level.
+    pub fn new(settings: &OutboundSettings, remote: String) -> Self {
+        Self {
+            hello_name: settings.hello_name.clone(),
+            remote,
+            tls_level: settings.tls_level,
+            tls_wrapper: settings.tls_wrapper,
+            hello_timeout: settings.hello_timeout,
+            data_transfer_timeout: settings.data_transfer_timeout,
+            data_done_timeout: settings.data_done_timeout,
+        }
+    }
+}
+
+/// What the driver is to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Action {
+    /// Write these octets.
+    Send(Vec<u8>),
+    /// Do the TLS handshake, and report it with `handle_tls`.
+    StartTls,
+    /// Bring the next piece of mail data with `handle_data_chunk`.
+    WantData,
+    /// Close the connection; the dialogue is over.
+    Close,
+}
+
+/// The fate of one recipient in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Fate {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether another target may be tried at once; only ever true of a deferred one.
+    pub elsewhere: bool,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ending {
+    /// One fate per forward-path, in order.
+    Settled(Vec<Fate>),
+    /// TLS failed at level `may`: connect to the same address again without it. The fates hold when that is not done.
+    RetryInPlaintext(Vec<Fate>),
+}
+
+/// Where the dialogue stands.
+#[derive(Debug)]
+pub enum State {
+    /// Waiting for 220.
+    Greeting,
+    /// EHLO is sent.
+    Hello,
+    /// HELO is sent, after EHLO was refused.
+    PlainHello,
+    /// STARTTLS is sent.
+    StartTls,
+    /// The driver does the handshake.
+    Handshake,
+    /// MAIL and RCPT.
+    Envelope(Envelope),
+    /// DATA is sent.
+    Data,
+    /// The driver brings mail data.
+    Body(crate::wire::data::DotStuffer),
+    /// The final dot is sent.
+    FinalReply,
+    /// Nothing more will be said.
+    Over,
+}
+
+/// Progress through MAIL and RCPT: command 0 is MAIL, command n is RCPT n-1.
+#[derive(Debug, Default)]
+pub struct Envelope {
+    /// Commands sent.
+    pub sent: usize,
+    /// Replies read.
+    pub answered: usize,
+}
+
+impl State {
+    /// What was going on, for reports.
+    pub const fn activity(&self) -> &'static str {
+        match self {
+            Self::Greeting => "receiving the initial server greeting",
+            Self::Hello | Self::PlainHello => "performing the EHLO handshake",
+            Self::StartTls => "sending STARTTLS",
+            Self::Handshake => "performing the TLS handshake",
+            Self::Envelope(Envelope { answered: 0, .. }) => "sending MAIL FROM",
+            Self::Envelope(_) => "sending RCPT TO",
+            Self::Data => "sending the DATA command",
+            Self::Body(_) => "sending the mail data",
+            Self::FinalReply => "waiting for the reply to the final dot",
+            Self::Over => "closing",
+        }
+    }
+}
+
+/// What the peer announced behind EHLO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// RFC 2920.
+    pub pipelining: bool,
+    /// RFC 6152.
+    pub eight_bit_mime: bool,
+    /// RFC 3207.
+    pub starttls: bool,
+    /// RFC 1870; the limit in octets, 0 for none.
+    pub size: Option<u64>,
+}
+
+impl Capabilities {
+    /// Reads the reply to EHLO; the first line is the greeting.
+    pub fn of(reply: &Reply) -> Self {
+        let mut found = Self::default();
+        for line in reply.lines.iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            let Some(keyword) = words.next() else { continue };
+            match keyword.to_ascii_uppercase().as_str() {
+                "PIPELINING" => found.pipelining = true,
+                "8BITMIME" => found.eight_bit_mime = true,
+                "STARTTLS" => found.starttls = true,
+                "SIZE" => found.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
+                _ => {}
+            }
+        }
+        found
+    }
+}
