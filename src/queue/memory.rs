@@ -1,1 +1,297 @@
-//! The in-memory model of the queue.
+//! The in-memory model of the queue: what a store has to do, without a disk.
+//!
+//! **Does not** survive anything; it is what the contract suite measures the embedded store against, and what
+//! simulations run on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, NewRecipient, Settlement};
+use super::schedule::{DestinationNumber, Ready, Schedule};
+use super::{Draft, Store, StoreError};
+use crate::mail::envelope::Envelope;
+use crate::mail::queue_id::QueueId;
+use crate::time::Timestamp;
+
+/// A queue in memory. Clones are handles on the same queue.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    queue: Arc<Mutex<Queue>>,
+    clock: fn() -> Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: BTreeMap<QueueId, Message>,
+    numbers: HashMap<String, DestinationNumber>,
+    names: Vec<String>,
+    schedule: Schedule,
+    last: Option<QueueId>,
+}
+
+#[derive(Debug)]
+struct Message {
+    envelope: Envelope,
+    octets: Vec<u8>,
+    arrived: Timestamp,
+    expires: Timestamp,
+    recipients: BTreeMap<u32, EntryRecipient>,
+}
+
+impl MemoryStore {
+    /// An empty queue; `clock` gives the wall clock for the ids.
+    pub fn new(clock: fn() -> Timestamp) -> Self {
+        Self {
+            queue: Arc::default(),
+            clock,
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn next_id(&mut self, now: Timestamp) -> QueueId {
+        let fresh = QueueId::from_parts(now.0, 0);
+        let id = self.last.map_or(fresh, |last| fresh.max(last.next()));
+        self.last = Some(id);
+        id
+    }
+
+    fn wake(&mut self, destination: &str) {
+        let fresh = DestinationNumber::try_from(self.names.len()).unwrap_or(DestinationNumber::MAX);
+        let number = *self.numbers.entry(destination.to_owned()).or_insert_with(|| {
+            self.names.push(destination.to_owned());
+            fresh
+        });
+        self.schedule.wake(number);
+    }
+
+    fn name(&self, ready: Ready) -> String {
+        let place = usize::try_from(ready.destination).unwrap_or(usize::MAX);
+        self.names.get(place).cloned().unwrap_or_default()
+    }
+
+    /// Unleased recipients at a destination as (due, message), in order of due.
+    fn waiting(&self, destination: &str) -> Vec<(Timestamp, QueueId)> {
+        let mut waiting: Vec<(Timestamp, QueueId)> = self
+            .messages
+            .iter()
+            .filter(|(id, _)| !self.schedule.is_leased(**id, destination))
+            .flat_map(|(id, message)| message.recipients.values().map(move |recipient| (recipient, *id)))
+            .filter(|(recipient, _)| recipient.destination == destination)
+            .map(|(recipient, id)| (recipient.due, id))
+            .collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
+    fn lease(&mut self, id: QueueId, destination: &str, now: Timestamp) -> Option<Lease> {
+        let message = self.messages.get(&id)?;
+        let due = |recipient: &EntryRecipient| recipient.destination == destination && recipient.due <= now;
+        let recipients = message.recipients.iter().filter(|(_, recipient)| due(recipient));
+        let lease = Lease {
+            id,
+            destination: destination.to_owned(),
+            reverse_path: message.envelope.reverse_path.clone(),
+            body: message.envelope.body,
+            size_octets: message.octets.len() as u64,
+            arrived: message.arrived,
+            expires: message.expires,
+            submitter: message.envelope.submitter.clone(),
+            recipients: recipients
+                .map(|(number, recipient)| LeasedRecipient {
+                    number: *number,
+                    forward_path: recipient.forward_path.clone(),
+                    attempts: recipient.attempts,
+                })
+                .collect(),
+        };
+        self.schedule.lease(id, destination);
+        Some(lease)
+    }
+
+    fn due(&mut self, now: Timestamp, limit: usize) -> Vec<Lease> {
+        let mut leases = Vec::new();
+        self.schedule.advance(now);
+        while leases.len() < limit
+            && let Some((ready, _)) = self.schedule.first_ready()
+        {
+            let name = self.name(ready);
+            self.schedule.served(ready);
+            match self.waiting(&name).first() {
+                Some((due, id)) if *due <= now => leases.extend(self.lease(*id, &name, now)),
+                later => self.schedule.wait(ready, later.map(|(due, _)| *due)),
+            }
+        }
+        leases
+    }
+
+    fn settle(&mut self, lease: &Lease, settlements: Vec<Settlement>) {
+        if let Some(message) = self.messages.get_mut(&lease.id) {
+            for settlement in settlements {
+                match settlement {
+                    Settlement::Done { number } => {
+                        message.recipients.remove(&number);
+                    }
+                    Settlement::Retry { number, due, reply } => {
+                        if let Some(recipient) = message.recipients.get_mut(&number) {
+                            recipient.due = due;
+                            recipient.attempts += 1;
+                            recipient.last_reply = reply;
+                        }
+                    }
+                }
+            }
+            if message.recipients.is_empty() {
+                self.messages.remove(&lease.id);
+            }
+        }
+        self.schedule.release(lease.id, &lease.destination);
+        self.wake(&lease.destination);
+    }
+
+    fn flush(&mut self, now: Timestamp) -> usize {
+        let mut woken = Vec::new();
+        let recipients = self
+            .messages
+            .values_mut()
+            .flat_map(|message| message.recipients.values_mut());
+        for recipient in recipients.filter(|recipient| recipient.due > now) {
+            recipient.due = now;
+            woken.push(recipient.destination.clone());
+        }
+        for destination in &woken {
+            self.wake(destination);
+        }
+        woken.len()
+    }
+}
+
+impl Store for MemoryStore {
+    type Draft = MemoryDraft;
+
+    fn begin(&self) -> impl Future<Output = Result<MemoryDraft, StoreError>> + Send {
+        let id = self.queue().next_id((self.clock)());
+        std::future::ready(Ok(MemoryDraft {
+            store: self.clone(),
+            id,
+            octets: Vec::new(),
+        }))
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Lease>, StoreError>> + Send {
+        std::future::ready(Ok(self.queue().due(now, limit)))
+    }
+
+    fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send {
+        let queue = self.queue();
+        let next = queue
+            .names
+            .iter()
+            .filter_map(|name| queue.waiting(name).first().copied());
+        std::future::ready(Ok(next.map(|(due, _)| due).min()))
+    }
+
+    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send {
+        let queue = self.queue();
+        let piece = queue.messages.get(&id).map(|message| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(message.octets.len());
+            let end = start.saturating_add(limit).min(message.octets.len());
+            message.octets.get(start..end).unwrap_or_default().to_vec()
+        });
+        std::future::ready(piece.ok_or_else(|| StoreError::Damaged(id.to_string())))
+    }
+
+    fn settle(
+        &self,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.queue().settle(&lease, settlements);
+        std::future::ready(Ok(()))
+    }
+
+    fn list(
+        &self,
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {
+        let queue = self.queue();
+        let messages = queue
+            .messages
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|after| **id > after));
+        let entries = messages.take(limit).map(|(id, message)| Entry {
+            id: *id,
+            arrived: message.arrived,
+            expires: message.expires,
+            size_octets: message.octets.len() as u64,
+            reverse_path: message.envelope.reverse_path.clone(),
+            submitter: message.envelope.submitter.clone(),
+            recipients: message.recipients.values().cloned().collect(),
+        });
+        std::future::ready(Ok(entries.collect()))
+    }
+
+    fn has_space(&self) -> bool {
+        true
+    }
+
+    fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send {
+        std::future::ready(Ok(self.queue().flush(now)))
+    }
+}
+
+/// A message on its way into a [`MemoryStore`].
+#[derive(Debug)]
+pub struct MemoryDraft {
+    store: MemoryStore,
+    id: QueueId,
+    octets: Vec<u8>,
+}
+
+impl Draft for MemoryDraft {
+    fn id(&self) -> QueueId {
+        self.id
+    }
+
+    fn append(&mut self, octets: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.octets.extend_from_slice(octets);
+        std::future::ready(Ok(()))
+    }
+
+    fn commit(
+        self,
+        envelope: Envelope,
+        recipients: Vec<NewRecipient>,
+        arrived: Timestamp,
+        expires: Timestamp,
+    ) -> impl Future<Output = Result<QueueId, StoreError>> + Send {
+        if recipients.is_empty() {
+            return std::future::ready(Err(StoreError::Io("a message needs a recipient".into())));
+        }
+        let mut queue = self.store.queue();
+        for recipient in &recipients {
+            queue.wake(&recipient.destination);
+        }
+        let rows = recipients.into_iter().map(|recipient| EntryRecipient {
+            forward_path: recipient.forward_path,
+            destination: recipient.destination,
+            due: arrived,
+            attempts: 0,
+            last_reply: String::new(),
+        });
+        let message = Message {
+            envelope,
+            octets: self.octets,
+            arrived,
+            expires,
+            recipients: (0..).zip(rows).collect(),
+        };
+        queue.messages.insert(self.id, message);
+        std::future::ready(Ok(self.id))
+    }
+}

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 pub mod backoff;
 pub mod entry;
 pub mod memory;
+pub mod schedule;
 pub mod settings;
 
 use entry::{Entry, Lease, NewRecipient, Settlement};

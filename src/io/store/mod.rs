@@ -1,1 +1,272 @@
-//! The embedded store: SQLite in groups.
+//! The embedded store: SQLite, written in groups.
+//!
+//! **Implements** [`crate::queue::Store`] with the promise of RFC 5321 section 6.1: what was answered 250 survives
+//! the end of the process and a power cut. `docs/queue.md` shows the layout on disk and the error rules.
+//! **Does not** deliver, retry or log.
+
+mod done_log;
+mod draft;
+mod error;
+mod files;
+mod ids;
+mod listing;
+mod lock;
+mod opening;
+mod operation;
+mod reader;
+mod reserve;
+mod rows;
+mod schema;
+mod shared;
+mod space;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+pub use draft::SqliteDraft;
+pub use error::OpenError;
+pub use files::{FileCalls, SystemFiles};
+pub use listing::list_directory;
+pub use opening::OpenOptions;
+pub use reserve::RESERVE_OCTETS;
+
+use crate::mail::queue_id::QueueId;
+use crate::queue::entry::{Entry, Lease, Settlement};
+use crate::queue::settings::QueueSettings;
+use crate::queue::{Store, StoreError};
+use crate::time::Timestamp;
+use draft::WriterHandle;
+use files::DataDirectory;
+use ids::IdMaker;
+use lock::DirectoryLock;
+use operation::{FLUSH_RECIPIENTS_MAX, Operation, Reply};
+use reader::Reader;
+use shared::Shared;
+use space::FreeSpace;
+
+/// Entries in one page of a listing at most.
+pub const LIST_ENTRIES_MAX: usize = 1_000;
+
+/// The embedded store. Clones are handles on the same store; the last one dropped closes it.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    writer: WriterHandle,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    reader: Arc<Reader>,
+    shared: Arc<Shared>,
+    space: Arc<FreeSpace>,
+    data: DataDirectory,
+    ids: IdMaker,
+    inline_octets_max: usize,
+    clock: fn() -> Timestamp,
+    warnings: Vec<String>,
+    /// Dropped last: the directory is ours until the writer has ended.
+    _lock: DirectoryLock,
+}
+
+impl SqliteStore {
+    /// Opens the store in `settings.directory`, which is made when missing, and cleans up what a crash left.
+    /// Blocks while it does. `clock` is the wall clock.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what the operator has to do.
+    pub fn open(settings: &QueueSettings, clock: fn() -> Timestamp) -> Result<Self, OpenError> {
+        Self::open_with(settings, clock, OpenOptions::default())
+    }
+
+    /// As [`SqliteStore::open`], with what tests turn.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub fn open_with(
+        settings: &QueueSettings,
+        clock: fn() -> Timestamp,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
+        let parts = opening::open(settings, options)?;
+        let inner = Inner {
+            writer: parts.writer,
+            thread: Mutex::new(Some(parts.thread)),
+            reader: Arc::new(parts.reader),
+            shared: parts.shared,
+            space: parts.space,
+            data: parts.data,
+            ids: IdMaker::above(parts.largest),
+            inline_octets_max: parts.inline_octets_max,
+            clock,
+            warnings: parts.warnings,
+            _lock: parts.lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What a postmaster should know, in words: a file system that does not keep fsync's promise, a ballast that could
+    /// not be made, messages that are held because their data is gone.
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+
+    /// What broke for good, once something has: the daemon should exit non-zero.
+    pub fn fault(&self) -> Option<String> {
+        self.inner.shared.fault()
+    }
+
+    /// Transactions committed since the start.
+    pub fn groups_committed(&self) -> u64 {
+        self.inner.shared.groups()
+    }
+
+    /// Takes no more messages, commits what waits, empties the WAL and ends the writer. Blocks until that is done.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Nothing at the destination is due before `until`, whatever its recipients say; the epoch ends the back-off.
+    /// Durable on return. `reply` is kept for the operator.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed; nothing has changed then.
+    pub async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
+        self.inner
+            .ask(|answer| Operation::BackOff {
+                destination: destination.to_owned(),
+                until,
+                text: reply.to_owned(),
+                reply: answer,
+            })
+            .await
+    }
+}
+
+impl Inner {
+    async fn ask<T>(&self, operation: impl FnOnce(Reply<T>) -> Operation) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.writer.queue.send(operation(reply)).await;
+        sent.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Reads on a blocking thread.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reader = Arc::clone(&self.reader);
+        spawn_blocking(move || read(&reader))
+            .await
+            .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// A damaged message must not be tried again and again; the queue goes on without it.
+    async fn hold(&self, id: QueueId, reason: &str) {
+        let reason = reason.to_owned();
+        // A writer that is gone holds everything.
+        let _ = self.writer.queue.send(Operation::Hold { id, reason }).await;
+    }
+
+    fn close(&self) {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = thread.take() else {
+            return;
+        };
+        self.shared.stop_accepting();
+        self.reader.close();
+        while let Err(TrySendError::Full(_)) = self.writer.queue.try_send(Operation::Close) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if writer.join().is_err() {
+            self.shared.set_fault("the writer of the queue panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for SqliteStore {
+    type Draft = SqliteDraft;
+
+    async fn begin(&self) -> Result<SqliteDraft, StoreError> {
+        let inner = &self.inner;
+        if !inner.shared.accepts() {
+            return Err(StoreError::Closed);
+        }
+        if !self.has_space() {
+            return Err(StoreError::NoSpace);
+        }
+        let id = inner.ids.next((inner.clock)());
+        let (writer, data) = (inner.writer.clone(), inner.data.clone());
+        Ok(SqliteDraft::new(id, writer, data, inner.inline_octets_max))
+    }
+
+    /// Cancel-safe: leases that nobody takes end.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError> {
+        let handover = self.inner.read(move |reader| reader.due(now, limit)).await?;
+        let found = handover.take();
+        for id in found.damaged {
+            self.inner.hold(id, "its envelope cannot be read").await;
+        }
+        Ok(found.leases)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.read(Reader::next_due).await
+    }
+
+    async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+        let read = self.inner.read(move |reader| reader.data(id, offset, limit)).await;
+        if matches!(read, Err(StoreError::Damaged(_))) {
+            self.inner.hold(id, "its data is not what was written").await;
+        }
+        read
+    }
+
+    /// Cancel-safe: given up, it is carried out nevertheless. On an error the lease stays, so that nothing is sent
+    /// twice; what was asked is tried again with every later commit and at the next start.
+    async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let Lease { id, destination, .. } = lease;
+        self.inner
+            .ask(|reply| Operation::Settle {
+                id,
+                destination,
+                settlements,
+                reply: Some(reply),
+            })
+            .await
+    }
+
+    /// Pages of at most [`LIST_ENTRIES_MAX`].
+    async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let limit = limit.min(LIST_ENTRIES_MAX);
+        self.inner.read(move |reader| reader.list(after, limit)).await
+    }
+
+    fn has_space(&self) -> bool {
+        self.inner.space.is_above_mark(0)
+    }
+
+    async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut total = 0;
+        loop {
+            let moved = self.inner.ask(|reply| Operation::Flush { now, reply }).await?;
+            total += moved;
+            if moved < FLUSH_RECIPIENTS_MAX {
+                return Ok(total);
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! How the store is opened: lock, database, data files, what a crash left, and the writer thread.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::done_log::DoneLog;
+use super::draft::{SHARES, WriterHandle};
+use super::error::OpenError;
+use super::files::{DataDirectory, FileCalls, SystemFiles};
+use super::lock::{self, DirectoryLock};
+use super::operation::Operation;
+use super::reader::Reader;
+use super::reserve::{RESERVE_OCTETS, Reserve};
+use super::rows;
+use super::schema;
+use super::shared::Shared;
+use super::space::{FreeSpace, durability_warning};
+use super::writer::{State, Writer, forget_idle_destinations};
+use crate::mail::queue_id::QueueId;
+use crate::queue::settings::QueueSettings;
+
+/// Operations that may wait for the writer; more wait before they are sent.
+const WAITING_MAX: usize = 8_192;
+/// The largest inline limit that is followed, octets: inline data is kept in memory while it arrives.
+const INLINE_OCTETS_MAX: u64 = 1024 * 1024;
+
+/// What tests turn; the default is what a daemon uses.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Octets of ballast, normally [`RESERVE_OCTETS`]; 0 for none.
+    pub reserve_octets: u64,
+    /// Pages the database may have: a disk that is full, without filling one.
+    pub page_count_max: Option<u32>,
+    /// The file operations that durability hangs on.
+    pub calls: Arc<dyn FileCalls>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            reserve_octets: RESERVE_OCTETS,
+            page_count_max: None,
+            calls: Arc::new(SystemFiles),
+        }
+    }
+}
+
+/// An open store's parts.
+pub(super) struct Parts {
+    pub(super) writer: WriterHandle,
+    pub(super) thread: JoinHandle<()>,
+    pub(super) reader: Reader,
+    pub(super) shared: Arc<Shared>,
+    pub(super) space: Arc<FreeSpace>,
+    pub(super) data: DataDirectory,
+    pub(super) largest: QueueId,
+    pub(super) inline_octets_max: usize,
+    pub(super) warnings: Vec<String>,
+    pub(super) lock: DirectoryLock,
+}
+
+/// Opens the store.
+pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Parts, OpenError> {
+    let directory = settings.directory.as_path();
+    let lock = lock::take(directory)?;
+    let database = directory.join("queue.db");
+    let connection = schema::open_writer(&database, options.page_count_max)?;
+    let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
+    let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
+    let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
+    let reserve = ballast(directory, options.reserve_octets, &mut warnings);
+    let (done_log, done) = DoneLog::open(directory).map_err(OpenError::io(directory))?;
+    let wrap = |error: rusqlite::Error| OpenError::database(&database, &error);
+    let missing = reconcile(&connection, &data)?.map_err(wrap)?;
+    let shared = Arc::new(Shared::default());
+    for destination in destinations(&connection).map_err(wrap)? {
+        shared.schedule().wake(destination);
+    }
+    let largest = largest(&connection).map_err(wrap)?;
+
+    let (sender, queue) = mpsc::channel(WAITING_MAX);
+    let mut first = Vec::new();
+    if !done.is_empty() {
+        first.push(Operation::Replay(done));
+    }
+    for id in missing {
+        warnings.push(format!("message {id} is held: its data file is missing"));
+        let reason = String::from("its data file is missing");
+        first.push(Operation::Hold { id, reason });
+    }
+    let space = Arc::new(space);
+    let writer = Writer {
+        database: database.clone(),
+        page_count_max: options.page_count_max,
+        connection: Some(connection),
+        calls: options.calls,
+        shared: Arc::clone(&shared),
+        space: Arc::clone(&space),
+        data: data.clone(),
+        done_log,
+        reserve,
+        queue,
+        state: State::default(),
+    };
+    let thread = start(writer, first).map_err(OpenError::io(directory))?;
+    Ok(Parts {
+        writer: WriterHandle {
+            queue: sender,
+            shares: Arc::new(Semaphore::new(SHARES)),
+        },
+        thread,
+        reader: Reader::new(database, data.clone(), Arc::clone(&shared)),
+        shared,
+        space,
+        data,
+        largest,
+        inline_octets_max: usize::try_from(settings.inline_octets_max.min(INLINE_OCTETS_MAX)).unwrap_or_default(),
+        warnings,
+        lock,
+    })
+}
+
+/// Writes what a crash left before anything is due, then lets the writer run.
+fn start(mut writer: Writer, first: Vec<Operation>) -> std::io::Result<JoinHandle<()>> {
+    writer.process(first);
+    std::thread::Builder::new()
+        .name("queue-writer".into())
+        .spawn(move || writer.run())
+}
+
+fn ballast(directory: &Path, octets: u64, warnings: &mut Vec<String>) -> Reserve {
+    let mut reserve = Reserve::find(directory, octets);
+    if let Err(error) = reserve.make() {
+        warnings.push(format!(
+            "the ballast of {octets} octets in {} could not be made: {error}",
+            directory.display()
+        ));
+    }
+    reserve
+}
+
+/// Removes data files without a row and returns the messages whose file is missing.
+fn reconcile(connection: &Connection, data: &DataDirectory) -> Result<rusqlite::Result<Vec<QueueId>>, OpenError> {
+    let files = data.survey().map_err(OpenError::io(&data.root()))?;
+    let rows = match messages_with_file(connection) {
+        Ok(rows) => rows,
+        Err(error) => return Ok(Err(error)),
+    };
+    for orphan in files.difference(&rows) {
+        data.remove(*orphan);
+    }
+    Ok(Ok(rows.difference(&files).copied().collect()))
+}
+
+fn messages_with_file(connection: &Connection) -> rusqlite::Result<BTreeSet<QueueId>> {
+    connection
+        .prepare("SELECT id FROM message WHERE inline = 0")?
+        .query_map([], |row| rows::id(row.get(0)?))?
+        .collect()
+}
+
+fn destinations(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    forget_idle_destinations(connection)?;
+    connection
+        .prepare("SELECT id FROM destination")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+fn largest(connection: &Connection) -> rusqlite::Result<QueueId> {
+    let number: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0))?;
+    rows::id(number)
+}

@@ -1,0 +1,204 @@
+//! Rows of the database as the queue's values.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::schema::NEVER;
+use crate::mail::envelope::{Body, Submitter};
+use crate::mail::queue_id::QueueId;
+use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient};
+use crate::queue::schedule::DestinationNumber;
+use crate::time::Timestamp;
+use crate::wire::path::{ForwardPath, ReversePath};
+
+/// The columns that [`Message::read`] takes, in its order.
+const MESSAGE_COLUMNS: &str = "id, arrived, expires, reverse_path, body, size, crc32c, inline,
+    session_id, peer, identity, issuer, subject, fingerprint, decided_by";
+
+/// A row of `message`.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) id: QueueId,
+    pub(super) arrived: Timestamp,
+    pub(super) expires: Timestamp,
+    /// Absent when the stored text is none.
+    pub(super) reverse_path: Option<ReversePath>,
+    pub(super) body: Body,
+    pub(super) size_octets: u64,
+    pub(super) crc32c: u32,
+    pub(super) inline: bool,
+    pub(super) submitter: Submitter,
+}
+
+impl Message {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let reverse_path: String = row.get(3)?;
+        let body: String = row.get(4)?;
+        let size: i64 = row.get(5)?;
+        let peer: Option<String> = row.get(9)?;
+        Ok(Self {
+            id: id(row.get(0)?)?,
+            arrived: Timestamp(row.get(1)?),
+            expires: Timestamp(row.get(2)?),
+            reverse_path: ReversePath::parse(&format!("<{reverse_path}>")).ok(),
+            body: if body == "8bitmime" {
+                Body::EightBitMime
+            } else {
+                Body::SevenBit
+            },
+            size_octets: u64::try_from(size).unwrap_or_default(),
+            crc32c: row.get(6)?,
+            inline: row.get(7)?,
+            submitter: Submitter {
+                session_id: row.get(8)?,
+                peer: peer.and_then(|peer| peer.parse().ok()),
+                identity: row.get(10)?,
+                issuer: row.get(11)?,
+                subject: row.get(12)?,
+                fingerprint: row.get(13)?,
+                decided_by: row.get(14)?,
+            },
+        })
+    }
+}
+
+/// The id of a stored number.
+pub(super) fn id(number: i64) -> rusqlite::Result<QueueId> {
+    QueueId::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+}
+
+/// A message, if it is queued.
+pub(super) fn message(connection: &Connection, id: QueueId) -> rusqlite::Result<Option<Message>> {
+    connection
+        .prepare_cached(&format!("SELECT {MESSAGE_COLUMNS} FROM message WHERE id = ?"))?
+        .query_row([id.number()], Message::read)
+        .optional()
+}
+
+/// The lease of a message's recipients that are due at a destination; absent when there are none (any more), or
+/// when a stored path cannot be read, which `Err(id)` says.
+pub(super) fn lease(
+    connection: &Connection,
+    number: QueueId,
+    destination: (DestinationNumber, &str),
+    now: Timestamp,
+) -> rusqlite::Result<Result<Option<Lease>, QueueId>> {
+    let Some(message) = message(connection, number)? else {
+        return Ok(Ok(None));
+    };
+    let rows: Vec<(u32, String, u32)> = connection
+        .prepare_cached(
+            "SELECT n, forward_path, attempts FROM recipient
+                 WHERE message = ? AND destination = ? AND due <= ? AND state = 0 ORDER BY n",
+        )?
+        .query_map(params![number.number(), destination.0, now.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    if rows.is_empty() {
+        return Ok(Ok(None));
+    }
+    let recipients = rows.into_iter().map(|(number, path, attempts)| {
+        let forward_path = ForwardPath::parse(&format!("<{path}>")).ok()?;
+        Some(LeasedRecipient {
+            number,
+            forward_path,
+            attempts,
+        })
+    });
+    let (Some(recipients), Some(reverse_path)) = (recipients.collect(), message.reverse_path) else {
+        return Ok(Err(number));
+    };
+    Ok(Ok(Some(Lease {
+        id: number,
+        destination: destination.1.to_owned(),
+        reverse_path,
+        body: message.body,
+        size_octets: message.size_octets,
+        arrived: message.arrived,
+        expires: message.expires,
+        submitter: message.submitter,
+        recipients,
+    })))
+}
+
+/// Queued messages after `after`, in order of id. A message whose paths cannot be read is listed without them.
+pub(super) fn list(connection: &Connection, after: Option<QueueId>, limit: usize) -> rusqlite::Result<Vec<Entry>> {
+    let after = after.map_or(-1, QueueId::number);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let messages: Vec<Message> = connection
+        .prepare_cached(&format!(
+            "SELECT {MESSAGE_COLUMNS} FROM message WHERE id > ? ORDER BY id LIMIT ?"
+        ))?
+        .query_map([after, limit], Message::read)?
+        .collect::<rusqlite::Result<_>>()?;
+    messages
+        .into_iter()
+        .map(|message| {
+            Ok(Entry {
+                recipients: recipients(connection, message.id)?,
+                id: message.id,
+                arrived: message.arrived,
+                expires: message.expires,
+                size_octets: message.size_octets,
+                reverse_path: message.reverse_path.unwrap_or(ReversePath::Null),
+                submitter: message.submitter,
+            })
+        })
+        .collect()
+}
+
+fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {
+    let rows = connection
+        .prepare_cached(
+            "SELECT forward_path, name, due, attempts, recipient.last_reply
+                 FROM recipient JOIN destination ON destination.id = recipient.destination
+                 WHERE message = ? ORDER BY n",
+        )?
+        .query_map([id.number()], |row| {
+            let path: String = row.get(0)?;
+            let destination = row.get(1)?;
+            let due = Timestamp(row.get(2)?);
+            let (attempts, last_reply) = (row.get(3)?, row.get(4)?);
+            let forward_path = ForwardPath::parse(&format!("<{path}>")).ok();
+            Ok(forward_path.map(|forward_path| EntryRecipient {
+                forward_path,
+                destination,
+                due,
+                attempts,
+                last_reply,
+            }))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// A destination's name and when its back-off ends.
+pub(super) fn destination(
+    connection: &Connection,
+    number: DestinationNumber,
+) -> rusqlite::Result<Option<(String, Timestamp)>> {
+    connection
+        .prepare_cached("SELECT name, next_try FROM destination WHERE id = ?")?
+        .query_row([number], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))
+        .optional()
+}
+
+/// Calls `visit` with (due, message) of the destination's recipients in order of due, until it says to stop.
+pub(super) fn visit_waiting(
+    connection: &Connection,
+    number: DestinationNumber,
+    until: Timestamp,
+    mut visit: impl FnMut(Timestamp, QueueId) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT due, message FROM recipient WHERE destination = ? AND due <= ? AND state = 0
+             ORDER BY due, message, n",
+    )?;
+    let mut rows = statement.query([number, until.0.min(NEVER - 1)])?;
+    while let Some(row) = rows.next()? {
+        if !visit(Timestamp(row.get(0)?), id(row.get(1)?)?)? {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The database: its tables, their migrations, and how connections are opened.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::OpenError;
+
+/// `due` of a recipient that is held: it sorts behind everything and never comes.
+pub(super) const NEVER: i64 = i64::MAX;
+
+/// How long a statement waits for another process's lock; ours never wait for each other (WAL).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statement n brings the database from `user_version` n to n + 1.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY,          -- the queue id's number
+        arrived INTEGER NOT NULL,        -- milliseconds since 1970, UTC
+        expires INTEGER NOT NULL,
+        reverse_path TEXT NOT NULL,      -- empty: the null reverse-path
+        body TEXT NOT NULL,              -- '7bit' or '8bitmime'
+        size INTEGER NOT NULL,           -- octets of mail data
+        crc32c INTEGER NOT NULL,
+        inline INTEGER NOT NULL,         -- 1: in the table data; 0: in data/xx/ID
+        session_id TEXT NOT NULL,
+        peer TEXT,
+        identity TEXT NOT NULL,
+        issuer TEXT,
+        subject TEXT,
+        fingerprint TEXT,
+        decided_by TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE data (
+        message INTEGER PRIMARY KEY,
+        octets BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE destination (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        next_try INTEGER NOT NULL DEFAULT 0,     -- nothing is due before, whatever its recipients say
+        failures INTEGER NOT NULL DEFAULT 0,
+        last_reply TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE recipient (
+        destination INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        message INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        forward_path TEXT NOT NULL,
+        state INTEGER NOT NULL DEFAULT 0,        -- 0 waiting, 1 held
+        attempts INTEGER NOT NULL DEFAULT 0,
+        last_reply TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (destination, due, message, n)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX recipient_message ON recipient (message, n);
+"];
+
+/// The connection of the writer: WAL, every commit synced, no checkpoint that swallows an error.
+pub(super) fn open_writer(path: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
+    // SQLite would make the file readable by others.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(OpenError::io(path))?;
+    let mut connection = Connection::open(path).map_err(|error| OpenError::database(path, &error))?;
+    prepare(&mut connection, page_count_max).map_err(|error| OpenError::database(path, &error))?;
+    migrate(path, &mut connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, page_count_max: Option<u32>) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    if let Some(pages) = page_count_max {
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let wrap = |error: rusqlite::Error| OpenError::database(path, &error);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = version(connection).map_err(wrap)?;
+    if found > known {
+        let path = path.to_owned();
+        return Err(OpenError::NewerSchema { path, found, known });
+    }
+    let done = usize::try_from(found).unwrap_or_default();
+    for (migration, to) in MIGRATIONS.iter().zip(1_i64..).skip(done) {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(wrap)?;
+        transaction.execute_batch(migration).map_err(wrap)?;
+        transaction.pragma_update(None, "user_version", to).map_err(wrap)?;
+        transaction.commit().map_err(wrap)?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// A reading connection for another process, which checks the schema and changes nothing.
+pub(super) fn open_foreign(path: &Path) -> Result<Connection, OpenError> {
+    let wrap = |error: rusqlite::Error| OpenError::database(path, &error);
+    let connection = open_reader(path).map_err(wrap)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = version(&connection).map_err(wrap)?;
+    if found > known {
+        let path = path.to_owned();
+        return Err(OpenError::NewerSchema { path, found, known });
+    }
+    Ok(connection)
+}

@@ -1,0 +1,53 @@
+//! What the store's parts share: the schedule, whether it accepts, its fault, its counters.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::queue::schedule::Schedule;
+
+/// Shared by the handles, the readers and the writer thread.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    schedule: Mutex<Schedule>,
+    closed: AtomicBool,
+    fault: Mutex<Option<String>>,
+    groups: AtomicU64,
+}
+
+impl Shared {
+    /// The schedule; held for moments only, never over a read or a write.
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether new messages are taken.
+    pub(super) fn accepts(&self) -> bool {
+        !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes no new messages from now on.
+    pub(super) fn stop_accepting(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// What went wrong for good.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records what went wrong for good; the first report stays.
+    pub(super) fn set_fault(&self, text: &str) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.get_or_insert_with(|| text.to_owned());
+    }
+
+    /// Transactions committed.
+    pub(super) fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// Counts a transaction.
+    pub(super) fn count_group(&self) {
+        self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,69 @@
+//! Free space, and whether the file system keeps what it promises.
+//!
+//! **Implements** the mark of `queue_minfree`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::statfs::{NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use nix::sys::statvfs::statvfs;
+
+/// How long one answer of the file system is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// Free space of the queue's file system, asked at most once a second.
+#[derive(Debug)]
+pub(super) struct FreeSpace {
+    directory: PathBuf,
+    mark_octets: u64,
+    last: Mutex<Option<(Instant, u64)>>,
+}
+
+impl FreeSpace {
+    /// The mark is `minfree` octets, or one and a half times the largest message when that is more.
+    pub(super) fn new(directory: &Path, minfree_octets: u64, message_octets_max: u64) -> Self {
+        let messages = message_octets_max.saturating_add(message_octets_max / 2);
+        Self {
+            directory: directory.to_owned(),
+            mark_octets: minfree_octets.max(messages),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Whether the mark and `beyond` octets are free. An error of the system counts as no.
+    pub(super) fn is_above_mark(&self, beyond: u64) -> bool {
+        self.octets() >= self.mark_octets.saturating_add(beyond)
+    }
+
+    fn octets(&self) -> u64 {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some((at, octets)) = *last
+            && now.duration_since(at) < BELIEVED
+        {
+            return octets;
+        }
+        let octets = statvfs(&self.directory).map_or(0, |found| found.blocks_available() * found.fragment_size());
+        *last = Some((now, octets));
+        octets
+    }
+}
+
+/// A warning in words when the file system does not keep fsync's promise.
+pub(super) fn durability_warning(directory: &Path) -> Option<String> {
+    let kind = statfs(directory).ok()?.filesystem_type();
+    let why = if kind == TMPFS_MAGIC {
+        "tmpfs: everything queued is gone after a restart of the machine"
+    } else if kind == OVERLAYFS_SUPER_MAGIC {
+        "overlay: whether fsync reaches a disk depends on its upper layer, and the queue goes with the container"
+    } else if kind == NFS_SUPER_MAGIC {
+        "NFS: a server that exports async forgets acknowledged mail in a power cut, and locks may not hold"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "queue_directory {} lies on {why}; put it on a local disk",
+        directory.display()
+    ))
+}
