@@ -142,13 +142,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             0 => usize::MAX,
             limit => limit,
         };
-        let places = targets.iter().flat_map(|target| {
-            target
-                .addresses
-                .iter()
-                .map(move |address| (target.host.as_str(), *address))
-        });
-        for (host, address) in places {
+        for (host, address) in places(targets) {
             if pending.is_empty() || sessions_left == 0 {
                 break;
             }
@@ -251,6 +245,14 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         let description = session.run(&mut client, channel).await;
         Visit::Held(client.into_ending(), description)
     }
+}
+
+/// Every address of every host, in order.
+fn places(targets: &[Target]) -> Vec<(&str, std::net::SocketAddr)> {
+    targets
+        .iter()
+        .flat_map(|target| target.addresses.iter().map(|address| (target.host.as_str(), *address)))
+        .collect()
 }
 
 /// Moves what is decided to the attempts; what another target may take stays.

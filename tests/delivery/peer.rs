@@ -1,0 +1,191 @@
+//! A next hop with scripted behaviour on a loopback port.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// What the peer does about STARTTLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Starttls {
+    /// Not offered.
+    Absent,
+    /// Offered and done.
+    Works,
+    /// Offered, and the handshake is met with garbage.
+    Breaks,
+}
+
+/// What the peer says.
+#[derive(Clone, Copy)]
+pub(crate) struct Behaviour {
+    /// Its first line.
+    pub(crate) greeting: &'static str,
+    /// Whether it offers PIPELINING.
+    pub(crate) pipelining: bool,
+    /// STARTTLS.
+    pub(crate) starttls: Starttls,
+    /// The reply to RCPT, by recipient.
+    pub(crate) recipient: fn(&str) -> &'static str,
+    /// The reply to the final dot; `None` closes the connection instead.
+    pub(crate) end: Option<&'static str>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            greeting: "220 peer",
+            pipelining: true,
+            starttls: Starttls::Absent,
+            recipient: |_| "250 2.1.5 ok",
+            end: Some("250 2.0.0 queued"),
+        }
+    }
+}
+
+/// What the peer saw, over all connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Connections taken.
+    pub(crate) connections: usize,
+    /// Command lines; `(TLS)` where a handshake was done.
+    pub(crate) commands: Vec<String>,
+    /// Mail data with its dots as they came, one entry per message.
+    pub(crate) messages: Vec<String>,
+}
+
+/// A running peer; it lives as long as the test's runtime.
+pub(crate) struct Peer {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Peer {
+    /// Starts it on a port picked by the system.
+    pub(crate) async fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let record = Arc::clone(&seen);
+        let acceptor = acceptor();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                record.lock().unwrap().connections += 1;
+                let (record, acceptor) = (Arc::clone(&record), acceptor.clone());
+                tokio::spawn(async move { serve(stream, behaviour, &record, acceptor).await });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// What it saw so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn acceptor() -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// How a dialogue ended.
+enum End {
+    Closed,
+    Starttls,
+}
+
+async fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<Seen>, acceptor: TlsAcceptor) {
+    let mut stream = BufReader::new(stream);
+    say(&mut stream, behaviour.greeting).await;
+    if let End::Closed = dialogue(&mut stream, behaviour, seen).await {
+        return;
+    }
+    if behaviour.starttls == Starttls::Breaks {
+        // Only once the client has begun: earlier it would be taken for an injected reply.
+        let _ = stream.fill_buf().await;
+        say(&mut stream, "this is not TLS").await;
+        return;
+    }
+    let Ok(secured) = acceptor.accept(stream.into_inner()).await else {
+        return;
+    };
+    seen.lock().unwrap().commands.push("(TLS)".into());
+    let behaviour = Behaviour {
+        starttls: Starttls::Absent,
+        ..behaviour
+    };
+    dialogue(&mut BufReader::new(secured), behaviour, seen).await;
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, line: &str) {
+    let _ = stream.write_all(format!("{line}\r\n").as_bytes()).await;
+    let _ = stream.flush().await;
+}
+
+async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    behaviour: Behaviour,
+    seen: &Mutex<Seen>,
+) -> End {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
+            return End::Closed;
+        }
+        let command = line.trim_end().to_owned();
+        seen.lock().unwrap().commands.push(command.clone());
+        match command.split([' ', ':']).next().unwrap_or_default() {
+            "EHLO" => say(stream, &hello(behaviour)).await,
+            "STARTTLS" => {
+                say(stream, "220 go").await;
+                return End::Starttls;
+            }
+            "RCPT" => say(stream, (behaviour.recipient)(&command)).await,
+            "DATA" => {
+                say(stream, "354 go").await;
+                let message = mail_data(stream).await;
+                seen.lock().unwrap().messages.push(message);
+                match behaviour.end {
+                    Some(reply) => say(stream, reply).await,
+                    None => return End::Closed,
+                }
+            }
+            "QUIT" => return End::Closed,
+            _ => say(stream, "250 ok").await,
+        }
+    }
+}
+
+fn hello(behaviour: Behaviour) -> String {
+    let mut lines = String::from("250-peer\r\n250-SIZE 0\r\n");
+    if behaviour.pipelining {
+        lines.push_str("250-PIPELINING\r\n");
+    }
+    if behaviour.starttls != Starttls::Absent {
+        lines.push_str("250-STARTTLS\r\n");
+    }
+    lines + "250 ENHANCEDSTATUSCODES"
+}
+
+async fn mail_data<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> String {
+    let mut message = String::new();
+    while matches!(stream.read_line(&mut message).await, Ok(1..)) {
+        if message.ends_with("\r\n.\r\n") {
+            break;
+        }
+    }
+    message
+}

@@ -1,0 +1,168 @@
+//! Settings, a store that holds one message, and leases of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::io::deliver::{Attempt, Deliverer};
+use estafette::io::dns::SystemResolver;
+use estafette::io::tls::client::ClientTls;
+use estafette::io::tls::settings::ClientTlsFiles;
+use estafette::mail::envelope::{Body, Envelope, Submitter};
+use estafette::mail::outcome::Outcome;
+use estafette::mail::queue_id::QueueId;
+use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, Settlement};
+use estafette::queue::{Draft, Store, StoreError};
+use estafette::time::Timestamp;
+use estafette::wire::path::{ForwardPath, ReversePath};
+
+/// Holds one message and nothing else.
+pub(crate) struct OneMessage(pub(crate) Result<Vec<u8>, StoreError>);
+
+/// Never made.
+pub(crate) struct NoDraft(QueueId);
+
+impl Draft for NoDraft {
+    fn id(&self) -> QueueId {
+        self.0
+    }
+
+    async fn append(&mut self, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn commit(
+        self,
+        _: Envelope,
+        _: Vec<NewRecipient>,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<QueueId, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+impl Store for OneMessage {
+    type Draft = NoDraft;
+
+    async fn begin(&self) -> Result<NoDraft, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn due(&self, _: Timestamp, _: usize) -> Result<Vec<Lease>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn data(&self, _: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+        let data = self.0.as_ref().map_err(Clone::clone)?;
+        let rest = data.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        Ok(rest[..limit.min(rest.len())].to_vec())
+    }
+
+    async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn list(&self, _: Option<QueueId>, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn has_space(&self) -> bool {
+        false
+    }
+
+    async fn flush(&self, _: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+/// Settings with this relayhost; empty for none.
+pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings {
+    let second = Duration::from_secs(5);
+    OutboundSettings {
+        myhostname: "relay.example.org".into(),
+        hello_name: "relay.example.org".into(),
+        relayhost: relayhost.parse().ok(),
+        tls_level,
+        tls_wrapper: false,
+        ipv4: true,
+        ipv6: true,
+        bind_addresses: Vec::new(),
+        connect_timeout: second,
+        hello_timeout: second,
+        data_transfer_timeout: second,
+        data_done_timeout: second,
+        recipients_per_transaction_max: 2,
+        destination_concurrency_max: 20,
+        mx_sessions_max: 2,
+        mx_addresses_max: 5,
+        bounce_octets_max: 50_000,
+        own_endpoints: Vec::new(),
+    }
+}
+
+/// A lease of a message to these recipients.
+pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
+    let recipient = |(number, text): (usize, &&str)| LeasedRecipient {
+        number: u32::try_from(number).unwrap() + 7,
+        forward_path: ForwardPath::parse(&format!("<{text}>")).unwrap(),
+        attempts: 0,
+    };
+    Lease {
+        id: QueueId::from_parts(1_795_510_800_000, 1),
+        destination: "anything".into(),
+        reverse_path: ReversePath::parse("<a@example.org>").unwrap(),
+        body: Body::SevenBit,
+        size_octets: u64::try_from(size).unwrap(),
+        arrived: Timestamp(1_795_510_800_000),
+        expires: Timestamp(1_795_910_800_000),
+        submitter: Submitter::local("test"),
+        recipients: recipients.iter().enumerate().map(recipient).collect(),
+    }
+}
+
+/// Delivers a message to these recipients, in a task of its own as the daemon does.
+pub(crate) async fn deliver(
+    settings: OutboundSettings,
+    resolver: SystemResolver,
+    data: Result<Vec<u8>, StoreError>,
+    recipients: &[&str],
+) -> Vec<Attempt> {
+    let files = ClientTlsFiles {
+        certificate_and_key: None,
+        ca_file: None,
+        ca_path: None,
+        append_default_ca: false,
+        tls12: true,
+    };
+    let lease = lease(recipients, data.as_ref().map_or(1, Vec::len));
+    let deliverer = Deliverer {
+        settings: Arc::new(settings),
+        tls: Arc::new(ClientTls::load(&files, 1_795_510_800).unwrap_or_else(|_| panic!("no TLS files to be wrong"))),
+        resolver: Arc::new(resolver),
+        store: Arc::new(OneMessage(data)),
+    };
+    let delivery = async move { deliverer.deliver(&lease, Timestamp(1_795_510_900_000)).await };
+    tokio::spawn(delivery).await.unwrap()
+}
+
+/// `7 relayed 2.0.0`, in order of the recipients.
+pub(crate) fn short(attempts: &[Attempt]) -> Vec<String> {
+    let mut lines: Vec<String> = attempts
+        .iter()
+        .map(|attempt| {
+            let kind = match attempt.outcome {
+                Outcome::Relayed(_) => "relayed",
+                Outcome::Deferred(_) => "deferred",
+                Outcome::Failed(_) => "failed",
+            };
+            format!("{} {kind} {}", attempt.number, attempt.outcome.report().status)
+        })
+        .collect();
+    lines.sort();
+    lines
+}
