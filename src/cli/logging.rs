@@ -2,11 +2,11 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Installs the subscriber. `RUST_LOG` wins over the configured level.
 pub(super) fn install(settings: &LogSettings) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&settings.level));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level(settings.level)));
     let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first stays.
@@ -19,4 +19,19 @@ pub(super) fn install(settings: &LogSettings) {
             builder.with_ansi(colour).with_target(false).try_init()
         }
     };
+}
+
+/// The lines of the relay at its level; libraries speak up from warn on.
+fn level(level: LogLevel) -> String {
+    let word = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    match level {
+        LogLevel::Error | LogLevel::Warn => word.to_owned(),
+        _ => format!("warn,estafette={word}"),
+    }
 }

@@ -17,7 +17,7 @@ use crate::io::listener::{self, Activated, Shared};
 use crate::io::scheduler::Plan;
 use crate::io::store::SqliteStore;
 use crate::io::tls::client::ClientTls;
-use crate::io::tls::pem::TlsFileError;
+use crate::io::tls::error::TlsFileError;
 use crate::io::tls::server::ServerTls;
 use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;

@@ -20,7 +20,7 @@ use crate::io::dns::SystemResolver;
 use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
 use crate::io::scheduler::{Plan, Scheduler};
 use crate::io::store::{OpenError, SqliteStore};
-use crate::io::tls::pem::TlsFileError;
+use crate::io::tls::error::TlsFileError;
 use crate::io::{admin_socket, clock, systemd};
 use crate::observe::log;
 use crate::queue::Store;
@@ -90,7 +90,7 @@ impl Daemon {
         let store = SqliteStore::open(&settings.queue, clock::timestamp)
             .map_err(|source| StartError::Queue { directory: directory.clone(), source })?;
         for warning in store.warnings() {
-            log::queue_warning(&warning);
+            log::queue_warning(warning);
         }
         let store = Arc::new(store);
         let queued = Arc::new(Notify::new());
@@ -101,7 +101,7 @@ impl Daemon {
             stopping: CancellationToken::new(),
         };
         let materials = Materials::load(&settings, now).map_err(StartError::Tls)?;
-        let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store, Arc::new(SystemResolver::new()))));
+        let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store, Arc::new(SystemResolver::from_system()))));
         let mut listeners = Listeners::new(activated, shared.clone());
         listeners.apply(&settings, &materials, &store, &queued)?;
         let admin = admin_socket::bind(&directory)

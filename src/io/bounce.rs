@@ -7,7 +7,7 @@ use super::clock;
 use super::deliver::Attempt;
 use super::dns::Resolver;
 use super::scheduler::Plan;
-use crate::mail::envelope::{Body, Envelope, Submitter};
+use crate::mail::envelope::{Envelope, Submitter};
 use crate::mail::outcome::Report;
 use crate::observe::log;
 use crate::outbound::bounce::{Bounce, Original};
@@ -44,7 +44,7 @@ pub async fn send<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, failu
         id: draft.id(),
         original_id: lease.id,
         arrived: lease.arrived,
-        sender,
+        to: sender,
         failures: &failures,
         original: Original::Full(&original),
         truncated: lease.size_octets > original.len() as u64,
@@ -56,7 +56,7 @@ pub async fn send<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, failu
     let envelope = Envelope {
         reverse_path: ReversePath::Null,
         forward_paths: vec![recipient.forward_path.clone()],
-        body: Body::EightBitMime,
+        body: bounce.body(),
         submitter: Submitter::local("bounce"),
     };
     let expires = now.wall.plus(plan.queue.bounce_lifetime);

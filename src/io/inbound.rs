@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
-use super::tls::server::{self, ServerTls};
+use super::tls::server::ServerTls;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::observe::{self, log};
@@ -32,7 +32,6 @@ use crate::wire::path::ReversePath;
 const READ_OCTETS: usize = 32 * 1024;
 
 /// What the sessions of one listener work with; replaced as a whole on reload.
-#[derive(Debug)]
 pub struct Inbound<S> {
     /// The dialogue's settings.
     pub session: Arc<SessionSettings>,
@@ -207,7 +206,7 @@ impl<S: Store> Driver<'_, S> {
             Ok(Ok(stream)) => {
                 let connection = stream.get_ref().1;
                 let identity = tls.judge(connection, clock::unix_seconds());
-                let description = server::describe(connection);
+                let description = tls.describe(connection);
                 self.wire = Wire::Tls(Box::new(stream));
                 self.session.handle_tls(identity, description, clock::now());
                 Flow::Continue

@@ -33,7 +33,6 @@ const DELIVERIES_MAX: usize = 100;
 const STORE_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// What deliveries work with; replaced as a whole on reload.
-#[derive(Debug)]
 pub struct Plan<S, R> {
     /// Delivers a lease.
     pub deliverer: Deliverer<S, R>,

@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::io::tls::pem::{self, TlsFileError};
+use crate::io::tls::error::TlsFileError;
+use crate::io::tls::pem;
 
 /// MAIL FROM of the demonstration.
 pub(super) const REVERSE_PATH: &str = "alice@example.org";
