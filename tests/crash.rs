@@ -16,7 +16,13 @@ const ROUNDS: u64 = 25;
 const SENDERS: usize = 8;
 
 /// Sends until told to stop; remembers what was acknowledged.
-fn send_until(stop: &AtomicBool, relay: std::net::SocketAddr, sender: usize, next: &AtomicUsize, acknowledged: &Mutex<HashSet<String>>) {
+fn send_until(
+    stop: &AtomicBool,
+    relay: std::net::SocketAddr,
+    sender: usize,
+    next: &AtomicUsize,
+    acknowledged: &Mutex<HashSet<String>>,
+) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut client) = Client::connect(relay) else {
             thread::sleep(Duration::from_millis(5));
@@ -28,8 +34,16 @@ fn send_until(stop: &AtomicBool, relay: std::net::SocketAddr, sender: usize, nex
         for _ in 0..20 {
             let token = format!("token-{sender}-{}", next.fetch_add(1, Ordering::Relaxed));
             // Some messages are above the inline limit, so that files of their own are cut off too.
-            let filler = if token.ends_with('7') { "x".repeat(70).repeat(800) } else { "small".into() };
-            let lines: String = filler.as_bytes().chunks(70).map(|c| format!("{}\r\n", String::from_utf8_lossy(c))).collect();
+            let filler = if token.ends_with('7') {
+                "x".repeat(70).repeat(800)
+            } else {
+                "small".into()
+            };
+            let lines: String = filler
+                .as_bytes()
+                .chunks(70)
+                .map(|c| format!("{}\r\n", String::from_utf8_lossy(c)))
+                .collect();
             let data = format!("Subject: {token}\r\n\r\n{lines}end");
             match client.send("a@example.org", &["b@example.net"], &data) {
                 Ok(reply) if reply.code == 250 => acknowledged.lock().expect("set").insert(token),
@@ -67,9 +81,13 @@ fn acknowledged_messages_survive_kill_9_in_the_middle_of_load() {
     let delivered = || -> HashSet<String> {
         let subject = |data: &[u8]| {
             let text = String::from_utf8_lossy(data);
-            text.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned))
+            text.lines()
+                .find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned))
         };
-        sink.messages().iter().filter_map(|message| subject(&message.data)).collect()
+        sink.messages()
+            .iter()
+            .filter_map(|message| subject(&message.data))
+            .collect()
     };
     wait_until("every acknowledged message", || {
         thread::sleep(Duration::from_millis(200));
@@ -79,5 +97,9 @@ fn acknowledged_messages_survive_kill_9_in_the_middle_of_load() {
     let bodies_are_whole = sink.messages().iter().all(|message| message.data.ends_with(b"end\r\n"));
     assert!(bodies_are_whole, "no message was cut");
     let duplicates = sink.count() - delivered().len();
-    eprintln!("{} acknowledged, {} delivered, {duplicates} twice, {ROUNDS} kills", acknowledged.len(), sink.count());
+    eprintln!(
+        "{} acknowledged, {} delivered, {duplicates} twice, {ROUNDS} kills",
+        acknowledged.len(),
+        sink.count()
+    );
 }

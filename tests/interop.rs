@@ -13,16 +13,29 @@ use common::{BINARY, CERTIFICATES_ONLY, LOOPBACK, Relay, free_port, wait_until};
 
 fn run(command: &mut Command) -> Output {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    command.env("PATH", path).output().unwrap_or_else(|error| panic!("{command:?}: {error}: run tests/run"))
+    command
+        .env("PATH", path)
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: run tests/run"))
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn swaks(relay: &Relay, certificate: Option<&str>) -> Output {
     let mut command = Command::new("swaks");
-    command.args(["--server", &relay.address().to_string(), "--tls", "--helo", "laptop.example.org"]);
+    command.args([
+        "--server",
+        &relay.address().to_string(),
+        "--tls",
+        "--helo",
+        "laptop.example.org",
+    ]);
     command.args(["--from", "alice@example.org", "--to", "bob@example.net"]);
     if let Some(name) = certificate {
         command.arg("--tls-cert").arg(relay.file(&format!("{name}.pem")));
@@ -36,25 +49,52 @@ fn swaks_with_a_certificate_is_relayed_and_without_one_refused_and_explain_says_
     let sink = Sink::start();
     let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
     let with = swaks(&relay, Some("alice"));
-    assert!(with.status.success() && text(&with).contains("250 2.0.0 Ok: queued as"), "{}", text(&with));
+    assert!(
+        with.status.success() && text(&with).contains("250 2.0.0 Ok: queued as"),
+        "{}",
+        text(&with)
+    );
     let without = swaks(&relay, None);
-    assert!(!without.status.success() && text(&without).contains("554 5.7.1 <bob@example.net>: Relay access denied"), "{}", text(&without));
+    assert!(
+        !without.status.success() && text(&without).contains("554 5.7.1 <bob@example.net>: Relay access denied"),
+        "{}",
+        text(&without)
+    );
     let rogue = swaks(&relay, Some("rogue"));
-    assert!(text(&rogue).contains("certificate issuer is not trusted here"), "{}", text(&rogue));
+    assert!(
+        text(&rogue).contains("certificate issuer is not trusted here"),
+        "{}",
+        text(&rogue)
+    );
     wait_until("delivered", || sink.count() == 1);
 
-    let client = ["--client-address", "198.51.100.7", "--mail-from", "alice@example.org", "--rcpt-to", "bob@example.net"];
+    let client = [
+        "--client-address",
+        "198.51.100.7",
+        "--mail-from",
+        "alice@example.org",
+        "--rcpt-to",
+        "bob@example.net",
+    ];
     let alice = relay.file("alice.pem");
     let alice = alice.to_str().expect("UTF-8");
     let permitted = relay.command(&["explain"], &[&client[..], &["--client-cert", alice]].concat());
     assert_eq!(permitted.status.code(), Some(0), "{}", text(&permitted));
-    assert!(text(&permitted).contains("verdict    permit by permit_tls_all_clientcerts"), "{}", text(&permitted));
+    assert!(
+        text(&permitted).contains("verdict    permit by permit_tls_all_clientcerts"),
+        "{}",
+        text(&permitted)
+    );
     let refused = relay.command(&["explain"], &[&client[..], &["--json"]].concat());
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
     let json: serde_json::Value = serde_json::from_slice(&refused.stdout).expect("JSON");
     assert_eq!(json["permitted"], false);
     assert_eq!(json["recipients"][0]["decided_by"], "reject");
-    assert!(json["recipients"][0]["reply"].as_str().is_some_and(|reply| reply.starts_with("554 5.7.1 ")));
+    assert!(
+        json["recipients"][0]["reply"]
+            .as_str()
+            .is_some_and(|reply| reply.starts_with("554 5.7.1 "))
+    );
 }
 
 #[test]
@@ -63,7 +103,17 @@ fn openssl_s_client_shows_its_certificate_and_is_relayed() {
     let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
     for version in ["-tls1_2", "-tls1_3"] {
         let mut child = Command::new("openssl")
-            .args(["s_client", "-starttls", "smtp", "-quiet", "-crlf", version, "-connect", &relay.address().to_string(), "-cert"])
+            .args([
+                "s_client",
+                "-starttls",
+                "smtp",
+                "-quiet",
+                "-crlf",
+                version,
+                "-connect",
+                &relay.address().to_string(),
+                "-cert",
+            ])
             .arg(relay.file("alice.pem"))
             .arg("-key")
             .arg(relay.file("alice.key"))
@@ -89,9 +139,24 @@ fn curl_shows_its_certificate_and_is_relayed() {
     let message = relay.file("message.eml");
     fs::write(&message, "Subject: from curl\r\n\r\nHello\r\n").expect("written");
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--url", &format!("smtp://localhost:{}", relay.port), "--ipv4", "--ssl-reqd"]);
-    command.arg("--cacert").arg(relay.file("CAcert.pem")).arg("--cert").arg(relay.file("alice.pem"));
-    command.arg("--key").arg(relay.file("alice.key")).arg("--upload-file").arg(&message);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--url",
+        &format!("smtp://localhost:{}", relay.port),
+        "--ipv4",
+        "--ssl-reqd",
+    ]);
+    command
+        .arg("--cacert")
+        .arg(relay.file("CAcert.pem"))
+        .arg("--cert")
+        .arg(relay.file("alice.pem"));
+    command
+        .arg("--key")
+        .arg(relay.file("alice.key"))
+        .arg("--upload-file")
+        .arg(&message);
     command.args(["--mail-from", "alice@example.org", "--mail-rcpt", "bob@example.net"]);
     let output = run(&mut command);
     assert!(output.status.success(), "{}", text(&output));
@@ -112,7 +177,9 @@ with smtplib.SMTP('localhost', port) as smtp:
     smtp.sendmail('alice@example.org', ['bob@example.net', 'carol@example.net'], 'Subject: x\r\n\r\n.dot\r\n..dots\r\n')
 ";
     let mut command = Command::new("python3");
-    command.args(["-c", script, &relay.port.to_string()]).arg(relay.directory.path());
+    command
+        .args(["-c", script, &relay.port.to_string()])
+        .arg(relay.directory.path());
     let output = run(&mut command);
     assert!(output.status.success(), "{}", text(&output));
     wait_until("delivered", || sink.count() == 1);
@@ -140,7 +207,12 @@ fn msmtp_shows_its_certificate_and_is_relayed() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("msmtp runs");
-    child.stdin.take().expect("piped").write_all(b"Subject: from msmtp\n\nHello\n").expect("written");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(b"Subject: from msmtp\n\nHello\n")
+        .expect("written");
     let output = child.wait_with_output().expect("ends");
     assert!(output.status.success(), "{}", text(&output));
     wait_until("delivered", || sink.count() == 1);
@@ -159,7 +231,11 @@ impl Drop for Background {
 fn postfix_smtp_source_and_smtp_sink_stand_on_either_side() {
     let port = free_port();
     let folder = tempfile::tempdir().expect("temporary directory");
-    let user = if nix::unistd::geteuid().is_root() { vec!["-u", "root"] } else { Vec::new() };
+    let user = if nix::unistd::geteuid().is_root() {
+        vec!["-u", "root"]
+    } else {
+        Vec::new()
+    };
     let sink = Command::new("/usr/sbin/smtp-sink")
         .args(user)
         .args(["-d", "message.", &format!("127.0.0.1:{port}"), "100"])
@@ -171,7 +247,18 @@ fn postfix_smtp_source_and_smtp_sink_stand_on_either_side() {
     let _sink = Background(sink);
     let relay = Relay::start(LOOPBACK, port);
     let mut command = Command::new("smtp-source");
-    command.args(["-s", "10", "-m", "200", "-l", "4096", "-f", "a@example.org", "-t", "b@example.net"]);
+    command.args([
+        "-s",
+        "10",
+        "-m",
+        "200",
+        "-l",
+        "4096",
+        "-f",
+        "a@example.org",
+        "-t",
+        "b@example.net",
+    ]);
     command.arg(format!("127.0.0.1:{}", relay.port));
     let output = run(&mut command);
     assert!(output.status.success(), "{}", text(&output));
@@ -186,12 +273,24 @@ fn systemd_units_are_good() {
     let units = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd");
     for name in ["estafette.service", "estafette.socket"] {
         // The binary is not installed where the unit expects it, nor the documentation.
-        let unit = fs::read_to_string(units.join(name)).expect("unit").replace("/usr/bin/estafette", BINARY);
-        let unit: String = unit.lines().filter(|line| !line.starts_with("Documentation=")).map(|line| format!("{line}\n")).collect();
+        let unit = fs::read_to_string(units.join(name))
+            .expect("unit")
+            .replace("/usr/bin/estafette", BINARY);
+        let unit: String = unit
+            .lines()
+            .filter(|line| !line.starts_with("Documentation="))
+            .map(|line| format!("{line}\n"))
+            .collect();
         fs::write(folder.path().join(name), unit).expect("written");
     }
     let mut command = Command::new("systemd-analyze");
-    command.arg("verify").args(["estafette.service", "estafette.socket"].map(|name| folder.path().join(name)));
+    command
+        .arg("verify")
+        .args(["estafette.service", "estafette.socket"].map(|name| folder.path().join(name)));
     let output = run(&mut command);
-    assert!(output.status.success() && text(&output).trim().is_empty(), "{}", text(&output));
+    assert!(
+        output.status.success() && text(&output).trim().is_empty(),
+        "{}",
+        text(&output)
+    );
 }

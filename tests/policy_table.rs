@@ -17,7 +17,10 @@ use regex::Regex;
 
 fn name(attributes: &[(&str, &str)]) -> DistinguishedName {
     let rdn = |(short, value): &(&str, &str)| {
-        Rdn(vec![Attribute { oid: oid_of(short).expect("known").into(), value: (*value).into() }])
+        Rdn(vec![Attribute {
+            oid: oid_of(short).expect("known").into(),
+            value: (*value).into(),
+        }])
     };
     DistinguishedName(attributes.iter().map(rdn).collect())
 }
@@ -44,22 +47,35 @@ fn certificate(issuer: &str, subject: &[(&str, &str)]) -> Arc<Certificate> {
 }
 
 fn verified(issuer: &str, subject: &[(&str, &str)]) -> Identity {
-    Identity::Verified { certificate: certificate(issuer, subject), chain: Vec::new() }
+    Identity::Verified {
+        certificate: certificate(issuer, subject),
+        chain: Vec::new(),
+    }
 }
 
 fn alice() -> Identity {
-    verified("CNRS-Standard", &[("C", "FR"), ("O", "CNRS"), ("OU", "UMR5168"), ("CN", "Alice Martin")])
+    verified(
+        "CNRS-Standard",
+        &[("C", "FR"), ("O", "CNRS"), ("OU", "UMR5168"), ("CN", "Alice Martin")],
+    )
 }
 
 fn names(issuer: Option<&str>, subject: Option<&str>, action: Action) -> Restriction {
     let regex = |text: &str| Regex::new(text).expect("a regex");
-    Restriction::Certificate(CertificateMatch { issuer: issuer.map(regex), subject: subject.map(regex), action })
+    Restriction::Certificate(CertificateMatch {
+        issuer: issuer.map(regex),
+        subject: subject.map(regex),
+        action,
+    })
 }
 
 fn lists() -> Lists {
     Lists {
         mynetworks: CidrSet::new(vec![parse_network("192.0.2.0/24").expect("a network")]),
-        destinations: vec![DestinationPattern { domain: Domain::parse("campus.example").expect("a domain"), subdomains: true }],
+        destinations: vec![DestinationPattern {
+            domain: Domain::parse("campus.example").expect("a domain"),
+            subdomains: true,
+        }],
         relay_clientcerts: vec!["CC:DD".into()],
     }
 }
@@ -75,7 +91,11 @@ struct Row<'a> {
 }
 
 fn decide(row: &Row<'_>) -> (Opinion, String) {
-    let chain = Chain { relay: row.relay.clone(), recipient: row.recipient.clone(), lists: lists() };
+    let chain = Chain {
+        relay: row.relay.clone(),
+        recipient: row.recipient.clone(),
+        lists: lists(),
+    };
     let forward_path = ForwardPath::parse(&format!("<{}>", row.to)).expect("a path");
     let facts = Facts {
         peer: row.peer.parse::<IpAddr>().expect("an address"),
@@ -90,41 +110,136 @@ fn decide(row: &Row<'_>) -> (Opinion, String) {
 
 fn check(rows: Vec<Row<'_>>) {
     for (n, row) in rows.iter().enumerate() {
-        assert_eq!(decide(row), (row.expected, row.decided_by.to_owned()), "row {n}: {} to {}", row.peer, row.to);
+        assert_eq!(
+            decide(row),
+            (row.expected, row.decided_by.to_owned()),
+            "row {n}: {} to {}",
+            row.peer,
+            row.to
+        );
     }
 }
 
 #[test]
 fn source_page_list_permits_networks_and_certificate_holders_only() {
-    let list = || vec![Restriction::PermitMynetworks, Restriction::PermitTlsAllClientcerts, Restriction::CheckRelayDomains];
-    let unverified = |why| Identity::Unverified { why, certificate: Some(certificate("Rogue", &[("CN", "Alice")])) };
-    let row = |peer, identity, to, expected, decided_by| Row { relay: Vec::new(), recipient: list(), peer, identity, to, expected, decided_by };
+    let list = || {
+        vec![
+            Restriction::PermitMynetworks,
+            Restriction::PermitTlsAllClientcerts,
+            Restriction::CheckRelayDomains,
+        ]
+    };
+    let unverified = |why| Identity::Unverified {
+        why,
+        certificate: Some(certificate("Rogue", &[("CN", "Alice")])),
+    };
+    let row = |peer, identity, to, expected, decided_by| Row {
+        relay: Vec::new(),
+        recipient: list(),
+        peer,
+        identity,
+        to,
+        expected,
+        decided_by,
+    };
     check(vec![
-        row("192.0.2.1", Identity::Plaintext, "b@elsewhere.example", Opinion::Permit, "permit_mynetworks"),
-        row("198.51.100.1", alice(), "b@elsewhere.example", Opinion::Permit, "permit_tls_all_clientcerts"),
-        row("198.51.100.1", Identity::Plaintext, "b@elsewhere.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", Identity::NoCertificate, "b@elsewhere.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", unverified(Why::UnknownIssuer), "b@elsewhere.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", unverified(Why::Expired), "b@elsewhere.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", Identity::Plaintext, "b@lab.campus.example", Opinion::Permit, "check_relay_domains"),
-        row("198.51.100.1", Identity::Plaintext, "b%elsewhere.example@campus.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", Identity::Plaintext, "elsewhere.example!b@campus.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", Identity::Plaintext, "b@notcampus.example", Opinion::Reject, "check_relay_domains"),
-        row("198.51.100.1", Identity::Plaintext, "postmaster", Opinion::Permit, "check_relay_domains"),
+        row(
+            "192.0.2.1",
+            Identity::Plaintext,
+            "b@elsewhere.example",
+            Opinion::Permit,
+            "permit_mynetworks",
+        ),
+        row(
+            "198.51.100.1",
+            alice(),
+            "b@elsewhere.example",
+            Opinion::Permit,
+            "permit_tls_all_clientcerts",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "b@elsewhere.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::NoCertificate,
+            "b@elsewhere.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            unverified(Why::UnknownIssuer),
+            "b@elsewhere.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            unverified(Why::Expired),
+            "b@elsewhere.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "b@lab.campus.example",
+            Opinion::Permit,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "b%elsewhere.example@campus.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "elsewhere.example!b@campus.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "b@notcampus.example",
+            Opinion::Reject,
+            "check_relay_domains",
+        ),
+        row(
+            "198.51.100.1",
+            Identity::Plaintext,
+            "postmaster",
+            Opinion::Permit,
+            "check_relay_domains",
+        ),
     ]);
 }
 
 #[test]
 fn names_decide_only_for_verified_certificates_and_cannot_be_forged() {
     let issuer = "^/C=FR/O=CNRS/CN=CNRS-Standard$";
-    let both = || vec![names(Some(issuer), Some("/OU=UMR5168/"), Action::Permit), Restriction::Reject];
+    let both = || {
+        vec![
+            names(Some(issuer), Some("/OU=UMR5168/"), Action::Permit),
+            Restriction::Reject,
+        ]
+    };
     let forged = verified("CNRS-Standard", &[("C", "FR"), ("CN", "bob/OU=UMR5168/")]);
     let other_issuer = verified("CNRS-Plus", &[("OU", "UMR5168"), ("CN", "Carol")]);
     let unverified = Identity::Unverified {
         why: Why::UnknownIssuer,
         certificate: Some(certificate("CNRS-Standard", &[("OU", "UMR5168"), ("CN", "Mallory")])),
     };
-    let permit = "{ CERTISSUER = \"^/C=FR/O=CNRS/CN=CNRS-Standard$\", CERTSUBJECT = \"/OU=UMR5168/\", action = \"permit\" }";
+    let permit =
+        "{ CERTISSUER = \"^/C=FR/O=CNRS/CN=CNRS-Standard$\", CERTSUBJECT = \"/OU=UMR5168/\", action = \"permit\" }";
     let row = |identity, expected, decided_by| Row {
         relay: both(),
         recipient: Vec::new(),
@@ -145,7 +260,10 @@ fn names_decide_only_for_verified_certificates_and_cannot_be_forged() {
 
 #[test]
 fn listed_fingerprint_permits_a_certificate_of_an_unknown_issuer_but_not_an_expired_one() {
-    let of = |why| Identity::Unverified { why, certificate: Some(certificate("Somebody", &[("CN", "printer")])) };
+    let of = |why| Identity::Unverified {
+        why,
+        certificate: Some(certificate("Somebody", &[("CN", "printer")])),
+    };
     let row = |identity, expected, decided_by| Row {
         relay: vec![Restriction::PermitTlsClientcerts, Restriction::Defer],
         recipient: Vec::new(),
@@ -176,11 +294,31 @@ fn both_lists_must_permit_and_an_open_end_refuses() {
     let mine = Restriction::PermitMynetworks;
     check(vec![
         row(vec![mine.clone()], vec![Restriction::Reject], Opinion::Reject, "reject"),
-        row(vec![Restriction::Reject], vec![Restriction::Permit], Opinion::Reject, "reject"),
+        row(
+            vec![Restriction::Reject],
+            vec![Restriction::Permit],
+            Opinion::Reject,
+            "reject",
+        ),
         row(vec![mine.clone()], vec![Restriction::Permit], Opinion::Permit, "permit"),
-        row(vec![Restriction::PermitAuthDestination], Vec::new(), Opinion::Reject, "end of list"),
+        row(
+            vec![Restriction::PermitAuthDestination],
+            Vec::new(),
+            Opinion::Reject,
+            "end of list",
+        ),
         row(Vec::new(), Vec::new(), Opinion::Reject, "end of list"),
-        row(vec![Restriction::DeferUnauthDestination], Vec::new(), Opinion::Defer, "defer_unauth_destination"),
-        row(vec![names(None, Some("x"), Action::Reject), mine], Vec::new(), Opinion::Permit, "permit_mynetworks"),
+        row(
+            vec![Restriction::DeferUnauthDestination],
+            Vec::new(),
+            Opinion::Defer,
+            "defer_unauth_destination",
+        ),
+        row(
+            vec![names(None, Some("x"), Action::Reject), mine],
+            Vec::new(),
+            Opinion::Permit,
+            "permit_mynetworks",
+        ),
     ]);
 }

@@ -24,7 +24,9 @@ fn certificate_holder_is_relayed_and_named_in_the_trace_header() {
     let sink = Sink::start();
     let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
     let mut client = session(&relay, Some("alice"));
-    let reply = client.send("alice@example.org", &["bob@example.net"], MESSAGE).expect("sent");
+    let reply = client
+        .send("alice@example.org", &["bob@example.net"], MESSAGE)
+        .expect("sent");
     assert_eq!(reply.code, 250, "{}", reply.text);
     let id = reply.text.split_whitespace().last().expect("an id").to_owned();
     wait_until("delivered", || sink.count() == 1);
@@ -32,13 +34,25 @@ fn certificate_holder_is_relayed_and_named_in_the_trace_header() {
     let text = String::from_utf8(message.data).expect("ASCII");
     assert_eq!(message.reverse_path, "alice@example.org");
     assert_eq!(message.forward_paths, ["bob@example.net"]);
-    assert!(text.starts_with("Received: from laptop.example.org (unknown [127.0.0.1])\r\n"), "{text}");
-    assert!(text.contains("(Client CN \"Alice Martin\", Issuer \"CNRS-Standard\" (verified OK))"), "{text}");
-    assert!(text.contains(&format!("with ESMTPS id {id}\r\n\tfor <bob@example.net>; ")), "{text}");
+    assert!(
+        text.starts_with("Received: from laptop.example.org (unknown [127.0.0.1])\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("(Client CN \"Alice Martin\", Issuer \"CNRS-Standard\" (verified OK))"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("with ESMTPS id {id}\r\n\tfor <bob@example.net>; ")),
+        "{text}"
+    );
     assert!(text.ends_with("\r\n\r\nHello\r\n"), "{text}");
     wait_until("settled", || relay.queued().is_empty());
     let log = relay.log_text();
-    assert!(log.contains("message.queued") && log.contains("CN=Alice Martin"), "{log}");
+    assert!(
+        log.contains("message.queued") && log.contains("CN=Alice Martin"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -51,11 +65,26 @@ fn outsiders_are_refused_with_a_reference_that_is_in_the_log() {
         (Some("expired"), "certificate has expired"),
     ] {
         let mut client = session(&relay, certificate);
-        let reply = client.send("a@example.org", &["bob@example.net"], MESSAGE).expect("answered");
+        let reply = client
+            .send("a@example.org", &["bob@example.net"], MESSAGE)
+            .expect("answered");
         assert_eq!(reply.code, 554, "{certificate:?}: {}", reply.text);
-        assert!(reply.text.starts_with("554 5.7.1 <bob@example.net>: Relay access denied"), "{}", reply.text);
+        assert!(
+            reply
+                .text
+                .starts_with("554 5.7.1 <bob@example.net>: Relay access denied"),
+            "{}",
+            reply.text
+        );
         assert!(reply.text.contains(reason), "{}", reply.text);
-        let reference = reply.text.rsplit_once("[ref ").expect("a reference").1.trim_end().trim_end_matches(']').to_owned();
+        let reference = reply
+            .text
+            .rsplit_once("[ref ")
+            .expect("a reference")
+            .1
+            .trim_end()
+            .trim_end_matches(']')
+            .to_owned();
         wait_until("logged", || relay.log_text().contains(&reference));
     }
     assert_eq!(sink.count(), 0);
@@ -68,18 +97,33 @@ fn recipients_settle_one_by_one_and_a_failure_bounces() {
     let relay = Relay::start(LOOPBACK, sink.port);
     let mut client = Client::connect(relay.address()).expect("connects");
     client.say("EHLO printer.example.org").expect("EHLO");
-    let recipients = ["good@example.net", "defer@example.net", "fail@example.net", "good@example.com"];
+    let recipients = [
+        "good@example.net",
+        "defer@example.net",
+        "fail@example.net",
+        "good@example.com",
+    ];
     let reply = client.send("sender@example.org", &recipients, MESSAGE).expect("sent");
     assert_eq!(reply.code, 250, "{}", reply.text);
     wait_until("message and bounce", || sink.count() == 2);
     let messages = sink.messages();
-    let original = messages.iter().find(|m| m.reverse_path == "sender@example.org").expect("the message");
-    assert_eq!(original.forward_paths, ["good@example.net", "good@example.com"], "one transaction for one next hop");
+    let original = messages
+        .iter()
+        .find(|m| m.reverse_path == "sender@example.org")
+        .expect("the message");
+    assert_eq!(
+        original.forward_paths,
+        ["good@example.net", "good@example.com"],
+        "one transaction for one next hop"
+    );
     let bounce = messages.iter().find(|m| m.reverse_path.is_empty()).expect("the bounce");
     assert_eq!(bounce.forward_paths, ["sender@example.org"]);
     let text = String::from_utf8_lossy(&bounce.data).into_owned();
     assert!(text.contains("Final-Recipient: rfc822; fail@example.net"), "{text}");
-    assert!(text.contains("Action: failed") && text.contains("Status: 5.1.1"), "{text}");
+    assert!(
+        text.contains("Action: failed") && text.contains("Status: 5.1.1"),
+        "{text}"
+    );
     assert!(!text.contains("Final-Recipient: rfc822; defer"), "{text}");
     wait_until("one recipient left", || {
         let queued = relay.queued();
@@ -88,7 +132,11 @@ fn recipients_settle_one_by_one_and_a_failure_bounces() {
     let queued = relay.queued();
     assert_eq!(queued[0]["recipients"][0]["forward_path"], "defer@example.net");
     assert_eq!(queued[0]["recipients"][0]["attempts"], 1);
-    assert!(queued[0]["recipients"][0]["last_reply"].as_str().is_some_and(|reply| reply.contains("Come back later")));
+    assert!(
+        queued[0]["recipients"][0]["last_reply"]
+            .as_str()
+            .is_some_and(|reply| reply.contains("Come back later"))
+    );
 }
 
 #[test]
@@ -110,10 +158,19 @@ fn expired_mail_is_bounced() {
     let relay = Relay::start(&policy, sink.port);
     let mut client = Client::connect(relay.address()).expect("connects");
     client.say("EHLO printer.example.org").expect("EHLO");
-    assert_eq!(client.send("sender@example.org", &["defer@example.net"], MESSAGE).expect("sent").code, 250);
+    assert_eq!(
+        client
+            .send("sender@example.org", &["defer@example.net"], MESSAGE)
+            .expect("sent")
+            .code,
+        250
+    );
     wait_until("bounced", || sink.count() == 1);
     let text = String::from_utf8_lossy(&sink.messages()[0].data).into_owned();
-    assert!(text.contains("Status: 5.4.7") || text.contains("Status: 4.4.7"), "{text}");
+    assert!(
+        text.contains("Status: 5.4.7") || text.contains("Status: 4.4.7"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -130,16 +187,31 @@ fn reload_with_a_wrong_file_keeps_the_old_settings_and_with_a_right_one_swaps_th
     let output = relay.command(&["reload"], &[]);
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("smtpd_tls_ask_ccert"), "the nearest name is given: {errors}");
+    assert!(
+        errors.contains("smtpd_tls_ask_ccert"),
+        "the nearest name is given: {errors}"
+    );
 
     relay.write_config(&format!("{LOOPBACK}{}", base_config(relay.port, sink.port)));
     let output = relay.command(&["reload"], &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut fresh = Client::connect(relay.address()).expect("connects");
     fresh.say("EHLO printer.example.org").expect("EHLO");
-    assert_eq!(fresh.send("a@example.org", &["b@example.net"], MESSAGE).expect("sent").code, 250);
-    let reply = in_flight.send("a@example.org", &["b@example.net"], MESSAGE).expect("the session goes on");
-    assert_eq!(reply.code, 554, "a session keeps the settings it began with: {}", reply.text);
+    assert_eq!(
+        fresh
+            .send("a@example.org", &["b@example.net"], MESSAGE)
+            .expect("sent")
+            .code,
+        250
+    );
+    let reply = in_flight
+        .send("a@example.org", &["b@example.net"], MESSAGE)
+        .expect("the session goes on");
+    assert_eq!(
+        reply.code, 554,
+        "a session keeps the settings it began with: {}",
+        reply.text
+    );
 }
 
 #[test]
@@ -155,7 +227,11 @@ fn sigterm_finishes_what_is_being_said_and_stops() {
     relay.signal("TERM");
     std::thread::sleep(std::time::Duration::from_millis(200));
     client.write(b"the end\r\n.\r\n").expect("written");
-    assert_eq!(client.read_reply().expect("answered").code, 250, "the message in progress is finished");
+    assert_eq!(
+        client.read_reply().expect("answered").code,
+        250,
+        "the message in progress is finished"
+    );
     assert!(relay.terminate_after_signal().success());
     relay.spawn();
     wait_until("delivered", || sink.count() == 1);
@@ -168,7 +244,9 @@ fn queue_under_its_free_space_mark_answers_452_and_goes_on() {
     let relay = Relay::start(&policy, sink.port);
     let mut client = Client::connect(relay.address()).expect("connects");
     client.say("EHLO printer.example.org").expect("EHLO");
-    let reply = client.send("a@example.org", &["b@example.net"], MESSAGE).expect("answered");
+    let reply = client
+        .send("a@example.org", &["b@example.net"], MESSAGE)
+        .expect("answered");
     assert!(reply.text.starts_with("452 4.3.1"), "{}", reply.text);
     assert_eq!(client.say("NOOP").expect("alive").code, 250);
 }
@@ -179,7 +257,9 @@ fn starttls_with_pipelined_plaintext_discards_it() {
     let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
     let mut client = Client::connect(relay.address()).expect("connects");
     client.say("EHLO laptop.example.org").expect("EHLO");
-    client.write(b"STARTTLS\r\nMAIL FROM:<injected@example.org>\r\n").expect("written");
+    client
+        .write(b"STARTTLS\r\nMAIL FROM:<injected@example.org>\r\n")
+        .expect("written");
     assert_eq!(client.read_reply().expect("220").code, 220);
     let mut client = client.handshake(relay.directory.path(), Some("alice")).expect("TLS");
     assert_eq!(client.say("RCPT TO:<b@example.net>").expect("answered").code, 503);
@@ -191,14 +271,22 @@ fn large_message_is_delivered_byte_exact() {
     let relay = Relay::start(LOOPBACK, sink.port);
     let mut client = Client::connect(relay.address()).expect("connects");
     client.say("EHLO printer.example.org").expect("EHLO");
-    let body: String = (0..60_000).map(|n| format!("..line {n} of a large message, dots first\r\n")).collect();
+    let body: String = (0..60_000)
+        .map(|n| format!("..line {n} of a large message, dots first\r\n"))
+        .collect();
     let data = format!("Subject: large\r\n\r\n{body}");
-    let reply = client.send("a@example.org", &["b@example.net"], data.trim_end()).expect("sent");
+    let reply = client
+        .send("a@example.org", &["b@example.net"], data.trim_end())
+        .expect("sent");
     assert_eq!(reply.code, 250, "{}", reply.text);
     wait_until("delivered", || sink.count() == 1);
     let received = String::from_utf8(sink.messages().remove(0).data).expect("ASCII");
     let (_, body_received) = received.split_once("\r\n\r\n").expect("a body");
-    assert_eq!(body_received, body.replace("..line", ".line"), "one dot is taken off each line and no octet more");
+    assert_eq!(
+        body_received,
+        body.replace("..line", ".line"),
+        "one dot is taken off each line and no octet more"
+    );
 }
 
 #[test]
@@ -210,10 +298,20 @@ fn demonstration_relays_one_message_and_refuses_the_other() {
         .output()
         .expect("the demonstration runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(text.contains("S: 250 2.0.0 Ok: queued as"), "{text}");
-    assert!(text.contains("S: 554 5.7.1 <bob@example.net>: Relay access denied"), "{text}");
-    assert!(text.contains("verdict    permit by permit_tls_all_clientcerts"), "{text}");
+    assert!(
+        text.contains("S: 554 5.7.1 <bob@example.net>: Relay access denied"),
+        "{text}"
+    );
+    assert!(
+        text.contains("verdict    permit by permit_tls_all_clientcerts"),
+        "{text}"
+    );
     assert!(text.contains("verdict    reject by reject"), "{text}");
     let message = fs::read_to_string(directory.path().join("demo/delivered/1.eml")).expect("delivered");
     assert!(message.contains("Client CN \"Alice Martin\""), "{message}");

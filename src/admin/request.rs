@@ -32,7 +32,10 @@ impl Request {
     /// # Errors
     /// An [`Answer`] that says what is wrong.
     pub fn parse(line: &str) -> Result<Self, Answer> {
-        serde_json::from_str(line).map_err(|error| Answer { done: false, message: format!("bad request: {error}") })
+        serde_json::from_str(line).map_err(|error| Answer {
+            done: false,
+            message: format!("bad request: {error}"),
+        })
     }
 }
 

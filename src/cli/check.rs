@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::ConfigArgument;
-use super::load;
+use super::configuration::load;
 
 pub(super) fn run(arguments: &ConfigArgument) -> ExitCode {
     match load(&arguments.config) {

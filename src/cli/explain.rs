@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::ExplainArguments;
-use super::{NO, WRONG, load};
+use super::configuration::{NO, WRONG, load};
 use crate::cert::identity::Identity;
 use crate::cert::name::DistinguishedName;
 use crate::config::{ListenerSettings, Settings};
@@ -80,11 +80,20 @@ fn decide<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<De
         let verdict = listener.session.chain.evaluate(&facts);
         answers.push((forward_path, verdict));
     }
-    Ok(Decision { listener, identity, reverse_path, answers })
+    Ok(Decision {
+        listener,
+        identity,
+        reverse_path,
+        answers,
+    })
 }
 
 fn bracketed(text: &str) -> String {
-    if text.starts_with('<') { text.to_owned() } else { format!("<{text}>") }
+    if text.starts_with('<') {
+        text.to_owned()
+    } else {
+        format!("<{text}>")
+    }
 }
 
 fn choose<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<&'a ListenerSettings, String> {
@@ -104,16 +113,30 @@ fn choose<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<&'
 
 /// What the session of such a client would hold after its handshake.
 fn identity(arguments: &ExplainArguments, listener: &ListenerSettings) -> Result<Identity, String> {
-    let Some(files) = listener.tls.as_ref().filter(|_| listener.session.tls != TlsOffer::None && !arguments.plaintext) else {
+    let Some(files) = listener
+        .tls
+        .as_ref()
+        .filter(|_| listener.session.tls != TlsOffer::None && !arguments.plaintext)
+    else {
         return Ok(Identity::Plaintext);
     };
-    let Some(path) = arguments.client_cert.as_ref().filter(|_| listener.session.ask_client_certificate) else {
+    let Some(path) = arguments
+        .client_cert
+        .as_ref()
+        .filter(|_| listener.session.ask_client_certificate)
+    else {
         return Ok(Identity::NoCertificate);
     };
     let chain = pem::certificates(path).map_err(|error| error.to_string())?;
     let now = clock::unix_seconds();
-    let judge = Judge::load(files.ca_file.as_deref(), files.ca_path.as_deref(), files.append_default_ca, files.verify_depth, now)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let judge = Judge::load(
+        files.ca_file.as_deref(),
+        files.ca_path.as_deref(),
+        files.append_default_ca,
+        files.verify_depth,
+        now,
+    )
+    .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     Ok(judge.judge(Some(&chain), now))
 }
 
@@ -125,7 +148,10 @@ impl Decision<'_> {
     fn to_text(&self, arguments: &ExplainArguments) -> String {
         let listener = self.listener;
         let mut text = format!("listener     {} ({})\n", listener.name, listener.address);
-        text.push_str(&format!("client       {} helo={}\n", arguments.client_address, arguments.helo));
+        text.push_str(&format!(
+            "client       {} helo={}\n",
+            arguments.client_address, arguments.helo
+        ));
         text.push_str(&format!("identity     {}\n", describe(&self.identity)));
         if let Some(certificate) = self.identity.certificate() {
             text.push_str(&format!("  issuer     {}\n", certificate.issuer.one_line()));
@@ -142,8 +168,15 @@ impl Decision<'_> {
                 let (list, restriction, opinion) = (step.list, &step.restriction, step.opinion.word());
                 text.push_str(&format!("  {list}: {restriction}\n    {opinion}: {}\n", step.because));
             }
-            text.push_str(&format!("  verdict    {} by {}\n", verdict.opinion.word(), verdict.decided_by()));
-            text.push_str(&format!("  reply      {}\n", replies::reply_for(verdict, forward_path, REFERENCE)));
+            text.push_str(&format!(
+                "  verdict    {} by {}\n",
+                verdict.opinion.word(),
+                verdict.decided_by()
+            ));
+            text.push_str(&format!(
+                "  reply      {}\n",
+                replies::reply_for(verdict, forward_path, REFERENCE)
+            ));
         }
         text
     }

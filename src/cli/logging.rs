@@ -8,7 +8,9 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 pub(super) fn install(settings: &LogSettings) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level(settings.level)));
     let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first stays.
     let _ = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),

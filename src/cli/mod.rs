@@ -8,6 +8,7 @@ use clap::Parser;
 
 mod args;
 mod check;
+mod configuration;
 mod demo;
 mod explain;
 mod logging;
@@ -16,11 +17,6 @@ mod reload;
 mod run;
 
 use args::{Arguments, Command};
-
-/// Exit status for a policy answer of "no" (`explain`) or a refused request (`reload`).
-const NO: u8 = 1;
-/// Exit status for a wrong configuration or arguments.
-const WRONG: u8 = 2;
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
@@ -45,20 +41,4 @@ pub fn main() -> ExitCode {
     // Blocking DNS or file calls must not keep a stopped daemon alive.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
-}
-
-/// Loads a configuration, printing warnings and errors as they are meant to be read.
-fn load(path: &std::path::Path) -> Result<crate::config::Loaded, ExitCode> {
-    match crate::config::load(path) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("{warning}");
-            }
-            Ok(loaded)
-        }
-        Err(errors) => {
-            eprintln!("{errors}");
-            Err(ExitCode::from(WRONG))
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{QueueArguments, QueueCommand};
-use super::{NO, load};
+use super::configuration::{NO, load};
 use crate::admin::request::Request;
 use crate::io::{admin_socket, store};
 use crate::mail::queue_id::QueueId;
@@ -45,12 +45,19 @@ fn list(directory: &std::path::Path, json: bool) -> ExitCode {
         let page = match store::list_directory(directory, after, PAGE) {
             Ok(page) => page,
             Err(error) => {
-                eprintln!("estafette: the queue in {} cannot be read: {error}", directory.display());
+                eprintln!(
+                    "estafette: the queue in {} cannot be read: {error}",
+                    directory.display()
+                );
                 return ExitCode::from(NO);
             }
         };
         for entry in &page {
-            let text = if json { format!("{}\n", to_json(entry)) } else { to_text(entry) };
+            let text = if json {
+                format!("{}\n", to_json(entry))
+            } else {
+                to_text(entry)
+            };
             if out.write_all(text.as_bytes()).is_err() {
                 return ExitCode::SUCCESS;
             }
@@ -97,8 +104,10 @@ fn to_json(entry: &Entry) -> serde_json::Value {
 }
 
 fn to_text(entry: &Entry) -> String {
-    let mut text =
-        format!("{} {} {:>9} <{}>", entry.id, entry.arrived, entry.size_octets, entry.reverse_path);
+    let mut text = format!(
+        "{} {} {:>9} <{}>",
+        entry.id, entry.arrived, entry.size_octets, entry.reverse_path
+    );
     if let Some(subject) = &entry.submitter.subject {
         text.push_str(&format!("  {subject}"));
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::ConfigArgument;
-use super::{NO, load};
+use super::configuration::{NO, load};
 use crate::admin::request::Request;
 use crate::io::admin_socket;
 

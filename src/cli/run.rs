@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::ConfigArgument;
-use super::{WRONG, load, logging};
+use super::configuration::{WRONG, load};
+use super::logging;
 use crate::daemon::Daemon;
 use crate::io::listener;
 use crate::observe::log;

@@ -8,13 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::error::StartError;
 use crate::config::{ListenerSettings, Settings};
 use crate::io::deliver::Deliverer;
 use crate::io::dns::SystemResolver;
 use crate::io::inbound::Inbound;
 use crate::io::listener::{self, Activated, Shared};
-use crate::io::scheduler::Plan;
+use crate::io::plan::Plan;
 use crate::io::store::SqliteStore;
 use crate::io::tls::client::ClientTls;
 use crate::io::tls::error::TlsFileError;
@@ -37,11 +37,19 @@ impl Materials {
         let mut errors = Vec::new();
         let mut server = Vec::new();
         for listener in &settings.listeners {
-            let loaded = listener.tls.as_ref().map(|files| ServerTls::load(files, now)).transpose();
-            server.push(loaded.unwrap_or_else(|found| {
-                errors.extend(found);
-                None
-            }).map(Arc::new));
+            let loaded = listener
+                .tls
+                .as_ref()
+                .map(|files| ServerTls::load(files, now))
+                .transpose();
+            server.push(
+                loaded
+                    .unwrap_or_else(|found| {
+                        errors.extend(found);
+                        None
+                    })
+                    .map(Arc::new),
+            );
         }
         match ClientTls::load(&settings.outbound_tls, now) {
             Ok(client) if errors.is_empty() => Ok(Self {
@@ -59,14 +67,21 @@ impl Materials {
     }
 
     /// What deliveries work with.
-    pub(super) fn plan(&self, store: &Arc<SqliteStore>, resolver: Arc<SystemResolver>) -> Plan<SqliteStore, SystemResolver> {
+    pub(super) fn plan(
+        &self,
+        store: &Arc<SqliteStore>,
+        resolver: Arc<SystemResolver>,
+    ) -> Plan<SqliteStore, SystemResolver> {
         let deliverer = Deliverer {
             settings: Arc::clone(&self.outbound),
             tls: Arc::clone(&self.client),
             resolver,
             store: Arc::clone(store),
         };
-        Plan { deliverer, queue: Arc::clone(&self.queue) }
+        Plan {
+            deliverer,
+            queue: Arc::clone(&self.queue),
+        }
     }
 }
 
@@ -87,11 +102,19 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn new(activated: Vec<Activated>, shared: Shared) -> Self {
-        Self { open: HashMap::new(), activated, shared }
+        Self {
+            open: HashMap::new(),
+            activated,
+            shared,
+        }
     }
 
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let mut all: Vec<_> = self.open.values().map(|open| (open.name.clone(), open.address)).collect();
+        let mut all: Vec<_> = self
+            .open
+            .values()
+            .map(|open| (open.name.clone(), open.address))
+            .collect();
         all.sort();
         all
     }
@@ -114,7 +137,8 @@ impl Listeners {
         }
         for (listener, tls) in settings.listeners.iter().zip(&materials.server) {
             if let Some(open) = self.open.get(&listener.address) {
-                open.inbound.store(Arc::new(inbound(listener, tls, materials, store, queued)));
+                open.inbound
+                    .store(Arc::new(inbound(listener, tls, materials, store, queued)));
             }
         }
         for (n, socket) in fresh {
@@ -138,7 +162,11 @@ impl Listeners {
     fn socket(&mut self, listener: &ListenerSettings) -> Result<std::net::TcpListener, StartError> {
         let fits = |activated: &Activated| {
             let by_name = listener.socket_name.as_deref().unwrap_or(&listener.name) == activated.name;
-            by_name || activated.socket.local_addr().is_ok_and(|address| address == listener.address)
+            by_name
+                || activated
+                    .socket
+                    .local_addr()
+                    .is_ok_and(|address| address == listener.address)
         };
         if let Some(at) = self.activated.iter().position(fits) {
             return Ok(self.activated.remove(at).socket);
@@ -170,7 +198,15 @@ impl Listeners {
                 log::accept_failed(&error.to_string());
             }
         });
-        self.open.insert(listener.address, Open { name, address, inbound, closing });
+        self.open.insert(
+            listener.address,
+            Open {
+                name,
+                address,
+                inbound,
+                closing,
+            },
+        );
         Ok(())
     }
 

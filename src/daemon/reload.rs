@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Daemon;
 use super::listeners::Materials;
+use super::service::Daemon;
 use crate::config;
 use crate::io::{clock, systemd};
 use crate::observe::log;
@@ -37,18 +37,26 @@ impl Daemon {
         let settings = loaded.settings;
         if settings.queue.directory != self.queue_directory {
             let (new, old) = (settings.queue.directory.display(), self.queue_directory.display());
-            return Err(format!("queue_directory is now {new}: it needs a restart, this daemon holds {old}"));
+            return Err(format!(
+                "queue_directory is now {new}: it needs a restart, this daemon holds {old}"
+            ));
         }
         let materials = Materials::load(&settings, clock::unix_seconds())
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let mut listeners = self.listeners.lock().await;
-        listeners.apply(&settings, &materials, &self.store, &self.queued).map_err(|error| error.to_string())?;
+        listeners
+            .apply(&settings, &materials, &self.store, &self.queued)
+            .map_err(|error| error.to_string())?;
         let resolver = Arc::clone(&self.plan.load().deliverer.resolver);
         self.plan.store(Arc::new(materials.plan(&self.store, resolver)));
         self.queued.notify_one();
         for warning in &loaded.warnings {
             log::configuration_warning(&warning.to_string());
         }
-        Ok(format!("reloaded {}: {} listeners", path.display(), settings.listeners.len()))
+        Ok(format!(
+            "reloaded {}: {} listeners",
+            path.display(),
+            settings.listeners.len()
+        ))
     }
 }

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Daemon;
 use crate::observe::log;
 
 /// How often the queue is asked whether it failed for good.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reloads on SIGHUP; returns on SIGTERM or SIGINT with nothing, on a failed queue with the reason.
-pub(super) async fn until_stopped(daemon: &Daemon) -> Option<String> {
+/// Calls `reload` on SIGHUP; returns nothing on SIGTERM or SIGINT, the reason when `fault` says that the queue failed.
+pub(super) async fn until_stopped(reload: impl AsyncFn(), fault: impl Fn() -> Option<String>) -> Option<String> {
     let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
         return Some("signals cannot be received".into());
@@ -21,12 +20,9 @@ pub(super) async fn until_stopped(daemon: &Daemon) -> Option<String> {
         tokio::select! {
             _ = terminate.recv() => return None,
             _ = interrupt.recv() => return None,
-            _ = hangup.recv() => {
-                // The outcome is logged where it happens.
-                let _ = daemon.reload().await;
-            }
+            _ = hangup.recv() => reload().await,
             _ = health.tick() => {
-                if let Some(fault) = daemon.store.fault() {
+                if let Some(fault) = fault() {
                     log::queue_failed(&fault);
                     return Some(fault);
                 }

@@ -51,7 +51,9 @@ where
             continue;
         };
         let mut stream = BufReader::new(stream);
-        let Ok(Ok(line)) = tokio::time::timeout(EXCHANGE, read_line(&mut stream)).await else { continue };
+        let Ok(Ok(line)) = tokio::time::timeout(EXCHANGE, read_line(&mut stream)).await else {
+            continue;
+        };
         let answered = match Request::parse(&line) {
             Ok(request) => answer(request).await,
             Err(answer) => answer,

@@ -6,7 +6,7 @@
 use super::clock;
 use super::deliver::Attempt;
 use super::dns::Resolver;
-use super::scheduler::Plan;
+use super::plan::Plan;
 use crate::mail::envelope::{Envelope, Submitter};
 use crate::mail::outcome::Report;
 use crate::observe::log;
@@ -20,7 +20,11 @@ use crate::wire::path::{ForwardPath, ReversePath};
 ///
 /// # Errors
 /// The store's; the recipients are then to be tried again.
-pub async fn send<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, failures: &[&Attempt]) -> Result<(), StoreError> {
+pub async fn send<S: Store, R: Resolver>(
+    plan: &Plan<S, R>,
+    lease: &Lease,
+    failures: &[&Attempt],
+) -> Result<(), StoreError> {
     let ReversePath::Mailbox(sender) = &lease.reverse_path else {
         log::bounce_dropped(lease);
         return Ok(());
@@ -52,7 +56,10 @@ pub async fn send<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, failu
     };
     draft.append(&bounce.to_message()).await?;
     let forward_path = ForwardPath::Mailbox(sender.clone());
-    let recipient = NewRecipient { destination: route::destination(settings, &forward_path), forward_path };
+    let recipient = NewRecipient {
+        destination: route::destination(settings, &forward_path),
+        forward_path,
+    };
     let envelope = Envelope {
         reverse_path: ReversePath::Null,
         forward_paths: vec![recipient.forward_path.clone()],

@@ -21,7 +21,11 @@ pub fn unix_seconds() -> i64 {
 /// Both clocks and the local offset.
 pub fn now() -> Now {
     let wall = timestamp();
-    let utc_offset_seconds = jiff::Timestamp::from_millisecond(wall.0)
-        .map_or(0, |at| jiff::tz::TimeZone::system().to_offset(at).seconds());
-    Now { monotonic: Instant::now(), wall, utc_offset_seconds }
+    let utc_offset_seconds =
+        jiff::Timestamp::from_millisecond(wall.0).map_or(0, |at| jiff::tz::TimeZone::system().to_offset(at).seconds());
+    Now {
+        monotonic: Instant::now(),
+        wall,
+        utc_offset_seconds,
+    }
 }

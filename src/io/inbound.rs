@@ -109,8 +109,14 @@ pub async fn serve<S: Store>(
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
-    let mut driver =
-        Driver { wire: Wire::Plain(stream), session, session_id, inbound, draft: None, pending: Vec::new() };
+    let mut driver = Driver {
+        wire: Wire::Plain(stream),
+        session,
+        session_id,
+        inbound,
+        draft: None,
+        pending: Vec::new(),
+    };
     driver.run(stopping).await;
 }
 
@@ -197,7 +203,8 @@ impl<S: Store> Driver<'_, S> {
         if let Flow::Closed = self.flush().await {
             return Flow::Closed;
         }
-        let (Some(tls), Wire::Plain(stream)) = (&self.inbound.tls, std::mem::replace(&mut self.wire, Wire::Gone)) else {
+        let (Some(tls), Wire::Plain(stream)) = (&self.inbound.tls, std::mem::replace(&mut self.wire, Wire::Gone))
+        else {
             self.session.handle_eof(clock::now());
             return Flow::Closed;
         };

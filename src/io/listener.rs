@@ -41,8 +41,9 @@ pub struct Activated {
 /// # Errors
 /// When the environment names sockets that are not there.
 pub fn activated() -> io::Result<Vec<Activated>> {
-    let names: Vec<String> =
-        std::env::var("LISTEN_FDNAMES").map(|all| all.split(':').map(str::to_owned).collect()).unwrap_or_default();
+    let names: Vec<String> = std::env::var("LISTEN_FDNAMES")
+        .map(|all| all.split(':').map(str::to_owned).collect())
+        .unwrap_or_default();
     let mut handed = listenfd::ListenFd::from_env();
     let mut sockets = Vec::new();
     for n in 0..handed.len() {
@@ -79,7 +80,10 @@ pub struct SessionIds {
 impl SessionIds {
     /// Ids that differ from those of every other run: the start's time is part of them.
     pub fn new(started_unix_seconds: i64) -> Self {
-        Self { prefix: format!("{started_unix_seconds:x}"), next: AtomicU64::new(1) }
+        Self {
+            prefix: format!("{started_unix_seconds:x}"),
+            next: AtomicU64::new(1),
+        }
     }
 
     fn next(&self) -> String {

@@ -10,6 +10,7 @@ pub mod deliver;
 pub mod dns;
 pub mod inbound;
 pub mod listener;
+pub mod plan;
 pub mod scheduler;
 pub mod store;
 pub mod systemd;

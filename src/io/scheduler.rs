@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::bounce;
 use super::clock;
-use super::deliver::{Attempt, Deliverer};
+use super::deliver::Attempt;
 use super::dns::Resolver;
+use super::plan::Plan;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
 use crate::queue::backoff;
@@ -31,14 +32,6 @@ const LEASES_MAX: usize = 1_000;
 const DELIVERIES_MAX: usize = 100;
 /// How long the scheduler rests after the store failed.
 const STORE_BACK_OFF: Duration = Duration::from_secs(1);
-
-/// What deliveries work with; replaced as a whole on reload.
-pub struct Plan<S, R> {
-    /// Delivers a lease.
-    pub deliverer: Deliverer<S, R>,
-    /// Back-off and lifetimes.
-    pub queue: Arc<QueueSettings>,
-}
 
 /// The scheduler's state: what is leased and what is delivering.
 pub struct Scheduler<S, R> {
@@ -56,7 +49,14 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
     /// A scheduler over a store; `queued` is notified when something was committed.
     pub fn new(plan: Arc<ArcSwap<Plan<S, R>>>, store: Arc<S>, queued: Arc<Notify>) -> Self {
         let (waiting, active) = (HashMap::new(), HashMap::new());
-        Self { plan, store, queued, deliveries: TaskTracker::new(), waiting, active }
+        Self {
+            plan,
+            store,
+            queued,
+            deliveries: TaskTracker::new(),
+            waiting,
+            active,
+        }
     }
 
     /// Runs until `stopping` is cancelled, then waits up to `grace` for deliveries under way. What is cut off then
@@ -98,7 +98,10 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
             }
         };
         for lease in leased {
-            self.waiting.entry(lease.destination.clone()).or_default().push_back(lease);
+            self.waiting
+                .entry(lease.destination.clone())
+                .or_default()
+                .push_back(lease);
         }
         match self.store.next_due().await {
             Ok(Some(due)) if due > now => due.since(now).min(run_delay),
@@ -115,7 +118,9 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
         let destinations: Vec<String> = self.waiting.keys().cloned().collect();
         for destination in destinations {
             let active = self.active.entry(destination.clone()).or_default();
-            let Some(queue) = self.waiting.get_mut(&destination) else { continue };
+            let Some(queue) = self.waiting.get_mut(&destination) else {
+                continue;
+            };
             while *active < per_destination && total < DELIVERIES_MAX {
                 let Some(lease) = queue.pop_front() else { break };
                 *active += 1;
@@ -145,16 +150,34 @@ async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) {
     let started = clock::timestamp();
     let attempts = plan.deliverer.deliver(&lease, started).await;
     let now = clock::timestamp();
-    let attempts: Vec<Attempt> = attempts.into_iter().map(|attempt| give_up_if_expired(attempt, &lease, now)).collect();
+    let attempts: Vec<Attempt> = attempts
+        .into_iter()
+        .map(|attempt| give_up_if_expired(attempt, &lease, now))
+        .collect();
     for attempt in &attempts {
-        log::delivery(&lease, attempt.number, &attempt.outcome, attempt.tls.as_deref(), now.since(started));
+        log::delivery(
+            &lease,
+            attempt.number,
+            &attempt.outcome,
+            attempt.tls.as_deref(),
+            now.since(started),
+        );
     }
-    let failures: Vec<&Attempt> = attempts.iter().filter(|a| matches!(a.outcome, Outcome::Failed(_))).collect();
-    let bounced = if failures.is_empty() { Ok(()) } else { bounce::send(plan, &lease, &failures).await };
+    let failures: Vec<&Attempt> = attempts
+        .iter()
+        .filter(|a| matches!(a.outcome, Outcome::Failed(_)))
+        .collect();
+    let bounced = if failures.is_empty() {
+        Ok(())
+    } else {
+        bounce::send(plan, &lease, &failures).await
+    };
     if let Err(error) = &bounced {
         log::store_failed("bounce", error);
     }
-    let settlements = attempts.iter().map(|attempt| settlement(attempt, &lease, &plan.queue, now, bounced.is_ok()));
+    let settlements = attempts
+        .iter()
+        .map(|attempt| settlement(attempt, &lease, &plan.queue, now, bounced.is_ok()));
     let settlements: Vec<Settlement> = settlements.collect();
     settle(plan, lease, settlements).await;
 }
@@ -164,7 +187,12 @@ fn give_up_if_expired(attempt: Attempt, lease: &Lease, now: Timestamp) -> Attemp
     match attempt.outcome {
         Outcome::Deferred(report) if now >= lease.expires => {
             let text = format!("delivery time expired; the last attempt said: {}", report.text);
-            let outcome = Outcome::Failed(Report { status: "5.4.7".into(), text, from_remote: false, ..report });
+            let outcome = Outcome::Failed(Report {
+                status: "5.4.7".into(),
+                text,
+                from_remote: false,
+                ..report
+            });
             Attempt { outcome, ..attempt }
         }
         outcome => Attempt { outcome, ..attempt },
@@ -182,7 +210,11 @@ fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Time
         return Settlement::Done { number };
     }
     let due = backoff::retry_at(lease.arrived, now, queue.minimal_backoff, queue.maximal_backoff);
-    Settlement::Retry { number, due, reply: attempt.outcome.report().text.clone() }
+    Settlement::Retry {
+        number,
+        due,
+        reply: attempt.outcome.report().text.clone(),
+    }
 }
 
 async fn settle<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease, settlements: Vec<Settlement>) {

@@ -13,7 +13,11 @@ use crate::queue::entry::Lease;
 
 /// The daemon listens.
 pub fn daemon_started(listening: &[String]) {
-    info!(listening = listening.join(", "), version = env!("CARGO_PKG_VERSION"), "daemon.started");
+    info!(
+        listening = listening.join(", "),
+        version = env!("CARGO_PKG_VERSION"),
+        "daemon.started"
+    );
 }
 
 /// The daemon was told to stop.
@@ -79,7 +83,9 @@ pub fn queue_warning(warning: &str) {
 /// What became of one recipient in one attempt.
 pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>, took: Duration) {
     let recipient = lease.recipients.iter().find(|recipient| recipient.number == number);
-    let forward_path = recipient.map(|recipient| recipient.forward_path.to_string()).unwrap_or_default();
+    let forward_path = recipient
+        .map(|recipient| recipient.forward_path.to_string())
+        .unwrap_or_default();
     let attempts = recipient.map_or(0, |recipient| recipient.attempts + 1);
     let (report, queue_id, reverse_path) = (outcome.report(), lease.id, &lease.reverse_path);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

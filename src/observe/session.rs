@@ -29,17 +29,43 @@ macro_rules! line {
 /// Logs one event.
 pub fn session_event(event: &Event) {
     match event {
-        Event::SessionOpened { origin } => line!(debug, origin, "session.opened", fingerprint = origin.fingerprint.as_deref()),
+        Event::SessionOpened { origin } => line!(
+            debug,
+            origin,
+            "session.opened",
+            fingerprint = origin.fingerprint.as_deref()
+        ),
         Event::TlsStarted { origin, tls, who } => tls_started(origin, tls, who),
-        Event::RecipientDecided { origin, reference, reverse_path, forward_path, verdict, reply } => {
+        Event::RecipientDecided {
+            origin,
+            reference,
+            reverse_path,
+            forward_path,
+            verdict,
+            reply,
+        } => {
             recipient_decided(origin, reference, (reverse_path, forward_path), verdict, reply);
         }
-        Event::MessageQueued { origin, id, size_octets, reverse_path, forward_paths, decided_by } => {
+        Event::MessageQueued {
+            origin,
+            id,
+            size_octets,
+            reverse_path,
+            forward_paths,
+            decided_by,
+        } => {
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, %reverse_path, recipients, decided_by);
         }
-        Event::MessageRejected { origin, reverse_path, forward_paths, size_octets, because, reply } => {
+        Event::MessageRejected {
+            origin,
+            reverse_path,
+            forward_paths,
+            size_octets,
+            because,
+            reply,
+        } => {
             let recipients = forward_paths.len();
             line!(info, origin, "message.rejected", %reverse_path, recipients, size_octets, %because, %reply);
         }
@@ -51,7 +77,11 @@ pub fn session_event(event: &Event) {
             };
             line!(warn, origin, "bare_newline.seen", place, %which);
         }
-        Event::SessionClosed { origin, because, messages_queued } => {
+        Event::SessionClosed {
+            origin,
+            because,
+            messages_queued,
+        } => {
             line!(debug, origin, "session.closed", %because, messages_queued);
         }
     }
@@ -65,7 +95,17 @@ fn tls_started(origin: &Origin, tls: &TlsDescription, who: &Identity) {
     let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
     let key_exchange = tls.key_exchange.as_deref().unwrap_or_default();
     let (protocol, cipher, resumed) = (&tls.protocol, &tls.cipher, tls.resumed);
-    line!(info, origin, "tls.started", fingerprint, protocol, cipher, key_exchange, resumed, because);
+    line!(
+        info,
+        origin,
+        "tls.started",
+        fingerprint,
+        protocol,
+        cipher,
+        key_exchange,
+        resumed,
+        because
+    );
 }
 
 fn recipient_decided(

@@ -37,7 +37,10 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: Stream::Plain(stream), unread: Vec::new() })
+        Ok(Self {
+            stream: Stream::Plain(stream),
+            unread: Vec::new(),
+        })
     }
 
     pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
@@ -63,7 +66,10 @@ impl Client {
             text.push_str(&line);
             if line.as_bytes().get(3) != Some(&b'-') {
                 let code = line.get(..3).and_then(|code| code.parse().ok());
-                return Ok(Reply { code: code.ok_or_else(|| io::Error::other(line))?, text });
+                return Ok(Reply {
+                    code: code.ok_or_else(|| io::Error::other(line))?,
+                    text,
+                });
             }
         }
     }
@@ -103,12 +109,17 @@ impl Client {
         let config = tls_config(directory, certificate);
         let name = ServerName::try_from("localhost").expect("a name");
         let connection = rustls::ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let Stream::Plain(tcp) = self.stream else { panic!("already in TLS") };
+        let Stream::Plain(tcp) = self.stream else {
+            panic!("already in TLS")
+        };
         let mut stream = rustls::StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        Ok(Self { stream: Stream::Tls(Box::new(stream)), unread: Vec::new() })
+        Ok(Self {
+            stream: Stream::Tls(Box::new(stream)),
+            unread: Vec::new(),
+        })
     }
 
     /// EHLO, MAIL, RCPT, DATA, the message; the reply that ended it.
@@ -149,17 +160,23 @@ fn tls_config(directory: &Path, certificate: Option<&str>) -> Arc<rustls::Client
         None => builder.with_no_client_auth(),
         Some(name) => {
             let chain = certificates(&directory.join(format!("{name}.pem")));
-            builder.with_client_auth_cert(chain, key(&directory.join(format!("{name}.key")))).expect("certificate and key")
+            builder
+                .with_client_auth_cert(chain, key(&directory.join(format!("{name}.key"))))
+                .expect("certificate and key")
         }
     })
 }
 
 fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     let pem = std::fs::read(path).expect("certificate file");
-    rustls_pemfile::certs(&mut pem.as_slice()).map(|der| der.expect("PEM")).collect()
+    rustls_pemfile::certs(&mut pem.as_slice())
+        .map(|der| der.expect("PEM"))
+        .collect()
 }
 
 fn key(path: &Path) -> PrivateKeyDer<'static> {
     let pem = std::fs::read(path).expect("key file");
-    rustls_pemfile::private_key(&mut pem.as_slice()).expect("PEM").expect("a key")
+    rustls_pemfile::private_key(&mut pem.as_slice())
+        .expect("PEM")
+        .expect("a key")
 }

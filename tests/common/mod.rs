@@ -22,7 +22,11 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_estafette");
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port()
+    TcpListener::bind("127.0.0.1:0")
+        .expect("loopback")
+        .local_addr()
+        .expect("bound")
+        .port()
 }
 
 /// Waits until a condition holds.
@@ -87,7 +91,12 @@ impl Relay {
         let directory = tempfile::tempdir().expect("temporary directory");
         copy_certificates(directory.path());
         let port = free_port();
-        let mut relay = Self { directory, port, log: Arc::default(), child: None };
+        let mut relay = Self {
+            directory,
+            port,
+            log: Arc::default(),
+            child: None,
+        };
         relay.write_config(&format!("{policy}{}", base_config(port, next_hop)));
         relay.spawn();
         relay
@@ -134,7 +143,11 @@ impl Relay {
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address()).is_err() {
-            assert!(Instant::now() < deadline, "the relay does not listen:\n{}", self.log_text());
+            assert!(
+                Instant::now() < deadline,
+                "the relay does not listen:\n{}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -156,7 +169,10 @@ impl Relay {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().expect("kill");
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status()
+            .expect("kill");
         assert!(status.success());
     }
 
@@ -174,7 +190,11 @@ impl Relay {
             if let Some(status) = child.try_wait().expect("wait") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the relay does not stop:\n{}", self.log_text());
+            assert!(
+                Instant::now() < deadline,
+                "the relay does not stop:\n{}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -195,7 +215,9 @@ impl Relay {
         let output = self.command(&["queue"], &["list", "--json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 }
 

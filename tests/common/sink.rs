@@ -24,7 +24,10 @@ impl Sink {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let port = listener.local_addr().expect("bound").port();
-        let sink = Self { port, messages: Arc::default() };
+        let sink = Self {
+            port,
+            messages: Arc::default(),
+        };
         let serving = sink.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -72,7 +75,11 @@ impl Sink {
                 "DATA" => {
                     out.write_all(b"354 Go on\r\n").ok()?;
                     let data = read_data(&mut lines)?;
-                    let message = Received { reverse_path: reverse_path.clone(), forward_paths: forward_paths.clone(), data };
+                    let message = Received {
+                        reverse_path: reverse_path.clone(),
+                        forward_paths: forward_paths.clone(),
+                        data,
+                    };
                     self.messages.lock().expect("messages").push(message);
                     "250 2.0.0 Ok"
                 }

@@ -31,7 +31,10 @@ pub(super) struct Certificate {
 
 impl Certificate {
     pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, TlsFileError> {
-        Ok(Self { chain: pem::certificates(certificate)?, key: pem::private_key(key)? })
+        Ok(Self {
+            chain: pem::certificates(certificate)?,
+            key: pem::private_key(key)?,
+        })
     }
 }
 
@@ -43,8 +46,15 @@ pub(super) struct Dialogue {
 
 /// Sends one message; a refusal is part of the dialogue, not an error.
 pub(super) async fn send(relay: SocketAddr, ca_file: &Path, certificate: Option<Certificate>) -> io::Result<Dialogue> {
-    let mut dialogue = Dialogue { lines: Vec::new(), last_code: 0 };
-    let shown = if certificate.is_some() { "showing a certificate" } else { "showing no certificate" };
+    let mut dialogue = Dialogue {
+        lines: Vec::new(),
+        last_code: 0,
+    };
+    let shown = if certificate.is_some() {
+        "showing a certificate"
+    } else {
+        "showing no certificate"
+    };
     let tls = tls_configuration(ca_file, certificate)?;
     let mut plain = BufReader::new(TcpStream::connect(relay).await?);
     dialogue.read_reply(&mut plain).await?;
@@ -53,14 +63,24 @@ pub(super) async fn send(relay: SocketAddr, ca_file: &Path, certificate: Option<
         return Ok(dialogue);
     }
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let stream = tokio_rustls::TlsConnector::from(tls).connect(name, plain.into_inner()).await?;
+    let stream = tokio_rustls::TlsConnector::from(tls)
+        .connect(name, plain.into_inner())
+        .await?;
     let connection = stream.get_ref().1;
-    let (version, group) = (connection.protocol_version(), connection.negotiated_key_exchange_group());
+    let (version, group) = (
+        connection.protocol_version(),
+        connection.negotiated_key_exchange_group(),
+    );
     let group = group.map(|group| format!("{:?}", group.name())).unwrap_or_default();
-    dialogue.lines.push(format!("-- {} {group}, {shown}", version.map(|v| format!("{v:?}")).unwrap_or_default()));
+    dialogue.lines.push(format!(
+        "-- {} {group}, {shown}",
+        version.map(|v| format!("{v:?}")).unwrap_or_default()
+    ));
     let mut stream = BufReader::new(stream);
     dialogue.say(&mut stream, "EHLO laptop.example.org").await?;
-    dialogue.say(&mut stream, &format!("MAIL FROM:<{REVERSE_PATH}>")).await?;
+    dialogue
+        .say(&mut stream, &format!("MAIL FROM:<{REVERSE_PATH}>"))
+        .await?;
     dialogue.last_code = dialogue.say(&mut stream, &format!("RCPT TO:<{FORWARD_PATH}>")).await?;
     if dialogue.last_code == 250 && dialogue.say(&mut stream, "DATA").await? == 354 {
         dialogue.last_code = dialogue.say(&mut stream, MESSAGE.trim_end()).await?;
@@ -81,14 +101,20 @@ fn tls_configuration(ca_file: &Path, certificate: Option<Certificate>) -> io::Re
         .map_err(io::Error::other)?
         .with_root_certificates(roots);
     let config = match certificate {
-        Some(own) => builder.with_client_auth_cert(own.chain, own.key).map_err(io::Error::other)?,
+        Some(own) => builder
+            .with_client_auth_cert(own.chain, own.key)
+            .map_err(io::Error::other)?,
         None => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }
 
 impl Dialogue {
-    async fn say<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut BufReader<S>, text: &str) -> io::Result<u16> {
+    async fn say<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut BufReader<S>,
+        text: &str,
+    ) -> io::Result<u16> {
         self.lines.extend(text.lines().map(|line| format!("C: {line}")));
         stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await?;
         stream.get_mut().flush().await?;
@@ -104,7 +130,10 @@ impl Dialogue {
             }
             self.lines.push(format!("S: {}", line.trim_end()));
             if line.as_bytes().get(3) != Some(&b'-') {
-                return line.get(..3).and_then(|code| code.parse().ok()).ok_or_else(|| io::Error::other("not a reply"));
+                return line
+                    .get(..3)
+                    .and_then(|code| code.parse().ok())
+                    .ok_or_else(|| io::Error::other("not a reply"));
             }
         }
     }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,22 +13,11 @@ use crate::config;
 use crate::daemon::Daemon;
 
 mod client;
+mod files;
 mod next_hop;
 
 use client::{Certificate, Dialogue};
-
-/// The example PKI, carried in the binary so that the demonstration runs from anywhere.
-const FILES: [(&str, &[u8]); 9] = [
-    ("CAcert.pem", include_bytes!("../../../certs-example/CAcert.pem")),
-    ("server.crt", include_bytes!("../../../certs-example/server.crt")),
-    ("server.key", include_bytes!("../../../certs-example/server.key")),
-    ("nexthop.crt", include_bytes!("../../../certs-example/nexthop.crt")),
-    ("nexthop.key", include_bytes!("../../../certs-example/nexthop.key")),
-    ("alice.pem", include_bytes!("../../../certs-example/alice.pem")),
-    ("alice.key", include_bytes!("../../../certs-example/alice.key")),
-    ("rogue.pem", include_bytes!("../../../certs-example/rogue.pem")),
-    ("rogue.key", include_bytes!("../../../certs-example/rogue.key")),
-];
+use files::{FILES, write_private};
 
 /// The port tried first, so that the line to try by hand is always the same.
 const PORT: u16 = 2525;
@@ -65,17 +53,24 @@ pub(super) async fn run(arguments: &DemoArguments) -> ExitCode {
 }
 
 async fn demonstrate(arguments: &DemoArguments) -> Result<(), DemoError> {
-    let directory = arguments.directory.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("estafette-demo-{}", std::process::id()))
-    });
-    let next_hop = next_hop::start(&directory).await.map_err(system("the receiving server cannot start"))?;
+    let directory = arguments
+        .directory
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("estafette-demo-{}", std::process::id())));
+    let next_hop = next_hop::start(&directory)
+        .await
+        .map_err(system("the receiving server cannot start"))?;
     let config = write_files(&directory, next_hop.address.port()).map_err(system(directory.display().to_string()))?;
     let loaded = config::load(&config).map_err(|errors| DemoError::Configuration(errors.to_string()))?;
     logging::install(&loaded.settings.log);
     let daemon = Daemon::start(loaded.settings, Some(config.clone()), Vec::new()).await?;
     let relay = daemon.addresses().await.first().map(|(_, address)| *address);
     let relay = relay.ok_or_else(|| DemoError::Unexpected("the relay listens nowhere".into()))?;
-    println!("The relay listens on {relay}; its next hop on {}; all files are in {}.", next_hop.address, directory.display());
+    println!(
+        "The relay listens on {relay}; its next hop on {}; all files are in {}.",
+        next_hop.address,
+        directory.display()
+    );
 
     dialogues(&directory, &config, relay, next_hop).await?;
     if arguments.once {
@@ -86,24 +81,39 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), DemoError> {
     daemon.run().await.map_err(DemoError::Unexpected)
 }
 
-async fn dialogues(directory: &Path, config: &Path, relay: SocketAddr, mut next_hop: next_hop::NextHop) -> Result<(), DemoError> {
+async fn dialogues(
+    directory: &Path,
+    config: &Path,
+    relay: SocketAddr,
+    mut next_hop: next_hop::NextHop,
+) -> Result<(), DemoError> {
     let alice = Certificate::load(&directory.join("alice.pem"), &directory.join("alice.key"))
         .map_err(|error| DemoError::Configuration(error.to_string()))?;
     let roots = directory.join("CAcert.pem");
     println!("\n1. Alice, who holds a certificate of CNRS-Standard:\n");
-    let with = client::send(relay, &roots, Some(alice)).await.map_err(system("the first dialogue"))?;
+    let with = client::send(relay, &roots, Some(alice))
+        .await
+        .map_err(system("the first dialogue"))?;
     print_dialogue(&with);
     explain(config, Some(&directory.join("alice.pem")))?;
-    let delivered = tokio::time::timeout(DELIVERY, next_hop.delivered.recv()).await.ok().flatten();
+    let delivered = tokio::time::timeout(DELIVERY, next_hop.delivered.recv())
+        .await
+        .ok()
+        .flatten();
     let delivered = delivered.ok_or_else(|| DemoError::Unexpected("the next hop got nothing".into()))?;
     println!("\n   The next hop has it, over TLS: {}", delivered.display());
 
     println!("\n2. Somebody without a certificate:\n");
-    let without = client::send(relay, &roots, None).await.map_err(system("the second dialogue"))?;
+    let without = client::send(relay, &roots, None)
+        .await
+        .map_err(system("the second dialogue"))?;
     print_dialogue(&without);
     explain(config, None)?;
     if with.last_code != 250 || without.last_code != 554 {
-        return Err(DemoError::Unexpected(format!("expected 250 and 554, got {} and {}", with.last_code, without.last_code)));
+        return Err(DemoError::Unexpected(format!(
+            "expected 250 and 554, got {} and {}",
+            with.last_code, without.last_code
+        )));
     }
     println!("\nA certificate holder's message was relayed, the other one was refused.");
     Ok(())
@@ -118,7 +128,12 @@ fn print_dialogue(dialogue: &Dialogue) {
 /// Prints the trace that `estafette explain` prints for the same client.
 fn explain(config: &Path, certificate: Option<&Path>) -> Result<(), DemoError> {
     use clap::Parser;
-    let mut words = vec!["estafette".to_owned(), "explain".into(), "--config".into(), config.display().to_string()];
+    let mut words = vec![
+        "estafette".to_owned(),
+        "explain".into(),
+        "--config".into(),
+        config.display().to_string(),
+    ];
     if let Some(path) = certificate {
         words.extend(["--client-cert".into(), path.display().to_string()]);
     }
@@ -131,7 +146,10 @@ fn explain(config: &Path, certificate: Option<&Path>) -> Result<(), DemoError> {
         words.extend([option.into(), value.into()]);
     }
     let arguments = super::args::Arguments::try_parse_from(&words);
-    let Ok(super::args::Arguments { command: super::args::Command::Explain(arguments) }) = arguments else {
+    let Ok(super::args::Arguments {
+        command: super::args::Command::Explain(arguments),
+    }) = arguments
+    else {
         return Err(DemoError::Unexpected("explain does not take its own arguments".into()));
     };
     println!("\n   Why ({}):", words.join(" "));
@@ -146,7 +164,11 @@ fn print_what_to_try(directory: &Path, config: &Path, relay: SocketAddr) {
     let here = directory.display();
     println!("\nThe relay stays up until Ctrl-C. From another terminal:\n");
     println!("  swaks --server {relay} --tls --tls-cert {here}/alice.pem --tls-key {here}/alice.key \\");
-    println!("        --from {} --to {}\n", client::REVERSE_PATH, client::FORWARD_PATH);
+    println!(
+        "        --from {} --to {}\n",
+        client::REVERSE_PATH,
+        client::FORWARD_PATH
+    );
     println!("  estafette queue --config {} list\n", config.display());
 }
 
@@ -188,14 +210,4 @@ address = "127.0.0.1:{port}"
     );
     write_private(&config, text.as_bytes())?;
     Ok(config)
-}
-
-fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, contents)
-}
-
-/// Makes the directory, readable by its owner only.
-fn make_directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
+use super::files::{FILES, make_directory, write_private};
 use crate::io::tls::pem;
 
 /// The longest line it reads, octets.
@@ -34,11 +35,11 @@ struct Server {
 
 /// Listens on a free port and keeps messages in `directory/delivered`.
 pub(super) async fn start(directory: &Path) -> io::Result<NextHop> {
-    super::make_directory(directory)?;
+    make_directory(directory)?;
     let folder = directory.join("delivered");
-    super::make_directory(&folder)?;
-    for (name, contents) in super::FILES.iter().filter(|(name, _)| name.starts_with("nexthop")) {
-        super::write_private(&directory.join(name), contents)?;
+    make_directory(&folder)?;
+    for (name, contents) in FILES.iter().filter(|(name, _)| name.starts_with("nexthop")) {
+        write_private(&directory.join(name), contents)?;
     }
     let chain = pem::certificates(&directory.join("nexthop.crt")).map_err(io::Error::other)?;
     let key = pem::private_key(&directory.join("nexthop.key")).map_err(io::Error::other)?;
@@ -53,7 +54,12 @@ pub(super) async fn start(directory: &Path) -> io::Result<NextHop> {
     let address = listener.local_addr()?;
     let (sender, delivered) = mpsc::unbounded_channel();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = Arc::new(Server { acceptor, folder, count: AtomicUsize::new(0), delivered: sender });
+    let server = Arc::new(Server {
+        acceptor,
+        folder,
+        count: AtomicUsize::new(0),
+        delivered: sender,
+    });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let server = Arc::clone(&server);
@@ -77,10 +83,18 @@ impl Server {
     }
 
     /// Talks until QUIT or the end; returns whether TLS is to begin.
-    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut BufReader<S>, in_tls: bool) -> io::Result<bool> {
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut BufReader<S>,
+        in_tls: bool,
+    ) -> io::Result<bool> {
         loop {
             let line = read_line(stream).await?;
-            let verb = String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            let verb = String::from_utf8_lossy(&line)
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
             let reply: &[u8] = match verb.as_str() {
                 "" => return Ok(false),
                 "EHLO" if in_tls => b"250-nexthop.example.net\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
@@ -119,7 +133,7 @@ impl Server {
         }
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.folder.join(format!("{number}.eml"));
-        super::write_private(&path, &message)?;
+        write_private(&path, &message)?;
         // Nobody waits for it once the dialogues are over.
         let _ = self.delivered.send(path);
         Ok(())

@@ -1,0 +1,175 @@
+//! The daemon: opens the queue, listens, delivers, reloads, stops.
+//!
+//! **Implements** SIGHUP (reload), SIGTERM and SIGINT (finish what is being said, then stop), Type=notify.
+//! **Does not** fork or change its user: systemd does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::StartError;
+use super::listeners::{Listeners, Materials};
+use super::signals;
+use crate::admin::request::{Answer, Request};
+use crate::config::Settings;
+use crate::io::dns::SystemResolver;
+use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
+use crate::io::plan::Plan;
+use crate::io::scheduler::Scheduler;
+use crate::io::store::SqliteStore;
+use crate::io::{admin_socket, clock, systemd};
+use crate::observe::log;
+use crate::queue::Store;
+
+/// A daemon that runs. Dropping it stops nothing in an orderly way: call [`Daemon::stop`].
+pub struct Daemon {
+    pub(super) config: Option<PathBuf>,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) plan: Arc<ArcSwap<Plan<SqliteStore, SystemResolver>>>,
+    pub(super) listeners: Mutex<Listeners>,
+    shared: Shared,
+    pub(super) queued: Arc<Notify>,
+    pub(super) queue_directory: PathBuf,
+    grace: Duration,
+    scheduler: tokio::task::JoinHandle<()>,
+    background: TaskTracker,
+}
+
+impl Daemon {
+    /// Opens the queue, reads certificates, listens, and begins to deliver. `config` is read again on reload.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing listens then.
+    pub async fn start(
+        settings: Settings,
+        config: Option<PathBuf>,
+        activated: Vec<Activated>,
+    ) -> Result<Arc<Self>, StartError> {
+        let now = clock::unix_seconds();
+        let directory = settings.queue.directory.clone();
+        let store = SqliteStore::open(&settings.queue, clock::timestamp).map_err(|source| StartError::Queue {
+            directory: directory.clone(),
+            source,
+        })?;
+        for warning in store.warnings() {
+            log::queue_warning(warning);
+        }
+        let store = Arc::new(store);
+        let queued = Arc::new(Notify::new());
+        let shared = Shared {
+            ids: Arc::new(SessionIds::new(now)),
+            permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            sessions: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        };
+        let materials = Materials::load(&settings, now).map_err(StartError::Tls)?;
+        let plan = Arc::new(ArcSwap::from_pointee(
+            materials.plan(&store, Arc::new(SystemResolver::from_system())),
+        ));
+        let mut listeners = Listeners::new(activated, shared.clone());
+        listeners.apply(&settings, &materials, &store, &queued)?;
+        let admin = admin_socket::bind(&directory).map_err(|source| StartError::System {
+            what: "the admin socket cannot be bound",
+            source,
+        })?;
+        let scheduler = Scheduler::new(Arc::clone(&plan), Arc::clone(&store), Arc::clone(&queued));
+        let scheduler = tokio::spawn(scheduler.run(shared.stopping.clone(), settings.shutdown_timeout));
+        let daemon = Arc::new(Self {
+            config,
+            store,
+            plan,
+            listeners: Mutex::new(listeners),
+            shared,
+            queued,
+            queue_directory: directory,
+            grace: settings.shutdown_timeout,
+            scheduler,
+            background: TaskTracker::new(),
+        });
+        daemon.serve_admin(admin);
+        Ok(daemon)
+    }
+
+    /// The addresses listened on, with the ports the system chose.
+    pub async fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.listeners.lock().await.addresses()
+    }
+
+    /// Runs until SIGTERM or SIGINT, reloads on SIGHUP, then stops.
+    ///
+    /// # Errors
+    /// When the queue failed for good: exit with an error, so that the supervisor starts anew.
+    pub async fn run(self: Arc<Self>) -> Result<(), String> {
+        let listening: Vec<String> = self
+            .addresses()
+            .await
+            .iter()
+            .map(|(name, address)| format!("{name} {address}"))
+            .collect();
+        log::daemon_started(&listening);
+        systemd::ready(&format!("listening on {}", listening.join(", ")));
+        let fault = signals::until_stopped(async || drop(self.reload().await), || self.store.fault()).await;
+        systemd::stopping();
+        self.stop().await;
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Stops accepting, finishes replies and deliveries under way within `shutdown_timeout`, closes the queue.
+    pub async fn stop(&self) {
+        log::daemon_stopping();
+        self.shared.stopping.cancel();
+        self.listeners.lock().await.close();
+        self.shared.sessions.close();
+        let _ = tokio::time::timeout(self.grace, self.shared.sessions.wait()).await;
+        let abort = self.scheduler.abort_handle();
+        let deadline = tokio::time::Instant::now() + self.grace + Duration::from_secs(1);
+        while !self.scheduler.is_finished() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        abort.abort();
+        let store = Arc::clone(&self.store);
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let _ = std::fs::remove_file(admin_socket::path(&self.queue_directory));
+        log::daemon_stopped();
+    }
+
+    fn serve_admin(self: &Arc<Self>, listener: tokio::net::UnixListener) {
+        let daemon = Arc::clone(self);
+        let stopping = self.shared.stopping.clone();
+        self.background.spawn(async move {
+            admin_socket::serve(listener, stopping, |request| {
+                let daemon = Arc::clone(&daemon);
+                async move { daemon.answer(request).await }
+            })
+            .await;
+        });
+    }
+
+    async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Reload => match self.reload().await {
+                Ok(message) => Answer { done: true, message },
+                Err(message) => Answer { done: false, message },
+            },
+            Request::Flush => match self.store.flush(clock::timestamp()).await {
+                Ok(count) => {
+                    self.queued.notify_one();
+                    Answer {
+                        done: true,
+                        message: format!("{count} recipients are due now"),
+                    }
+                }
+                Err(error) => Answer {
+                    done: false,
+                    message: error.to_string(),
+                },
+            },
+        }
+    }
+}
