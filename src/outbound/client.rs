@@ -311,7 +311,7 @@ impl Client {
                 .and_then(|n| self.transaction.forward_paths.get(n))
             {
                 None => text.push_str(&self.mail_command()),
-                Some(path) => text.push_str(&format!("RCPT TO:<{path}>\r\n")),
+                Some(path) => text.extend(["RCPT TO:<", &path.to_string(), ">\r\n"]),
             }
         }
         self.send(text.into_bytes());
@@ -321,7 +321,7 @@ impl Client {
     fn mail_command(&self) -> String {
         let mut text = format!("MAIL FROM:<{}>", self.transaction.reverse_path);
         if self.capabilities.size.is_some() {
-            text.push_str(&format!(" SIZE={}", self.transaction.size_octets));
+            text.extend([" SIZE=", &self.transaction.size_octets.to_string()]);
         }
         if self.capabilities.eight_bit_mime && self.transaction.body == Body::EightBitMime {
             text.push_str(" BODY=8BITMIME");

@@ -184,7 +184,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         let session = Session {
             store: &*self.store,
             id: lease.id,
-            tls: &*self.tls,
+            tls: &self.tls,
             server_name: host,
             check: self.check(route, host),
         };
