@@ -21,6 +21,9 @@ use crate::wire::reply::Reply;
 /// Commands sent before a reply is waited for: with more, both sides could end up writing with nobody reading.
 const PIPELINE_COMMANDS_MAX: usize = 50;
 
+/// The longest text of a report, octets.
+const REPORT_OCTETS_MAX: usize = 1000;
+
 /// Whether another target may take what this one would not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Elsewhere {
@@ -464,7 +467,7 @@ impl Client {
         Report {
             remote: self.options.remote.clone(),
             status,
-            text: reply.to_string(),
+            text: bounded(reply.to_string()),
             from_remote: true,
         }
     }
@@ -473,7 +476,7 @@ impl Client {
         Report {
             remote: self.options.remote.clone(),
             status: status.to_owned(),
-            text: text.to_owned(),
+            text: bounded(text.to_owned()),
             from_remote: false,
         }
     }
@@ -506,6 +509,12 @@ impl Client {
     fn wait(&mut self, now: Instant, timeout: Duration) {
         self.deadline = now.checked_add(timeout);
     }
+}
+
+/// A reply may be 128 lines of 2048 octets; no log, queue or bounce needs that.
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(REPORT_OCTETS_MAX));
+    text
 }
 
 /// The status code with its class made 4.

@@ -324,6 +324,19 @@ fn octets_behind_the_starttls_reply_fail_the_session() {
 }
 
 #[test]
+fn endless_reply_is_cut_in_the_report() {
+    let now = Instant::now();
+    let mut client = Client::new(options(TlsLevel::None), transaction(1), now);
+    let mut reply = format!("554-{}\r\n", "x".repeat(1500)).repeat(100);
+    reply.push_str("554 end\r\n");
+    client.handle_bytes(now, reply.as_bytes());
+    let Ending::Settled(fates) = client.into_ending() else {
+        panic!("plaintext retry")
+    };
+    assert_eq!(fates[0].outcome.report().text.len(), 1000);
+}
+
+#[test]
 fn message_over_the_announced_size_fails_without_being_sent() {
     let script = [Peer("", "220 mx\r\n"), Peer(EHLO, "250-mx\r\n250 SIZE 19\r\n")];
     assert_eq!(settled(run(TlsLevel::May, 1, &script)), ["failed 5.3.4"]);
