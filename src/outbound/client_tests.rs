@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::client_state::{Action, ClientOptions, Ending, Fate, Transaction};
+use super::client_state::{Action, ClientOptions, Ending, Transaction};
+use super::fate::Fate;
 use super::settings::TlsLevel;
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Outcome;
