@@ -206,6 +206,42 @@ async fn broken_handshake_is_retried_in_plaintext_at_may_only() {
 }
 
 #[tokio::test]
+async fn wrapper_mode_begins_with_tls_from_the_bind_address() {
+    let peer = Peer::start(Behaviour {
+        starttls: Starttls::Wrapper,
+        ..Behaviour::default()
+    })
+    .await;
+    let settings = estafette::outbound::settings::OutboundSettings {
+        tls_wrapper: true,
+        bind_addresses: vec!["::1".parse().unwrap(), "127.0.0.5".parse().unwrap()],
+        ..settings(&peer.address.to_string(), TlsLevel::Encrypt)
+    };
+    let attempts = deliver(settings, no_dns(), Ok(DATA.to_vec()), &ONE).await;
+    assert_eq!(short(&attempts), ["7 relayed 2.0.0"]);
+    assert_eq!(peer.seen().commands[..2], ["(TLS)", "EHLO relay.example.org"]);
+    assert_eq!(peer.seen().clients, ["127.0.0.5".parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[tokio::test]
+async fn silent_peer_times_out() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = estafette::outbound::settings::OutboundSettings {
+        hello_timeout: std::time::Duration::from_millis(50),
+        ..settings(&listener.local_addr().unwrap().to_string(), TlsLevel::May)
+    };
+    let attempts = deliver(settings, no_dns(), Ok(DATA.to_vec()), &ONE).await;
+    assert_eq!(short(&attempts), ["7 deferred 4.4.2"]);
+    assert!(
+        attempts[0]
+            .outcome
+            .report()
+            .text
+            .contains("timed out while receiving the initial server greeting")
+    );
+}
+
+#[tokio::test]
 async fn dead_exchanger_is_passed_over_for_the_next() {
     let peer = Peer::start(Behaviour::default()).await;
     let dns = SystemResolver::with_server(names::start().await);
@@ -216,14 +252,21 @@ async fn dead_exchanger_is_passed_over_for_the_next() {
 }
 
 #[tokio::test]
-async fn own_listener_as_relayhost_fails_as_a_loop() {
+async fn own_listener_as_relayhost_waits_for_a_better_configuration() {
     let own: SocketAddr = "127.0.0.1:2525".parse().unwrap();
     let settings = estafette::outbound::settings::OutboundSettings {
         own_endpoints: vec![own],
         ..settings("[localhost]:2525", TlsLevel::May)
     };
     let attempts = deliver(settings, no_dns(), Ok(DATA.to_vec()), &ONE).await;
-    assert_eq!(short(&attempts), ["7 failed 5.4.6"]);
+    assert_eq!(short(&attempts), ["7 deferred 4.3.5"]);
+    assert!(
+        attempts[0]
+            .outcome
+            .report()
+            .text
+            .ends_with("mail for localhost loops back to myself")
+    );
 }
 
 #[tokio::test]

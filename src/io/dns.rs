@@ -23,7 +23,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Queries per name server.
 const QUERY_ATTEMPTS: usize = 2;
 /// An end to a lookup with all its servers, attempts and aliases.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
+const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Whoever answers for names.
 pub trait Resolver: Send + Sync + 'static {

@@ -140,7 +140,8 @@ impl Bounce<'_> {
     /// with `--` would have to come from a folded reply, and those are indented.
     fn boundary(&self, original: &[u8]) -> String {
         let stem = format!("{}.{}", self.id, self.now.wall.seconds());
-        (0_u32..)
+        // More candidates than octets: not all of them can stand in the message.
+        (0..=original.len())
             .map(|number| format!("{stem}.{number}"))
             .find(|boundary| memchr::memmem::find(original, boundary.as_bytes()).is_none())
             .unwrap_or(stem)

@@ -10,23 +10,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::client_state::{Action, Capabilities, ClientOptions, Ending, Envelope, Fate, State, Transaction};
+use super::client_state::{Action, Capabilities, ClientOptions, Ending, Envelope, State, Transaction};
+use super::fate::{Elsewhere, Fate};
 use super::reply_reader::ReplyReader;
 use super::settings::TlsLevel;
 use crate::mail::envelope::Body;
-use crate::mail::outcome::{Outcome, Report};
 use crate::wire::data::DotStuffer;
 use crate::wire::reply::Reply;
 
 /// Commands sent before a reply is waited for: with more, both sides could end up writing with nobody reading.
 const PIPELINE_COMMANDS_MAX: usize = 50;
-
-/// Whether another target may take what this one would not.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Elsewhere {
-    Yes,
-    No,
-}
 
 /// One session with one transaction.
 #[derive(Debug)]
@@ -201,12 +194,7 @@ impl Client {
             return self.say_hello(now);
         }
         // As `smtp_skip_5xx_greeting`: a host that refuses everybody says nothing about this message.
-        let mut report = self.report_of(reply);
-        report.status = soft(&report.status);
-        self.settle_with(&Fate {
-            outcome: Outcome::Deferred(report),
-            elsewhere: true,
-        });
+        self.settle_with(&Fate::softened(&self.options.remote, reply, Elsewhere::Yes));
         self.quit();
     }
 
@@ -278,11 +266,7 @@ impl Client {
         if let Some(limit) = self.capabilities.size.filter(|limit| (1..size).contains(limit)) {
             let remote = &self.options.remote;
             let text = format!("message size {size} exceeds size limit {limit} of server {remote}");
-            let outcome = Outcome::Failed(self.own_report("5.3.4", &text));
-            self.settle_with(&Fate {
-                outcome,
-                elsewhere: false,
-            });
+            self.settle_with(&Fate::failed(remote, "5.3.4", &text));
             return self.quit();
         }
         self.state = State::Envelope(Envelope::default());
@@ -311,7 +295,7 @@ impl Client {
                 .and_then(|n| self.transaction.forward_paths.get(n))
             {
                 None => text.push_str(&self.mail_command()),
-                Some(path) => text.push_str(&format!("RCPT TO:<{path}>\r\n")),
+                Some(path) => text.extend(["RCPT TO:<", &path.to_string(), ">\r\n"]),
             }
         }
         self.send(text.into_bytes());
@@ -321,7 +305,7 @@ impl Client {
     fn mail_command(&self) -> String {
         let mut text = format!("MAIL FROM:<{}>", self.transaction.reverse_path);
         if self.capabilities.size.is_some() {
-            text.push_str(&format!(" SIZE={}", self.transaction.size_octets));
+            text.extend([" SIZE=", &self.transaction.size_octets.to_string()]);
         }
         if self.capabilities.eight_bit_mime && self.transaction.body == Body::EightBitMime {
             text.push_str(" BODY=8BITMIME");
@@ -365,16 +349,11 @@ impl Client {
 
     fn fate_of_recipient(&self, reply: &Reply) -> Fate {
         if reply.code != 552 {
-            return self.fate_of(reply);
+            return Fate::of_reply(&self.options.remote, reply);
         }
         // RFC 5321 section 4.5.3.1.10: "if a client receives a 552 reply code [to RCPT], it SHOULD be treated as
         // 452", for it means too many recipients.
-        let mut report = self.report_of(reply);
-        report.status = soft(&report.status);
-        Fate {
-            outcome: Outcome::Deferred(report),
-            elsewhere: false,
-        }
+        Fate::softened(&self.options.remote, reply, Elsewhere::No)
     }
 
     fn on_data(&mut self, now: Instant, reply: &Reply) {
@@ -431,50 +410,16 @@ impl Client {
     }
 
     fn settle_rest(&mut self, reply: &Reply) {
-        self.settle_with(&self.fate_of(reply));
+        self.settle_with(&Fate::of_reply(&self.options.remote, reply));
     }
 
     fn give_up(&mut self, status: &str, text: &str, elsewhere: Elsewhere) {
-        let outcome = Outcome::Deferred(self.own_report(status, text));
-        let elsewhere = elsewhere == Elsewhere::Yes;
-        self.settle_with(&Fate { outcome, elsewhere });
+        self.settle_with(&Fate::deferred(&self.options.remote, status, text, elsewhere));
     }
 
     fn settle_with(&mut self, fate: &Fate) {
         for slot in &mut self.fates {
             slot.get_or_insert_with(|| fate.clone());
-        }
-    }
-
-    fn fate_of(&self, reply: &Reply) -> Fate {
-        let report = self.report_of(reply);
-        let outcome = match reply.code {
-            200..=299 => Outcome::Relayed(report),
-            500..=599 => Outcome::Failed(report),
-            _ => Outcome::Deferred(report),
-        };
-        let elsewhere = !outcome.is_final();
-        Fate { outcome, elsewhere }
-    }
-
-    fn report_of(&self, reply: &Reply) -> Report {
-        let status = reply
-            .status
-            .map_or_else(|| format!("{}.0.0", reply.code / 100), |status| status.to_string());
-        Report {
-            remote: self.options.remote.clone(),
-            status,
-            text: reply.to_string(),
-            from_remote: true,
-        }
-    }
-
-    fn own_report(&self, status: &str, text: &str) -> Report {
-        Report {
-            remote: self.options.remote.clone(),
-            status: status.to_owned(),
-            text: text.to_owned(),
-            from_remote: false,
         }
     }
 
@@ -506,11 +451,4 @@ impl Client {
     fn wait(&mut self, now: Instant, timeout: Duration) {
         self.deadline = now.checked_add(timeout);
     }
-}
-
-/// The status code with its class made 4.
-fn soft(status: &str) -> String {
-    status
-        .split_once('.')
-        .map_or_else(|| String::from("4.0.0"), |(_, rest)| format!("4.{rest}"))
 }

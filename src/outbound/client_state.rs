@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use super::fate::Fate;
 use super::settings::{OutboundSettings, TlsLevel};
 use crate::mail::envelope::Body;
-use crate::mail::outcome::Outcome;
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
 
@@ -72,16 +72,6 @@ pub enum Action {
     WantData,
     /// Close the connection; the dialogue is over.
     Close,
-}
-
-/// The fate of one recipient in a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Fate {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Whether another target may be tried at once; only ever true of a deferred one.
-    pub elsewhere: bool,
 }
 
 /// How a session ended.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::client_state::{Action, ClientOptions, Ending, Fate, Transaction};
+use super::client_state::{Action, ClientOptions, Ending, Transaction};
+use super::fate::Fate;
 use super::settings::TlsLevel;
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Outcome;
@@ -321,6 +322,19 @@ fn octets_behind_the_starttls_reply_fail_the_session() {
     ];
     let run = run_once(TlsLevel::May, 1, &script, false);
     assert_eq!(settled(run), ["deferred 4.7.5 elsewhere"]);
+}
+
+#[test]
+fn endless_reply_is_cut_in_the_report() {
+    let now = Instant::now();
+    let mut client = Client::new(options(TlsLevel::None), transaction(1), now);
+    let mut reply = format!("554-{}\r\n", "x".repeat(1500)).repeat(100);
+    reply.push_str("554 end\r\n");
+    client.handle_bytes(now, reply.as_bytes());
+    let Ending::Settled(fates) = client.into_ending() else {
+        panic!("plaintext retry")
+    };
+    assert_eq!(fates[0].outcome.report().text.len(), 1000);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! `smtp_mx_address_limit` and `inet_protocols` of postconf(5).
 //! **Does not** ask the DNS or draw random numbers: answers and a seed come in as values.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::settings::OutboundSettings;
 use crate::mail::outcome::{Outcome, Report};
@@ -85,6 +85,9 @@ pub enum RouteError {
         /// The answer.
         error: LookupError,
     },
+    /// The relayhost cannot be used. As in Postfix a fault of the configuration, which must not bounce mail; 4.3.5.
+    #[error("relayhost configuration problem: {0}")]
+    Relayhost(String),
     /// The only addresses are of a family that `inet_protocols` switches off; 4.4.4.
     #[error("no address of {0} is of an enabled protocol (inet_protocols)")]
     Protocol(String),
@@ -99,12 +102,23 @@ impl RouteError {
             Self::NotFound { .. } => "5.4.4",
             Self::Temporary { .. } => "4.4.3",
             Self::Protocol(_) => "4.4.4",
+            Self::Relayhost(_) => "4.3.5",
         }
     }
 
     /// Whether another attempt cannot help.
     pub fn is_permanent(&self) -> bool {
         self.status().starts_with('5')
+    }
+
+    /// The same where it befalls a relayhost: never permanent.
+    #[must_use]
+    pub fn of_relayhost(self) -> Self {
+        if self.is_permanent() {
+            Self::Relayhost(self.to_string())
+        } else {
+            self
+        }
     }
 
     /// What it means for a recipient.
@@ -300,13 +314,17 @@ fn why_nothing(route: &Route, answers: &[(MailExchanger, Result<Vec<IpAddr>, Loo
 
 /// Whether an address is one that this relay listens on.
 fn is_own_endpoint(settings: &OutboundSettings, address: SocketAddr, is_local: &dyn Fn(IpAddr) -> bool) -> bool {
-    let ip = canonical(address.ip());
+    let ip = match canonical(address.ip()) {
+        // Connecting to the unspecified address reaches this machine.
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
     settings.own_endpoints.iter().any(|own| {
         let listens_on = canonical(own.ip());
         // `[::]` may take IPv4 as well, so it stands for every local address; `0.0.0.0` for IPv4 only.
         let any = listens_on.is_unspecified() && (listens_on.is_ipv6() || ip.is_ipv4());
-        own.port() == address.port()
-            && (listens_on == ip || (any && (ip.is_unspecified() || ip.is_loopback() || is_local(ip))))
+        own.port() == address.port() && (listens_on == ip || (any && (ip.is_loopback() || is_local(ip))))
     })
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Starttls {
     Works,
     /// Offered, and the handshake is met with garbage.
     Breaks,
+    /// TLS from the first octet instead.
+    Wrapper,
 }
 
 /// What the peer says.
@@ -50,6 +52,8 @@ impl Default for Behaviour {
 pub(crate) struct Seen {
     /// Connections taken.
     pub(crate) connections: usize,
+    /// The addresses they came from.
+    pub(crate) clients: Vec<std::net::IpAddr>,
     /// Command lines; `(TLS)` where a handshake was done.
     pub(crate) commands: Vec<String>,
     /// Mail data with its dots as they came, one entry per message.
@@ -72,8 +76,9 @@ impl Peer {
         let record = Arc::clone(&seen);
         let acceptor = acceptor();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, from)) = listener.accept().await {
                 record.lock().unwrap().connections += 1;
+                record.lock().unwrap().clients.push(from.ip());
                 let (record, acceptor) = (Arc::clone(&record), acceptor.clone());
                 tokio::spawn(async move { serve(stream, behaviour, &record, acceptor).await });
             }
@@ -107,6 +112,9 @@ enum End {
 }
 
 async fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<Seen>, acceptor: TlsAcceptor) {
+    if behaviour.starttls == Starttls::Wrapper {
+        return serve_secured(stream, behaviour, seen, acceptor).await;
+    }
     let mut stream = BufReader::new(stream);
     say(&mut stream, behaviour.greeting).await;
     if let End::Closed = dialogue(&mut stream, behaviour, seen).await {
@@ -118,10 +126,17 @@ async fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<Seen>, acce
         say(&mut stream, "this is not TLS").await;
         return;
     }
-    let Ok(secured) = acceptor.accept(stream.into_inner()).await else {
+    serve_secured(stream.into_inner(), behaviour, seen, acceptor).await;
+}
+
+async fn serve_secured(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<Seen>, acceptor: TlsAcceptor) {
+    let Ok(mut secured) = acceptor.accept(stream).await else {
         return;
     };
     seen.lock().unwrap().commands.push("(TLS)".into());
+    if behaviour.starttls == Starttls::Wrapper {
+        say(&mut secured, behaviour.greeting).await;
+    }
     let behaviour = Behaviour {
         starttls: Starttls::Absent,
         ..behaviour

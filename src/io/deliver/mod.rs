@@ -10,7 +10,8 @@ use crate::io::dns::Resolver;
 use crate::io::tls::client::{ClientTls, ServerCheck};
 use crate::mail::outcome::{Outcome, Report};
 use crate::outbound::client::Client;
-use crate::outbound::client_state::{ClientOptions, Ending, Fate, Transaction};
+use crate::outbound::client_state::{ClientOptions, Ending, Transaction};
+use crate::outbound::fate::Fate;
 use crate::outbound::route::{Route, Target};
 use crate::outbound::settings::{OutboundSettings, TlsLevel};
 use crate::queue::Store;
@@ -184,7 +185,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         let session = Session {
             store: &*self.store,
             id: lease.id,
-            tls: &*self.tls,
+            tls: &self.tls,
             server_name: host,
             check: self.check(route, host),
         };

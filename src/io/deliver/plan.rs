@@ -17,6 +17,19 @@ pub async fn plan<R: Resolver>(
     route: &Route,
     seed: u64,
 ) -> Result<Vec<Target>, RouteError> {
+    let result = find(settings, resolver, route, seed).await;
+    match &settings.relayhost {
+        Some(_) => result.map_err(RouteError::of_relayhost),
+        None => result,
+    }
+}
+
+async fn find<R: Resolver>(
+    settings: &OutboundSettings,
+    resolver: &R,
+    route: &Route,
+    seed: u64,
+) -> Result<Vec<Target>, RouteError> {
     let hosts = match route {
         Route::Address(address) => return targets(settings, route, &[of_address(*address)], &is_local),
         Route::Name { name, mx_lookup, .. } if *mx_lookup => {

@@ -111,7 +111,7 @@ async fn write(client: &mut Client, channel: &mut Channel, octets: &[u8]) {
     match timeout_at(deadline(client), channel.write_all(octets)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => last_words(client, channel).await,
-        Err(_) => client.handle_timeout(now()),
+        Err(_) => timed_out(client),
     }
 }
 
@@ -134,6 +134,13 @@ async fn read(client: &mut Client, channel: &mut Channel) {
     match timeout_at(deadline(client), channel.read(&mut buffer)).await {
         Ok(Ok(length @ 1..)) => client.handle_bytes(now(), buffer.get(..length).unwrap_or_default()),
         Ok(_) => client.handle_eof(),
-        Err(_) => client.handle_timeout(now()),
+        Err(_) => timed_out(client),
     }
+}
+
+/// What was cut off cannot be resumed (a part of it may be written), so the session is over whatever the clock says.
+fn timed_out(client: &mut Client) {
+    let at = client.poll_timeout().unwrap_or_else(now);
+    client.handle_timeout(at);
+    client.handle_eof();
 }
