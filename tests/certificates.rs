@@ -34,6 +34,7 @@ fn every_flaw_of_a_certificate_is_named_precisely() {
         ("no-usage", None),
         ("full", None),
         ("name-multi", None),
+        ("under-root0", None),
         ("server-only", Some(Why::WrongExtendedKeyUsage)),
         ("critical", Some(Why::Malformed)),
         ("sha1", Some(Why::WeakAlgorithm)),
@@ -46,6 +47,7 @@ fn every_flaw_of_a_certificate_is_named_precisely() {
         ("self-signed", Some(Why::UnknownIssuer)),
         ("forged", Some(Why::BadSignature)),
         ("too-deep", Some(Why::PathLength)),
+        ("too-deep-root0", Some(Why::PathLength)),
         ("under-old-sub", Some(Why::Expired)),
         ("outside", Some(Why::NameConstraint)),
         ("expired", Some(Why::Expired)),
@@ -164,6 +166,18 @@ fn unsound_authorities_are_refused_by_name() {
     assert!(load("self-signed.pem").contains("/CN=self is not a certification authority"));
     assert!(load("person.key").contains("found PRIVATE KEY"));
     assert!(load("missing.pem").contains("missing.pem"));
+}
+
+#[test]
+fn root_that_expires_while_the_relay_runs_stops_vouching() {
+    let pki = Pki::odd();
+    let in_2001 = 990_000_000;
+    let judge = Judge::load(Some(&pki.path("old-root.pem")), None, false, 9, in_2001).expect("sound in 2001");
+    let identity = judge.judge(Some(&pki.chain("under-old-root")), now());
+    assert!(
+        matches!(identity, Identity::Unverified { why: Why::Expired, .. }),
+        "{identity:?}"
+    );
 }
 
 #[test]

@@ -80,7 +80,7 @@ dated() {
 past="20010101000000Z 20020101000000Z"
 future="20480101000000Z 20490101000000Z"
 
-for key in person root stranger forger sub old-sub sub0 deep-sub constrained-sub old-root; do ec "$key"; done
+for key in person root stranger forger sub old-sub sub0 deep-sub constrained-sub old-root root0 root0-sub; do ec "$key"; done
 openssl genrsa -out small.key 1024
 openssl genrsa -out small-root.key 1024
 openssl genrsa -out rsa.key 2048
@@ -94,12 +94,15 @@ root rsa-root "/C=FR/O=CNRS/CN=RSA Root" md5
 openssl req -new -config any.cnf -key old-root.key -subj "/C=FR/O=CNRS/CN=Old Root" -out old-root.csr
 openssl ca -batch -notext -config any.cnf -extensions root -in old-root.csr -out old-root.pem -selfsign \
     -keyfile old-root.key -startdate 20010101000000Z -enddate 20020101000000Z
+openssl req -x509 -config any.cnf -extensions sub0 -key root0.key -subj "/CN=Root 0" -days 3650 -out root0.pem
+issue root0-sub "/CN=Root 0 Sub" root0 sub root0-sub
 issue sub "/C=FR/O=CNRS/CN=Sub" root sub sub
 dated old-sub "/C=FR/O=CNRS/CN=Old Sub" root sub $past old-sub
 issue sub0 "/C=FR/O=CNRS/CN=Sub 0" root sub0 sub0
 issue deep-sub "/C=FR/O=CNRS/CN=Deep Sub" sub0 sub deep-sub
 issue constrained-sub "/C=FR/O=CNRS/CN=Constrained Sub" root constrained constrained-sub
-cat root.pem small-root.pem rsa-root.pem sub.pem old-sub.pem sub0.pem deep-sub.pem constrained-sub.pem > ca.pem
+cat root.pem small-root.pem rsa-root.pem sub.pem old-sub.pem sub0.pem deep-sub.pem constrained-sub.pem \
+    root0.pem root0-sub.pem > ca.pem
 
 issue ok "/C=FR/O=CNRS/OU=UMR5168/CN=Alice Martin" sub leaf
 issue direct "/C=FR/O=CNRS/CN=direct" root leaf
@@ -121,6 +124,9 @@ issue unknown "/CN=unknown" stranger leaf
 issue forged "/CN=forged" forger leaf
 issue too-deep "/CN=too deep" deep-sub leaf
 issue under-old-sub "/CN=under old sub" old-sub leaf
+issue under-root0 "/CN=under root 0" root0 leaf
+issue too-deep-root0 "/CN=too deep under root 0" root0-sub leaf
+issue under-old-root "/CN=under old root" old-root leaf
 issue outside "/CN=outside" constrained-sub outside
 cp person.key ok.key
 issue under-leaf "/CN=under leaf" ok leaf

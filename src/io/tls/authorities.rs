@@ -3,7 +3,7 @@
 //! **Implements** `smtpd_tls_CAfile`, `smtpd_tls_CApath`, `tls_append_default_CA` and their smtp_ twins: self-signed
 //! certificates are anchors, the others a pool, because most clients send the leaf alone.
 //! **Does not** accept an intermediate as an anchor (OpenSSL's partial_chain), nor an expired root, which webpki
-//! itself would not notice.
+//! itself would not notice: the judge looks again, for a root that expires while the relay runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -39,10 +39,10 @@ pub(super) struct Sources<'a> {
 /// Anchors and the pool.
 #[derive(Debug, Default)]
 pub(super) struct Authorities {
-    /// For webpki, in step with `anchor_certificates`.
+    /// For webpki, in step with `anchor_limits`.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    /// The decoded anchors.
-    pub(super) anchor_certificates: Vec<Certificate>,
+    /// The decoded anchors with their path length constraints: webpki looks at neither dates nor path length of one.
+    pub(super) anchor_limits: Vec<(Certificate, Option<u32>)>,
     /// Intermediates.
     pub(super) pool: Vec<CertificateDer<'static>>,
     /// Subjects of the CAfile's certificates, without their outer SEQUENCE: the hints of a CertificateRequest.
@@ -185,8 +185,9 @@ impl Authorities {
         let anchor = webpki::anchor_from_trusted_cert(&der)
             .map_err(|_| malformed())?
             .to_owned();
+        let path_length = decode::path_length_constraint(&der).map_err(|_| malformed())?;
         self.anchors.push(anchor);
-        self.anchor_certificates.push(certificate);
+        self.anchor_limits.push((certificate, path_length));
         Ok(())
     }
 }
