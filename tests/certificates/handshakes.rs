@@ -370,6 +370,38 @@ async fn server_that_does_not_verify_is_refused_in_words() {
 }
 
 #[tokio::test]
+async fn self_signed_server_in_the_bundle_is_trusted_and_elsewhere_not() {
+    let odd = Pki::odd();
+    let example = Pki::example();
+    let mut files = example.server_files();
+    files.certificate = odd.path("self-server.pem");
+    files.key = odd.path("person.key");
+    let server = Server::start(&files).await;
+    let mut client_files = example.client_files(None);
+    client_files.ca_file = Some(odd.path("self-server.pem"));
+    let listed = ClientTls::load(&client_files, now()).unwrap_or_else(|e| panic!("{e:?}"));
+    let check = names(&["mx.example.org"]);
+    assert!(server.meet(&listed, &check).await.1.is_ok());
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["self-server.pem", "root.pem"] {
+        std::fs::copy(odd.path(name), directory.path().join(name)).expect("copying");
+    }
+    client_files.ca_file = None;
+    client_files.ca_path = Some(directory.path().to_owned());
+    let lying_there = ClientTls::load(&client_files, now()).unwrap_or_else(|e| panic!("{e:?}"));
+    let error = server
+        .meet(&lying_there, &check)
+        .await
+        .1
+        .expect_err("not trusted")
+        .to_string();
+    assert_eq!(
+        error,
+        "server certificate not verified: certificate issuer is not trusted here"
+    );
+}
+
+#[tokio::test]
 async fn host_that_is_no_name_is_reached_without_server_name_indication() {
     let pki = Pki::example();
     let server = Server::start(&pki.server_files()).await;

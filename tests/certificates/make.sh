@@ -39,6 +39,9 @@ nameConstraints = critical, permitted;DNS:example.org
 [leaf]
 basicConstraints = CA:FALSE
 extendedKeyUsage = clientAuth
+[server]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:mx.example.org
 [server_only]
 extendedKeyUsage = serverAuth
 [any_usage]
@@ -134,6 +137,7 @@ dated expired "/CN=expired" sub leaf $past
 dated not-yet "/CN=not yet" sub leaf $future
 dated unknown-expired "/CN=unknown expired" stranger leaf $past
 openssl req -x509 -config any.cnf -extensions leaf -key person.key -subj "/CN=self" -days 3650 -out self-signed.pem
+openssl req -x509 -config any.cnf -extensions server -key person.key -subj "/CN=mx.example.org" -days 3650 -out self-server.pem
 
 names='/C=FR/O=École, Supérieure \+ "x"/OU= lead/CN=#hash <é>;'
 issue name-t61 "$names" sub leaf person sha256 MASK:0x4

@@ -21,7 +21,8 @@ use crate::cert::decode;
 pub(super) enum Purpose {
     /// Clients: every anchor must be a CA.
     Clients,
-    /// Servers: a next hop's own self-signed certificate may stand in the file.
+    /// Servers: a next hop's own self-signed certificate may stand in the file (not merely in the directory, where
+    /// Debian keeps the machine's own).
     Servers,
 }
 
@@ -171,7 +172,8 @@ impl Authorities {
             return Ok(());
         }
         // A version 1 certificate has no basic constraints; OpenSSL takes a self-signed one for a CA.
-        let may_be_anchor = certificate.is_ca || certificate.version == 1 || purpose == Purpose::Servers;
+        let is_listed_server = purpose == Purpose::Servers && strictness == Strictness::Refuse;
+        let may_be_anchor = certificate.is_ca || certificate.version == 1 || is_listed_server;
         if !may_be_anchor {
             return match strictness {
                 Strictness::PassOver => Ok(()),
