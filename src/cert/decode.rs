@@ -97,6 +97,19 @@ pub fn is_self_signed(der: &[u8]) -> Result<bool, DecodeError> {
     Ok(same_key && parsed.subject().as_raw() == parsed.issuer().as_raw())
 }
 
+/// The path length constraint of a CA certificate: how many intermediates may stand below it (RFC 5280 section
+/// 4.2.1.9); absent without one.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn path_length_constraint(der: &[u8]) -> Result<Option<u32>, DecodeError> {
+    let constraints = parse(der)?
+        .basic_constraints()
+        .map_err(|_| DecodeError::Malformed)?
+        .map(|e| e.value.clone());
+    Ok(constraints.and_then(|constraints| constraints.path_len_constraint))
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, DecodeError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),

@@ -3,7 +3,7 @@
 //! **Implements** `smtpd_tls_CAfile`, `smtpd_tls_CApath`, `tls_append_default_CA` and their smtp_ twins: self-signed
 //! certificates are anchors, the others a pool, because most clients send the leaf alone.
 //! **Does not** accept an intermediate as an anchor (OpenSSL's partial_chain), nor an expired root, which webpki
-//! itself would not notice.
+//! itself would not notice: the judge looks again, for a root that expires while the relay runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,7 +21,8 @@ use crate::cert::decode;
 pub(super) enum Purpose {
     /// Clients: every anchor must be a CA.
     Clients,
-    /// Servers: a next hop's own self-signed certificate may stand in the file.
+    /// Servers: a next hop's own self-signed certificate may stand in the file (not merely in the directory, where
+    /// Debian keeps the machine's own).
     Servers,
 }
 
@@ -39,10 +40,10 @@ pub(super) struct Sources<'a> {
 /// Anchors and the pool.
 #[derive(Debug, Default)]
 pub(super) struct Authorities {
-    /// For webpki, in step with `anchor_certificates`.
+    /// For webpki, in step with `anchor_limits`.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    /// The decoded anchors.
-    pub(super) anchor_certificates: Vec<Certificate>,
+    /// The decoded anchors with their path length constraints: webpki looks at neither dates nor path length of one.
+    pub(super) anchor_limits: Vec<(Certificate, Option<u32>)>,
     /// Intermediates.
     pub(super) pool: Vec<CertificateDer<'static>>,
     /// Subjects of the CAfile's certificates, without their outer SEQUENCE: the hints of a CertificateRequest.
@@ -171,7 +172,8 @@ impl Authorities {
             return Ok(());
         }
         // A version 1 certificate has no basic constraints; OpenSSL takes a self-signed one for a CA.
-        let may_be_anchor = certificate.is_ca || certificate.version == 1 || purpose == Purpose::Servers;
+        let is_listed_server = purpose == Purpose::Servers && strictness == Strictness::Refuse;
+        let may_be_anchor = certificate.is_ca || certificate.version == 1 || is_listed_server;
         if !may_be_anchor {
             return match strictness {
                 Strictness::PassOver => Ok(()),
@@ -185,8 +187,9 @@ impl Authorities {
         let anchor = webpki::anchor_from_trusted_cert(&der)
             .map_err(|_| malformed())?
             .to_owned();
+        let path_length = decode::path_length_constraint(&der).map_err(|_| malformed())?;
         self.anchors.push(anchor);
-        self.anchor_certificates.push(certificate);
+        self.anchor_limits.push((certificate, path_length));
         Ok(())
     }
 }

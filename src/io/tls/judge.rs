@@ -68,8 +68,8 @@ impl Judge {
 
     /// The names of the trust anchors.
     pub fn anchors(&self) -> Vec<DistinguishedName> {
-        let certificates = self.authorities.anchor_certificates.iter();
-        certificates.map(|anchor| anchor.subject.clone()).collect()
+        let limits = self.authorities.anchor_limits.iter();
+        limits.map(|(anchor, _)| anchor.subject.clone()).collect()
     }
 
     /// How many of our anchors stand in the system's public store as well: with any,
@@ -127,12 +127,7 @@ impl Judge {
         if !issuers.reach_an_anchor {
             return Err(Why::UnknownIssuer);
         }
-        let within_depth = |path: &VerifiedPath<'_>| {
-            if path.intermediate_certificates().count() > self.verify_depth {
-                return Err(Error::PathLenConstraintViolated);
-            }
-            Ok(())
-        };
+        let check_path = |path: &VerifiedPath<'_>| self.check_path(path, now_unix_seconds);
         let verified = end_entity.verify_for_usage(
             algorithms().all,
             &self.authorities.anchors,
@@ -140,7 +135,7 @@ impl Judge {
             unix_time(now_unix_seconds),
             ClientUsage,
             None,
-            Some(&within_depth),
+            Some(&check_path),
         );
         match verified {
             Ok(_) if is_weak(certificate) => Err(Why::WeakAlgorithm),
@@ -149,6 +144,29 @@ impl Judge {
             Err(Error::InvalidSignatureForPublicKey) if issuers.one_is_weak => Err(Why::WeakAlgorithm),
             Err(error) => Err(why(&error)),
         }
+    }
+
+    /// What webpki leaves out: our own depth, and the path length and dates of the anchor.
+    fn check_path(&self, path: &VerifiedPath<'_>, now_unix_seconds: i64) -> Result<(), Error> {
+        let (_, (anchor, path_length)) = self
+            .anchors_with_limits()
+            .find(|(anchor, _)| *anchor == path.anchor())
+            .ok_or(Error::UnknownIssuer)?;
+        let path_length = path_length.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        if path.intermediate_certificates().count() > self.verify_depth.min(path_length) {
+            return Err(Error::PathLenConstraintViolated);
+        }
+        if now_unix_seconds > anchor.not_after_seconds {
+            return Err(Error::CertExpired {
+                time: unix_time(now_unix_seconds),
+                not_after: unix_time(anchor.not_after_seconds),
+            });
+        }
+        Ok(())
+    }
+
+    fn anchors_with_limits(&self) -> impl Iterator<Item = (&TrustAnchor<'static>, &(Certificate, Option<u32>))> {
+        self.authorities.anchors.iter().zip(&self.authorities.anchor_limits)
     }
 
     /// Intermediates the path may use: the pool first, so that a peer cannot crowd it out, then what was presented.
@@ -173,12 +191,8 @@ impl Judge {
         let mut next = 0;
         while let Some(name) = wanted.get(next).cloned() {
             next += 1;
-            let anchors = self
-                .authorities
-                .anchors
-                .iter()
-                .zip(&self.authorities.anchor_certificates);
-            for (_, certificate) in anchors.filter(|(anchor, _)| anchor.subject.as_ref() == name) {
+            let anchors = self.anchors_with_limits();
+            for (_, (certificate, _)) in anchors.filter(|(anchor, _)| anchor.subject.as_ref() == name) {
                 found.reach_an_anchor = true;
                 found.one_is_weak |= is_weak(certificate);
             }
@@ -204,13 +218,8 @@ impl Judge {
             .map(|c| decode::decode(&c.der()).map(|c| c.subject))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| Why::Malformed)?;
-        let anchors = self
-            .authorities
-            .anchors
-            .iter()
-            .zip(&self.authorities.anchor_certificates);
-        let anchor = anchors.into_iter().find(|(anchor, _)| *anchor == path.anchor());
-        names.extend(anchor.map(|(_, certificate)| certificate.subject.clone()));
+        let anchor = self.anchors_with_limits().find(|(anchor, _)| *anchor == path.anchor());
+        names.extend(anchor.map(|(_, (certificate, _))| certificate.subject.clone()));
         Ok(names)
     }
 }

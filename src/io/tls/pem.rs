@@ -4,6 +4,7 @@
 //! at most read (Debian's `ssl-cert` group keeps keys at 0640).
 //! **Does not** read encrypted keys, as Postfix does not either, nor `TRUSTED CERTIFICATE`.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -22,7 +23,7 @@ const FILE_OCTETS_MAX: u64 = 16 << 20;
 /// # Errors
 /// The file cannot be read, its PEM is broken, or it holds no certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let text = read(path)?;
+    let (text, _) = read(path)?;
     let found: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
     let found = found.map_err(|e| broken(path, &e))?;
     if found.is_empty() {
@@ -39,9 +40,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFile
 /// # Errors
 /// The file cannot be read, is open to others, its PEM is broken, or it holds no key.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    let text = read(path)?;
-    let metadata = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
-    let mode = metadata.permissions().mode() & 0o7777;
+    let (text, mode) = read(path)?;
     if mode & EXPOSING_BITS != 0 {
         return Err(TlsFileError::KeyExposed {
             path: path.to_owned(),
@@ -56,21 +55,19 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> 
         })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
-    use std::io::Read as _;
-    let file = std::fs::File::open(path).map_err(|source| unreadable(path, source))?;
-    let mut text = Vec::new();
-    file.take(FILE_OCTETS_MAX)
-        .read_to_end(&mut text)
-        .map_err(|source| unreadable(path, source))?;
-    Ok(text)
-}
-
-fn unreadable(path: &Path, source: std::io::Error) -> TlsFileError {
-    TlsFileError::Unreadable {
+/// The contents of a file and its permission bits, both of the same open file.
+fn read(path: &Path) -> Result<(Vec<u8>, u32), TlsFileError> {
+    let read = || {
+        let file = std::fs::File::open(path)?;
+        let mode = file.metadata()?.permissions().mode() & 0o7777;
+        let mut text = Vec::new();
+        file.take(FILE_OCTETS_MAX).read_to_end(&mut text)?;
+        Ok((text, mode))
+    };
+    read().map_err(|source| TlsFileError::Unreadable {
         path: path.to_owned(),
         source,
-    }
+    })
 }
 
 fn broken(path: &Path, error: &std::io::Error) -> TlsFileError {
