@@ -37,13 +37,10 @@ impl Timestamp {
     /// `Tue, 24 Nov 2026 10:00:00 +0100`.
     pub fn rfc5322(self, utc_offset_seconds: i32) -> String {
         let offset = jiff::tz::Offset::from_seconds(utc_offset_seconds).unwrap_or(jiff::tz::Offset::UTC);
-        jiff::Timestamp::from_millisecond(self.0)
-            .map(|at| {
-                at.to_zoned_datetime(offset.to_time_zone())
-                    .strftime("%a, %d %b %Y %H:%M:%S %z")
-                    .to_string()
-            })
-            .unwrap_or_else(|_| String::from("Thu, 01 Jan 1970 00:00:00 +0000"))
+        jiff::Timestamp::from_millisecond(self.0).map_or_else(
+            |_out_of_range| String::from("Thu, 01 Jan 1970 00:00:00 +0000"),
+            |at| at.to_zoned_datetime(offset.to_time_zone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string(),
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Installs the subscriber. `RUST_LOG` wins over the configured level.
-pub(super) fn install(settings: &LogSettings) {
+pub(super) fn install(settings: LogSettings) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level(settings.level)));
     let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let builder = tracing_subscriber::fmt()

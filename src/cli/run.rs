@@ -15,7 +15,7 @@ pub(super) async fn run(arguments: &ConfigArgument) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    logging::install(&loaded.settings.log);
+    logging::install(loaded.settings.log);
     let activated = match listener::activated() {
         Ok(activated) => activated,
         Err(error) => {
@@ -23,7 +23,7 @@ pub(super) async fn run(arguments: &ConfigArgument) -> ExitCode {
             return ExitCode::from(WRONG);
         }
     };
-    match Daemon::start(loaded.settings, Some(path), activated).await {
+    match Daemon::start(&loaded.settings, Some(path), activated) {
         Ok(daemon) => match daemon.run().await {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => {

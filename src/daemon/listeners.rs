@@ -138,12 +138,12 @@ impl Listeners {
         for (listener, tls) in settings.listeners.iter().zip(&materials.server) {
             if let Some(open) = self.open.get(&listener.address) {
                 open.inbound
-                    .store(Arc::new(inbound(listener, tls, materials, store, queued)));
+                    .store(Arc::new(inbound(listener, tls.as_ref(), materials, store, queued)));
             }
         }
         for (n, socket) in fresh {
             if let (Some(listener), Some(tls)) = (settings.listeners.get(n), materials.server.get(n)) {
-                let inbound = inbound(listener, tls, materials, store, queued);
+                let inbound = inbound(listener, tls.as_ref(), materials, store, queued);
                 self.open_listener(listener, socket, inbound)?;
             }
         }
@@ -220,14 +220,14 @@ impl Listeners {
 
 fn inbound(
     listener: &ListenerSettings,
-    tls: &Option<Arc<ServerTls>>,
+    tls: Option<&Arc<ServerTls>>,
     materials: &Materials,
     store: &Arc<SqliteStore>,
     queued: &Arc<Notify>,
 ) -> Inbound<SqliteStore> {
     Inbound {
         session: Arc::clone(&listener.session),
-        tls: tls.clone(),
+        tls: tls.cloned(),
         store: Arc::clone(store),
         queue: Arc::clone(&materials.queue),
         outbound: Arc::clone(&materials.outbound),

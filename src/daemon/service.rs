@@ -46,8 +46,8 @@ impl Daemon {
     ///
     /// # Errors
     /// [`StartError`]; nothing listens then.
-    pub async fn start(
-        settings: Settings,
+    pub fn start(
+        settings: &Settings,
         config: Option<PathBuf>,
         activated: Vec<Activated>,
     ) -> Result<Arc<Self>, StartError> {
@@ -68,12 +68,12 @@ impl Daemon {
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
         };
-        let materials = Materials::load(&settings, now).map_err(StartError::Tls)?;
+        let materials = Materials::load(settings, now).map_err(StartError::Tls)?;
         let plan = Arc::new(ArcSwap::from_pointee(
             materials.plan(&store, Arc::new(SystemResolver::from_system())),
         ));
         let mut listeners = Listeners::new(activated, shared.clone());
-        listeners.apply(&settings, &materials, &store, &queued)?;
+        listeners.apply(settings, &materials, &store, &queued)?;
         let admin = admin_socket::bind(&directory).map_err(|source| StartError::System {
             what: "the admin socket cannot be bound",
             source,

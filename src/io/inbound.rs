@@ -189,14 +189,12 @@ impl<S: Store> Driver<'_, S> {
             return Flow::Continue;
         }
         let octets = std::mem::take(&mut self.pending);
-        match tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
-            Ok(Ok(())) => Flow::Continue,
-            _ => {
-                self.session.handle_eof(clock::now());
-                self.wire = Wire::Gone;
-                Flow::Closed
-            }
+        if let Ok(Ok(())) = tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
+            return Flow::Continue;
         }
+        self.session.handle_eof(clock::now());
+        self.wire = Wire::Gone;
+        Flow::Closed
     }
 
     async fn upgrade(&mut self) -> Flow {

@@ -221,8 +221,7 @@ async fn settle<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease, settleme
     let mut pause = STORE_BACK_OFF;
     loop {
         match plan.deliverer.store.settle(lease.clone(), settlements.clone()).await {
-            Ok(()) => return,
-            Err(StoreError::Closed) => return,
+            Ok(()) | Err(StoreError::Closed) => return,
             Err(error) => log::store_failed("settle", &error),
         }
         tokio::time::sleep(pause).await;
