@@ -2,8 +2,12 @@
 //!
 //! **Does not** open a socket; the same files run over TCP and TLS elsewhere.
 
+#[path = "dialogues/deadlines.rs"]
+mod deadlines;
 #[path = "dialogues/peers.rs"]
 mod peers;
+#[path = "dialogues/properties.rs"]
+mod properties;
 #[path = "dialogues/script.rs"]
 mod script;
 
@@ -186,11 +190,10 @@ impl Driver {
             }
             Step::Envelope(expected) => {
                 let envelope = &message().0;
-                let mut text = format!("<{}>", envelope.reverse_path);
-                for path in &envelope.forward_paths {
-                    text.push_str(&format!(" <{path}>"));
-                }
-                text.push_str(&format!(" by {}", envelope.submitter.decided_by));
+                let mut words = vec![format!("<{}>", envelope.reverse_path)];
+                words.extend(envelope.forward_paths.iter().map(|path| format!("<{path}>")));
+                words.push(format!("by {}", envelope.submitter.decided_by));
+                let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
             }
             _ => assert!(self.message.is_none(), "{place}: a message was queued"),

@@ -245,7 +245,16 @@ impl State {
         let Self::Mail(greeting, mut transaction) = self else {
             return self.refuse(replies::need_mail(), connection);
         };
-        match transaction.read_recipient(argument, &connection.settings) {
+        if transaction.is_full(&connection.settings) {
+            let reply = replies::too_many_recipients();
+            if transaction.tolerates_overshoot() {
+                connection.send(&reply);
+            } else {
+                connection.refuse(reply);
+            }
+            return Self::Mail(greeting, transaction);
+        }
+        match Transaction::read_recipient(argument) {
             Ok(forward_path) => {
                 let reply = transaction.decide(forward_path, greeting.name(), connection);
                 connection.send(&reply);
