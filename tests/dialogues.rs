@@ -8,6 +8,8 @@ mod deadlines;
 mod peers;
 #[path = "dialogues/properties.rs"]
 mod properties;
+#[path = "dialogues/records.rs"]
+mod records;
 #[path = "dialogues/script.rs"]
 mod script;
 

@@ -194,6 +194,19 @@ fn eof_while_committing_still_records_the_message() {
 }
 
 #[test]
+fn timeout_while_committing_says_421_and_closes_once_the_queue_has_answered() {
+    let mut bench = Bench::in_data();
+    bench.say("x\r\n.\r\n");
+    bench.actions();
+    bench.session.handle_timeout(bench.now);
+    let goodbye = Action::Send(b"421 4.4.2 relay.example Error: timeout exceeded\r\n".to_vec());
+    assert_eq!(bench.actions(), [goodbye]);
+    assert_eq!(bench.seconds_left(), None);
+    bench.session.handle_committed(Ok(id()), bench.now);
+    assert_eq!(bench.actions(), [Action::Close]);
+}
+
+#[test]
 fn mail_data_is_handed_on_in_pieces_and_not_kept() {
     let mut bench = Bench::in_data();
     for _ in 0..100 {
