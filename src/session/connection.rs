@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::action::Action;
-use super::event::{BareNewlinePlace, BareOctet, Event, Origin};
+use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
 use super::limits::{Counters, Wait};
 use super::settings::SessionSettings;
 use crate::cert::identity::Identity;
@@ -29,7 +29,8 @@ pub(super) struct Connection {
     pub(super) input: Input,
     pub(super) counters: Counters,
     pub(super) has_space: bool,
-    pub(super) peer_gone: bool,
+    /// Set when the session ends as soon as the queue has answered, and says nothing more until then.
+    pub(super) leaving: Option<CloseReason>,
     pub(super) shutting_down: bool,
     pub(super) messages_queued: u64,
     pub(super) deadline: Option<Instant>,
@@ -56,7 +57,7 @@ impl Connection {
             input: Input::default(),
             counters: Counters::default(),
             has_space: true,
-            peer_gone: false,
+            leaving: None,
             shutting_down: false,
             messages_queued: 0,
             deadline: Some(now.monotonic),
@@ -68,7 +69,7 @@ impl Connection {
 
     /// Says a reply.
     pub(super) fn send(&mut self, reply: &Reply) {
-        if !self.peer_gone {
+        if self.leaving.is_none() {
             self.actions.push_back(Action::Send(reply.to_wire()));
         }
     }

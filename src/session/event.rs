@@ -64,7 +64,7 @@ pub enum Event {
         /// Protocol, cipher and the rest.
         tls: Box<TlsDescription>,
         /// The identity, with the reason when the certificate does not verify.
-        who: Box<Identity>,
+        identity: Box<Identity>,
     },
     /// `recipient.permitted`, `recipient.rejected` or `recipient.deferred`.
     RecipientDecided {

@@ -137,22 +137,19 @@ impl Session {
         self.advance(now);
     }
 
-    /// [`Session::poll_timeout`] has passed: 421 4.4.2 and the end.
+    /// [`Session::poll_timeout`] has passed: 421 4.4.2 and the end. A commit under way is still waited for before the
+    /// close, so that its message is recorded.
     pub fn handle_timeout(&mut self, _now: Now) {
         if self.state.may_speak() {
             let reply = replies::timeout(&self.connection.settings);
             self.connection.send(&reply);
         }
-        self.abort(CloseReason::Timeout);
+        self.leave(CloseReason::Timeout);
     }
 
     /// The peer has closed, or its handshake failed. A commit under way is still waited for, so that it is recorded.
     pub fn handle_eof(&mut self, _now: Now) {
-        if matches!(self.state, State::Committing(..)) {
-            self.connection.peer_gone = true;
-        } else {
-            self.abort(CloseReason::Lost);
-        }
+        self.leave(CloseReason::Lost);
     }
 
     /// The relay is stopping: what is being said is finished, up to the reply to the final dot; then 421 4.3.2.
@@ -177,6 +174,15 @@ impl Session {
             None
         } else {
             self.connection.deadline
+        }
+    }
+
+    fn leave(&mut self, reason: CloseReason) {
+        if matches!(self.state, State::Committing(..)) {
+            self.connection.leaving = Some(reason);
+            self.connection.deadline = None;
+        } else {
+            self.abort(reason);
         }
     }
 

@@ -280,3 +280,31 @@ fn closing(settings: &SessionSettings, status: (u8, u16, u16), text: &str) -> Re
 pub(super) fn foreign_protocol() -> Reply {
     Reply::new(221, (2, 7, 0), "Error: I can break rules, too. Goodbye.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::identity::Why;
+
+    #[test]
+    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
+        let verdict = |opinion, certificate_fault| Verdict {
+            opinion,
+            trace: Vec::new(),
+            certificate_fault,
+        };
+        for (verdict, text) in [
+            (verdict(Opinion::Permit, None), "250 2.1.5 Ok"),
+            (
+                verdict(Opinion::Reject, None),
+                "554 5.7.1 <postmaster>: Relay access denied [ref s-1]",
+            ),
+            (
+                verdict(Opinion::Defer, Some(Why::Expired)),
+                "450 4.7.1 <postmaster>: Relay access denied (your certificate has expired) [ref s-1]",
+            ),
+        ] {
+            assert_eq!(reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string(), text);
+        }
+    }
+}

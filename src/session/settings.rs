@@ -8,6 +8,10 @@ use crate::wire::data::BareNewline;
 
 /// The settings of one listener; shared by its sessions and replaced as a whole on reload.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of its own, named in the configuration"
+)]
 pub struct SessionSettings {
     /// The listener's name, for logs.
     pub listener: String,

@@ -54,7 +54,7 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
     connection.events.push_back(Event::TlsStarted {
         origin: Arc::clone(&connection.origin),
         tls: Box::new(tls.clone()),
-        who: Box::new(identity.clone()),
+        identity: Box::new(identity.clone()),
     });
     let is_unwelcome = settings.require_client_certificate && identity.verified().is_none();
     let refusal = is_unwelcome.then(|| replies::certificate_required(&settings, &identity));

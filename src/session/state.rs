@@ -245,7 +245,16 @@ impl State {
         let Self::Mail(greeting, mut transaction) = self else {
             return self.refuse(replies::need_mail(), connection);
         };
-        match transaction.read_recipient(argument, &connection.settings) {
+        if transaction.is_full(&connection.settings) {
+            let reply = replies::too_many_recipients();
+            if transaction.tolerates_overshoot() {
+                connection.send(&reply);
+            } else {
+                connection.refuse(reply);
+            }
+            return Self::Mail(greeting, transaction);
+        }
+        match Transaction::read_recipient(argument) {
             Ok(forward_path) => {
                 let reply = transaction.decide(forward_path, greeting.name(), connection);
                 connection.send(&reply);
@@ -389,10 +398,10 @@ impl State {
             forward_paths: transaction.forward_paths,
             decided_by: transaction.decided_by,
         });
-        if connection.peer_gone {
-            return Self::close(connection, CloseReason::Lost);
+        match connection.leaving {
+            Some(reason) => Self::close(connection, reason),
+            None => Self::Ready(greeting).after_command(connection, now),
         }
-        Self::Ready(greeting).after_command(connection, now)
     }
 
     /// Answers a message that is not taken; two faults end the session.
@@ -414,11 +423,14 @@ impl State {
             because,
             reply,
         });
-        match because {
-            MessageFault::BareNewline(_) => Self::close(connection, CloseReason::BareNewline),
-            MessageFault::Queue(QueueRefusal::Closed) => Self::close(connection, CloseReason::Shutdown),
-            _ if connection.peer_gone => Self::close(connection, CloseReason::Lost),
-            _ => Self::Ready(greeting),
+        let reason = match because {
+            MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
+            MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
+            _ => None,
+        };
+        match connection.leaving.or(reason) {
+            Some(reason) => Self::close(connection, reason),
+            None => Self::Ready(greeting),
         }
     }
 }

@@ -29,7 +29,12 @@ pub(super) struct Transaction {
     /// Whether any RCPT was refused.
     pub(super) has_refused: bool,
     body: Body,
+    overshoot: usize,
 }
+
+/// Recipients past `smtpd_recipient_limit` that are not counted as errors (`smtpd_recipient_overshoot_limit`): RFC
+/// 5321 section 4.5.3.1.10 lets a client send on and keep those that were taken.
+const RECIPIENTS_OVERSHOOT_MAX: usize = 1000;
 
 impl Transaction {
     /// Begins a transaction with the argument of MAIL.
@@ -57,17 +62,26 @@ impl Transaction {
             decided_by: String::new(),
             has_refused: false,
             body,
+            overshoot: 0,
         })
+    }
+
+    /// Whether no more recipients are taken.
+    pub(super) fn is_full(&self, settings: &SessionSettings) -> bool {
+        self.forward_paths.len() >= settings.recipients_max
+    }
+
+    /// Counts a recipient past the limit; false once there are so many that each is an error.
+    pub(super) fn tolerates_overshoot(&mut self) -> bool {
+        self.overshoot = self.overshoot.saturating_add(1);
+        self.overshoot <= RECIPIENTS_OVERSHOOT_MAX
     }
 
     /// Reads the argument of RCPT.
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn read_recipient(&self, argument: &str, settings: &SessionSettings) -> Result<ForwardPath, Reply> {
-        if self.forward_paths.len() >= settings.recipients_max {
-            return Err(replies::too_many_recipients());
-        }
+    pub(super) fn read_recipient(argument: &str) -> Result<ForwardPath, Reply> {
         let (path, parameters) = split_path_argument(argument, "TO:").map_err(replies::bad_forward_path)?;
         let forward_path = ForwardPath::parse(path).map_err(|why| replies::bad_forward_path(why.into()))?;
         parse_rcpt_parameters(parameters).map_err(|why| replies::bad_parameter(&why))?;

@@ -95,20 +95,20 @@ impl Input {
 mod tests {
     use super::*;
 
-    fn complete(text: &str, end: LineEnd) -> Option<Line> {
+    fn complete(text: &str, end: LineEnd) -> Line {
         let text = text.as_bytes().to_vec();
-        Some(Line::Complete { text, end })
+        Line::Complete { text, end }
     }
 
     #[test]
     fn line_end_is_reported() {
         let mut input = Input::default();
         input.push(b"NOOP\r\nRSET\nQU");
-        assert_eq!(input.next_line(), complete("NOOP", LineEnd::CrLf));
-        assert_eq!(input.next_line(), complete("RSET", LineEnd::Lf));
+        assert_eq!(input.next_line(), Some(complete("NOOP", LineEnd::CrLf)));
+        assert_eq!(input.next_line(), Some(complete("RSET", LineEnd::Lf)));
         assert_eq!(input.next_line(), None);
         input.push(b"IT\r\n");
-        assert_eq!(input.next_line(), complete("QUIT", LineEnd::CrLf));
+        assert_eq!(input.next_line(), Some(complete("QUIT", LineEnd::CrLf)));
         assert!(input.unread().is_empty());
     }
 
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(input.next_line(), None);
         assert!(input.unread().is_empty());
         input.push(b"y\r\nNOOP\r\n");
-        assert_eq!(input.next_line(), complete("NOOP", LineEnd::CrLf));
+        assert_eq!(input.next_line(), Some(complete("NOOP", LineEnd::CrLf)));
     }
 
     #[test]
@@ -131,6 +131,6 @@ mod tests {
         let mut input = Input::default();
         let text = "x".repeat(COMMAND_LINE_OCTETS_MAX - 2);
         input.push(format!("{text}\r\n").as_bytes());
-        assert_eq!(input.next_line(), complete(&text, LineEnd::CrLf));
+        assert_eq!(input.next_line(), Some(complete(&text, LineEnd::CrLf)));
     }
 }

@@ -1,0 +1,260 @@
+//! Runs every dialogue in `tests/dialogues/*.smtp` against a [`Session`], whole and byte by byte.
+//!
+//! **Does not** open a socket; the same files run over TCP and TLS elsewhere.
+
+#[path = "dialogues/deadlines.rs"]
+mod deadlines;
+#[path = "dialogues/peers.rs"]
+mod peers;
+#[path = "dialogues/properties.rs"]
+mod properties;
+#[path = "dialogues/records.rs"]
+mod records;
+#[path = "dialogues/script.rs"]
+mod script;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use estafette::mail::envelope::Envelope;
+use estafette::mail::queue_id::QueueId;
+use estafette::session::event::Event;
+use estafette::session::{Action, QueueRefusal, Session};
+use estafette::time::{Now, Timestamp};
+use script::{Script, Step, matches};
+
+/// How the client's octets arrive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Whole,
+    ByteByByte,
+}
+
+/// A driver without a world.
+struct Driver {
+    session: Session,
+    now: Now,
+    queue: String,
+    draft: Option<Vec<Vec<u8>>>,
+    message: Option<(Envelope, Vec<Vec<u8>>)>,
+    said: Vec<u8>,
+    events: Vec<Event>,
+    awaits_tls: bool,
+    is_closed: bool,
+}
+
+impl Driver {
+    fn connect(script: &Script, address: std::net::IpAddr) -> Self {
+        let now = Now {
+            monotonic: Instant::now(),
+            wall: Timestamp(1_795_510_800_000),
+            utc_offset_seconds: 3600,
+        };
+        let peer = SocketAddr::new(address, 40000);
+        let session = Session::new(Arc::new(script.settings.clone()), peer, "s1".into(), now);
+        let mut driver = Self {
+            session,
+            now,
+            queue: "ok".into(),
+            draft: None,
+            message: None,
+            said: Vec::new(),
+            events: Vec::new(),
+            awaits_tls: false,
+            is_closed: false,
+        };
+        driver.drive();
+        driver
+    }
+
+    fn feed(&mut self, octets: &[u8], way: Way) {
+        let pieces = match way {
+            Way::Whole => octets.chunks(octets.len().max(1)),
+            Way::ByteByByte => octets.chunks(1),
+        };
+        for piece in pieces {
+            assert_eq!(
+                self.session.poll_timeout().is_none(),
+                self.is_closed,
+                "an open session has a deadline"
+            );
+            self.session.handle_space(self.queue != "full");
+            self.session.handle_bytes(piece, self.now);
+            self.drive();
+        }
+    }
+
+    fn drive(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            assert!(!self.is_closed, "nothing follows Close, but {action:?}");
+            self.perform(action);
+        }
+        while let Some(event) = self.session.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn refusal(&self, stage: &str) -> Option<QueueRefusal> {
+        match self.queue.strip_prefix(stage)? {
+            "full" => Some(QueueRefusal::NoSpace),
+            "failed" => Some(QueueRefusal::Failed),
+            "closed" => Some(QueueRefusal::Closed),
+            _ => None,
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        let id = QueueId::from_parts(self.now.wall.0, 1);
+        match action {
+            Action::Send(octets) => self.said.extend(octets),
+            Action::UpgradeTls => self.awaits_tls = true,
+            Action::OpenDraft => {
+                assert!(self.draft.is_none(), "one draft at a time");
+                let refusal = self.refusal("draft-");
+                if refusal.is_none() {
+                    self.draft = Some(Vec::new());
+                }
+                self.session.handle_draft(refusal.map_or(Ok(id), Err), self.now);
+            }
+            Action::Append(octets) => match self.refusal("append-") {
+                Some(refusal) => self.session.handle_append_failed(refusal, self.now),
+                None => self.draft.as_mut().expect("a draft to append to").push(octets),
+            },
+            Action::Commit(envelope) => {
+                let draft = self.draft.take().expect("a draft to commit");
+                let refusal = self.refusal("commit-");
+                if refusal.is_none() {
+                    self.message = Some((*envelope, draft));
+                }
+                self.session.handle_committed(refusal.map_or(Ok(id), Err), self.now);
+            }
+            Action::Discard => drop(self.draft.take()),
+            Action::Close => {
+                assert!(self.draft.is_none(), "no draft is left open");
+                self.is_closed = true;
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> Option<String> {
+        let end = self.said.windows(2).position(|two| two == b"\r\n")? + 2;
+        let line: Vec<u8> = self.said.drain(..end).collect();
+        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    fn step(&mut self, step: &Step, way: Way, place: &str) {
+        match step {
+            Step::Connect(_) => unreachable!("connect comes first, once"),
+            Step::Server(pattern) => {
+                let line = self.next_line();
+                let good = line.as_deref().is_some_and(|line| matches(pattern, line));
+                assert!(good, "{place}: expected {pattern:?}, the server said {line:?}");
+            }
+            Step::Client(octets) => self.feed(octets, way),
+            Step::Tls(name) => {
+                assert!(
+                    std::mem::take(&mut self.awaits_tls),
+                    "{place}: no handshake was asked for"
+                );
+                assert!(!self.session.wants_bytes(), "{place}: octets wanted before TLS");
+                self.session.handle_tls(peers::identity(name), peers::tls(), self.now);
+            }
+            Step::Queue(mode) => mode.clone_into(&mut self.queue),
+            Step::Timeout => {
+                self.now.monotonic = self.session.poll_timeout().expect("a deadline");
+                self.session.handle_timeout(self.now);
+            }
+            Step::Eof => self.session.handle_eof(self.now),
+            Step::Shutdown => self.session.handle_shutdown(self.now),
+            Step::Closed => assert!(self.is_closed, "{place}: the session is still open"),
+            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::NothingQueued => {
+                self.check_queue(step, place);
+            }
+        }
+        self.drive();
+    }
+
+    fn check_queue(&mut self, step: &Step, place: &str) {
+        let message = self.message.as_ref();
+        let message = || message.unwrap_or_else(|| panic!("{place}: nothing was queued"));
+        match step {
+            Step::Queued(content) => {
+                let (expected, queued) = (String::from_utf8_lossy(content), message().1[1..].concat());
+                assert_eq!(String::from_utf8_lossy(&queued), expected, "{place}");
+                assert!(message().1.iter().all(|piece| piece.len() <= 65536), "{place}");
+                self.message = None;
+            }
+            Step::Trace(pattern) => {
+                let header = String::from_utf8_lossy(&message().1[0]).into_owned();
+                assert!(matches(pattern, &header), "{place}: the header is {header:?}");
+            }
+            Step::Envelope(expected) => {
+                let envelope = &message().0;
+                let mut words = vec![format!("<{}>", envelope.reverse_path)];
+                words.extend(envelope.forward_paths.iter().map(|path| format!("<{path}>")));
+                words.push(format!("by {}", envelope.submitter.decided_by));
+                let text = words.join(" ");
+                assert_eq!(&text, expected, "{place}");
+            }
+            _ => assert!(self.message.is_none(), "{place}: a message was queued"),
+        }
+    }
+}
+
+fn run(script: &Script, way: Way) -> Vec<Event> {
+    let (_, Step::Connect(address)) = &script.steps[0] else {
+        panic!("{}: the first step connects", script.name);
+    };
+    let mut driver = Driver::connect(script, *address);
+    for (number, step) in &script.steps[1..] {
+        let place = format!("{}:{number} ({way:?})", script.name);
+        if !matches!(step, Step::Server(_)) {
+            let left = String::from_utf8_lossy(&driver.said).into_owned();
+            assert_eq!(left, "", "{place}: the server said more");
+        }
+        driver.step(step, way, &place);
+    }
+    assert_eq!(
+        String::from_utf8_lossy(&driver.said),
+        "",
+        "{}: the server said more",
+        script.name
+    );
+    assert!(
+        driver.message.is_none(),
+        "{}: a message was queued that no line asks for",
+        script.name
+    );
+    driver.events
+}
+
+fn scripts() -> Vec<Script> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the dialogues are there")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "smtp"))
+        .collect();
+    files.sort();
+    let read = |path: &PathBuf| {
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        Script::parse(&name, &std::fs::read_to_string(path).expect("a readable file"))
+    };
+    files.iter().map(read).collect()
+}
+
+#[test]
+fn dialogues_run_whole_and_byte_by_byte_alike() {
+    let scripts = scripts();
+    assert!(scripts.len() >= 25, "only {} dialogues", scripts.len());
+    for script in &scripts {
+        assert_eq!(
+            run(script, Way::Whole),
+            run(script, Way::ByteByByte),
+            "{}: the events differ",
+            script.name
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! What a session leaves behind for the log: who, what was decided, why, and what was answered.
+
+use estafette::policy::verdict::Because;
+use estafette::session::event::{BareNewlinePlace, BareOctet, CloseReason, Event, MessageFault};
+
+use crate::script::Script;
+use crate::{Way, run};
+
+const HELLO: &str = "S: 220 *\nC: EHLO a\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250 *\n";
+const DATA: &str = "C: MAIL FROM:<a@example.org>\nC: RCPT TO:<b@example.net>\nC: DATA\n";
+
+fn events(text: &str) -> Vec<Event> {
+    run(&Script::parse("records", text), Way::Whole)
+}
+
+#[test]
+fn refused_recipient_is_recorded_with_the_reference_of_its_reply() {
+    let all = events(&format!(
+        "connect 192.0.2.10\n{HELLO}{DATA}S: 250 *\nS: 554 *[ref s1-1]\nS: 554 5.5.1 *\neof\nclosed"
+    ));
+    let [
+        Event::SessionOpened { .. },
+        Event::RecipientDecided {
+            origin,
+            reference,
+            forward_path,
+            verdict,
+            reply,
+            ..
+        },
+        Event::CommandRejected { .. },
+        Event::SessionClosed { because, .. },
+    ] = all.as_slice()
+    else {
+        panic!("{all:?}");
+    };
+    assert_eq!(reference, "s1-1");
+    assert!(reply.to_string().ends_with("[ref s1-1]"));
+    assert_eq!(forward_path.to_string(), "b@example.net");
+    assert_eq!(
+        (verdict.decided_by(), verdict.because()),
+        ("reject", &Because::Unconditional)
+    );
+    assert_eq!((origin.identity, origin.issuer.as_deref()), ("plaintext", None));
+    assert_eq!(*because, CloseReason::Lost);
+}
+
+#[test]
+fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
+    let hello = HELLO.replacen("S: 250-*\n", "", 1).replacen("S: 220 *\n", "", 1);
+    let all = events(&format!(
+        "connect 192.0.2.10\n{HELLO}C: STARTTLS\nS: 220 *\ntls certificate=alice\n{hello}{DATA}S: 250 *\nS: 250 *\n\
+         S: 354 *\nC: 123\nC: .\nS: 250 *\nqueued: 123\\r\\n\neof\nclosed"
+    ));
+    let queued = all.iter().find_map(|event| match event {
+        Event::MessageQueued {
+            origin,
+            size_octets,
+            decided_by,
+            ..
+        } => Some((origin, *size_octets, decided_by.as_str())),
+        _ => None,
+    });
+    let (origin, size_octets, decided_by) = queued.expect("the message is recorded");
+    assert_eq!((size_octets, decided_by), (5, "permit_tls_all_clientcerts"));
+    assert_eq!(origin.identity, "verified");
+    assert_eq!(origin.issuer.as_deref(), Some("/C=FR/O=CNRS/CN=CNRS-Plus"));
+    assert_eq!(
+        origin.subject.as_deref(),
+        Some("/C=FR/O=CNRS/OU=UMR5168/CN=Alice Martin")
+    );
+    assert!(
+        all.iter()
+            .any(|event| matches!(event, Event::TlsStarted { tls, .. } if tls.protocol == "TLSv1.3"))
+    );
+}
+
+#[test]
+fn bare_newline_is_recorded_under_note_and_reject_only() {
+    let seen = |policy: &str, exclusions: &str, end: &str| {
+        let all = events(&format!(
+            "set bare_newline {policy}\nset bare_newline_exclusions {exclusions}\nchain permit\nconnect 192.0.2.10\n\
+             {HELLO}{DATA}S: 250 *\nS: 250 *\nS: 354 *\nC: x\\ny\nC: .\n{end}"
+        ));
+        let noted = all.iter().any(|event| {
+            matches!(
+                event,
+                Event::BareNewlineSeen {
+                    place: BareNewlinePlace::MailData,
+                    which: BareOctet::Lf,
+                    ..
+                }
+            )
+        });
+        let fault = MessageFault::BareNewline(BareOctet::Lf);
+        let rejected = all
+            .iter()
+            .any(|event| matches!(event, Event::MessageRejected { because, .. } if *because == fault));
+        (noted, rejected)
+    };
+    let taken = "S: 250 *\nqueued: x\\r\\ny\\r\\n";
+    assert_eq!(seen("normalize", "198.51.100.0/24", taken), (false, false));
+    assert_eq!(seen("note", "198.51.100.0/24", taken), (true, false));
+    assert_eq!(seen("reject", "192.0.2.0/24", taken), (false, false));
+    assert_eq!(
+        seen("reject", "198.51.100.0/24", "S: 550 *\nclosed\nnothing queued"),
+        (true, true)
+    );
+}

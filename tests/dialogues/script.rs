@@ -1,0 +1,281 @@
+//! The dialogue files: one step a line.
+//!
+//! **Implements** the form described in `tests/dialogues/README.md`. **Does not** run a script: the runners do, so
+//! that one file proves the session whole, byte by byte, and over a real connection.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use estafette::net::{CidrSet, parse_network};
+use estafette::policy::chain::Chain;
+use estafette::policy::facts::{DestinationPattern, Lists};
+use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::session::settings::{SessionSettings, TlsOffer};
+use estafette::wire::data::BareNewline;
+use estafette::wire::domain::Domain;
+use regex::Regex;
+
+/// A dialogue file, read.
+pub(crate) struct Script {
+    /// The file's name.
+    pub(crate) name: String,
+    /// The listener it runs against.
+    pub(crate) settings: SessionSettings,
+    /// In order; the first one connects.
+    pub(crate) steps: Vec<(usize, Step)>,
+}
+
+/// One line of a dialogue.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// `connect ADDRESS`.
+    Connect(IpAddr),
+    /// `S: LINE`: exactly this line is said next; `*` stands for anything.
+    Server(String),
+    /// `C: LINE`, several of them joined: octets sent in one piece.
+    Client(Vec<u8>),
+    /// `tls certificate=NAME`: the handshake succeeds.
+    Tls(String),
+    /// `queue ok|full|failed|closed|append-full|commit-full`: what the queue answers from now on.
+    Queue(String),
+    /// `queued: CONTENT`: a message was queued with this content, our trace header left out.
+    Queued(Vec<u8>),
+    /// `trace: HEADER`: the trace header of the message; `*` stands for anything.
+    Trace(String),
+    /// `envelope REVERSE-PATH FORWARD-PATHS.. by RESTRICTION`.
+    Envelope(String),
+    /// `nothing queued`: no message was committed since the last `queued`.
+    NothingQueued,
+    /// `timeout`: the deadline passes.
+    Timeout,
+    /// `eof`: the client closes.
+    Eof,
+    /// `shutdown`: the relay is told to stop.
+    Shutdown,
+    /// `closed`: the server has closed.
+    Closed,
+}
+
+impl Script {
+    /// Reads a file's text; panics with its name and line on a mistake, as a test may.
+    pub(crate) fn parse(name: &str, text: &str) -> Self {
+        let mut script = Self {
+            name: name.to_owned(),
+            settings: default_settings(),
+            steps: Vec::new(),
+        };
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let known = script.read_setting(line) || script.read_step(number, line);
+            assert!(known, "{name}:{number}: what is {line:?}?");
+        }
+        script
+    }
+
+    fn read_setting(&mut self, line: &str) -> bool {
+        if let Some(words) = line.strip_prefix("chain ") {
+            self.settings.chain.recipient = words.split_whitespace().map(restriction).collect();
+        } else if let Some(rest) = line.strip_prefix("set ") {
+            let (key, value) = rest.split_once(' ').expect("set KEY VALUE");
+            set(&mut self.settings, key, value.trim());
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn read_step(&mut self, number: usize, line: &str) -> bool {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let step = match (word, rest) {
+            ("connect", rest) => {
+                let mut words = rest.split_whitespace();
+                let address = words.next().expect("an address").parse().expect("an address");
+                if words.next() == Some("mynetworks") {
+                    self.settings.chain.lists.mynetworks = networks(words);
+                }
+                Step::Connect(address)
+            }
+            ("S:", line) => Step::Server(line.to_owned()),
+            ("C:", line) => {
+                let octets = match line.strip_suffix("\\c") {
+                    Some(open) => unescape(open),
+                    None => unescape(&format!("{line}\\r\\n")),
+                };
+                if let Some((_, Step::Client(block))) = self.steps.last_mut() {
+                    block.extend(octets);
+                    return true;
+                }
+                Step::Client(octets)
+            }
+            ("tls", rest) => Step::Tls(rest.strip_prefix("certificate=").expect("certificate=").to_owned()),
+            ("queue", rest) => Step::Queue(rest.to_owned()),
+            ("queued:", content) => Step::Queued(unescape(content)),
+            ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
+            ("envelope", rest) => Step::Envelope(rest.to_owned()),
+            ("nothing", "queued") => Step::NothingQueued,
+            ("timeout", "") => Step::Timeout,
+            ("eof", "") => Step::Eof,
+            ("shutdown", "") => Step::Shutdown,
+            ("closed", "") => Step::Closed,
+            _ => return false,
+        };
+        self.steps.push((number, step));
+        true
+    }
+}
+
+/// Whether a text is what a pattern with `*` says.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, tail)) => text
+            .strip_prefix(head)
+            .is_some_and(|rest| (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))),
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        octets.extend_from_slice(plain.as_bytes());
+        let (octet, length) = match escape.as_bytes().first() {
+            Some(b'r') => (b'\r', 1),
+            Some(b'n') => (b'\n', 1),
+            Some(b't') => (b'\t', 1),
+            Some(b'\\') => (b'\\', 1),
+            Some(b'x') => (u8::from_str_radix(&escape[1..3], 16).expect("\\xHH"), 3),
+            Some(b'*') => {
+                // `\*COUNT*CHARACTER`: that many of it.
+                let (count, tail) = escape[1..].split_once('*').expect("\\*COUNT*CHARACTER");
+                let octet = tail.as_bytes()[0];
+                octets.extend(std::iter::repeat_n(octet, count.parse().expect("a count")));
+                rest = &tail[1..];
+                continue;
+            }
+            _ => panic!("unknown escape in {text:?}"),
+        };
+        octets.push(octet);
+        rest = &escape[length..];
+    }
+    octets.extend_from_slice(rest.as_bytes());
+    octets
+}
+
+fn networks<'a>(words: impl Iterator<Item = &'a str>) -> CidrSet {
+    CidrSet::new(words.map(|word| parse_network(word).expect("a network")).collect())
+}
+
+fn restriction(word: &str) -> Restriction {
+    let (action, plain) = match word.strip_prefix('!') {
+        Some(plain) => (Action::Reject, plain),
+        None => (Action::Permit, word),
+    };
+    let regex = |text: &str| Some(Regex::new(text).expect("a regular expression"));
+    if let Some(issuer) = plain.strip_prefix("CERTISSUER:") {
+        let (issuer, subject) = (regex(issuer), None);
+        return Restriction::Certificate(CertificateMatch {
+            issuer,
+            subject,
+            action,
+        });
+    }
+    if let Some(subject) = plain.strip_prefix("CERTSUBJECT:") {
+        let (issuer, subject) = (None, regex(subject));
+        return Restriction::Certificate(CertificateMatch {
+            issuer,
+            subject,
+            action,
+        });
+    }
+    match word {
+        "permit_mynetworks" => Restriction::PermitMynetworks,
+        "permit_tls_all_clientcerts" => Restriction::PermitTlsAllClientcerts,
+        "permit_tls_clientcerts" => Restriction::PermitTlsClientcerts,
+        "permit_auth_destination" => Restriction::PermitAuthDestination,
+        "reject_unauth_destination" => Restriction::RejectUnauthDestination,
+        "permit" => Restriction::Permit,
+        "reject" => Restriction::Reject,
+        "defer" => Restriction::Defer,
+        other => panic!("unknown restriction {other:?}"),
+    }
+}
+
+fn set(settings: &mut SessionSettings, key: &str, value: &str) {
+    let number = || value.parse::<usize>().expect("a number");
+    let yes = value == "yes";
+    match key {
+        "bare_newline" => {
+            settings.bare_newline = match value {
+                "normalize" => BareNewline::Normalize,
+                "note" => BareNewline::Note,
+                "reject" => BareNewline::Reject,
+                other => panic!("unknown value {other:?}"),
+            }
+        }
+        "bare_newline_exclusions" => settings.bare_newline_exclusions = networks(value.split_whitespace()),
+        "tls" => {
+            settings.tls = match value {
+                "none" => TlsOffer::None,
+                "may" => TlsOffer::May,
+                "encrypt" => TlsOffer::Encrypt,
+                "implicit" => TlsOffer::Implicit,
+                other => panic!("unknown value {other:?}"),
+            }
+        }
+        "relay_domains" => {
+            let pattern = |word| DestinationPattern {
+                domain: Domain::parse(word).expect("a domain"),
+                subdomains: true,
+            };
+            settings.chain.lists.destinations = value.split_whitespace().map(pattern).collect();
+        }
+        "relay_clientcerts" => settings.chain.lists.relay_clientcerts = vec![value.to_owned()],
+        "require_client_certificate" => settings.require_client_certificate = yes,
+        "tls_received_header" => settings.tls_received_header = yes,
+        "hello_required" => settings.hello_required = yes,
+        "vrfy_disabled" => settings.vrfy_disabled = yes,
+        "message_size_octets_max" => settings.message_size_octets_max = value.parse().expect("a number"),
+        "recipients_max" => settings.recipients_max = number(),
+        "hops_max" => settings.hops_max = number(),
+        "errors_max" => settings.errors_max = number(),
+        "junk_commands_max" => settings.junk_commands_max = number(),
+        other => panic!("unknown setting {other:?}"),
+    }
+}
+
+/// A listener as most dialogues want it.
+pub(crate) fn default_settings() -> SessionSettings {
+    SessionSettings {
+        listener: "dialogue".into(),
+        myhostname: "relay.example".into(),
+        banner: "relay.example ESMTP".into(),
+        tls: TlsOffer::May,
+        ask_client_certificate: true,
+        require_client_certificate: false,
+        tls_received_header: true,
+        chain: Chain {
+            relay: Vec::new(),
+            recipient: vec![
+                Restriction::PermitMynetworks,
+                Restriction::PermitTlsAllClientcerts,
+                Restriction::Reject,
+            ],
+            lists: Lists::default(),
+        },
+        message_size_octets_max: 10_240_000,
+        recipients_max: 1000,
+        hops_max: 50,
+        errors_max: 20,
+        junk_commands_max: 100,
+        hello_required: true,
+        vrfy_disabled: false,
+        timeout: Duration::from_mins(5),
+        starttls_timeout: Duration::from_mins(5),
+        bare_newline: BareNewline::Normalize,
+        bare_newline_exclusions: CidrSet::default(),
+    }
+}
