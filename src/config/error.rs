@@ -1,0 +1,256 @@
+//! What is wrong with a configuration, where, and what to write instead.
+//!
+//! **Implements** the collection of every error and warning before anything listens, rendered like a compiler's.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+
+/// Longest piece of the file that a diagnostic quotes as found, in characters.
+const FOUND_CHARS_MAX: usize = 120;
+
+/// Octets of the file.
+pub type Span = Range<usize>;
+
+/// The file that the spans of its diagnostics refer to.
+#[derive(Debug)]
+pub struct Source {
+    /// As given on the command line.
+    pub path: PathBuf,
+    /// The whole text.
+    pub text: String,
+}
+
+/// Whether the configuration can be used in spite of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can; somebody should look.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The directive, or a word such as `listener` for what is not one.
+    pub key: String,
+    /// The line, counted from 1; 0 when the fault is nowhere in the file.
+    pub line: usize,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What stands in the file.
+    pub found: String,
+    /// What should stand there.
+    pub expected: String,
+    /// What to do.
+    pub hint: Option<String>,
+    span: Option<Span>,
+    source: Arc<Source>,
+}
+
+/// What to say about a fault.
+#[derive(Clone, Debug)]
+pub struct Complaint {
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What should stand there.
+    pub expected: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Complaint {
+    /// A fault and what should stand there instead.
+    pub fn new(message: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            expected: expected.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with advice when there is any.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+impl Diagnostic {
+    fn new(source: &Arc<Source>, severity: Severity, key: &str, span: Option<Span>, complaint: Complaint) -> Self {
+        let span = span.map(|span| within(&source.text, &span));
+        let found = span.clone().and_then(|span| source.text.get(span)).unwrap_or_default();
+        Self {
+            severity,
+            key: key.into(),
+            line: span.as_ref().map_or(0, |span| line_of(&source.text, span.start)),
+            message: complaint.message,
+            found: found.chars().take(FOUND_CHARS_MAX).collect(),
+            expected: complaint.expected,
+            hint: complaint.hint,
+            span,
+            source: Arc::clone(source),
+        }
+    }
+
+    /// The file it is about.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// With the line of the file and a pointer into it; `styled` adds colours for a terminal.
+    pub fn render(&self, styled: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = if self.key.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", self.key, self.message)
+        };
+        let path = self.source.path.display().to_string();
+        let title = level.primary_title(title.as_str());
+        let mut elements: Vec<Element<'_>> = Vec::new();
+        if let Some(span) = self.span.clone() {
+            let annotation = AnnotationKind::Primary.span(span).label(self.expected.as_str());
+            let snippet = Snippet::source(self.source.text.as_str()).path(path.as_str());
+            elements.push(snippet.line_start(1).annotation(annotation).into());
+        } else if !self.expected.is_empty() {
+            elements.push(Level::NOTE.message(self.expected.as_str()).into());
+        }
+        if let Some(hint) = &self.hint {
+            elements.push(Level::HELP.message(hint.as_str()).into());
+        }
+        let group = title.elements(elements);
+        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+        let text = renderer.render(&[group]);
+        if self.span.is_some() {
+            text
+        } else {
+            format!("{path}: {text}")
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Everything that is wrong with a configuration that cannot be used: errors first, in the order of the file.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// All of them, one after the other; `styled` adds colours for a terminal.
+    pub fn render(&self, styled: bool) -> String {
+        let rendered: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(styled)).collect();
+        rendered.join("\n\n")
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Where the checks put what they find; the same fault seen through several listeners is kept once.
+#[derive(Debug)]
+pub struct Findings {
+    source: Arc<Source>,
+    found: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// Nothing found yet.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source: Arc::new(source),
+            found: Vec::new(),
+        }
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    /// Records what makes the configuration unusable.
+    pub fn error(&mut self, key: &str, span: Option<Span>, complaint: Complaint) {
+        self.add(Severity::Error, key, span, complaint);
+    }
+
+    /// Records what somebody should look at.
+    pub fn warning(&mut self, key: &str, span: Option<Span>, complaint: Complaint) {
+        self.add(Severity::Warning, key, span, complaint);
+    }
+
+    fn add(&mut self, severity: Severity, key: &str, span: Option<Span>, complaint: Complaint) {
+        let new = Diagnostic::new(&self.source, severity, key, span, complaint);
+        let is_known = self
+            .found
+            .iter()
+            .any(|old| old.span == new.span && old.key == new.key && old.message == new.message);
+        if !is_known {
+            self.found.push(new);
+        }
+    }
+
+    /// Whether an error was recorded.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// The warnings, when they are all there is.
+    ///
+    /// # Errors
+    /// All errors and warnings, errors first, in the order of the file.
+    pub fn finish(mut self) -> Result<Vec<Diagnostic>, Diagnostics> {
+        self.found
+            .sort_by_key(|found| (found.severity == Severity::Warning, found.line));
+        if self.has_errors() {
+            Err(Diagnostics(self.found))
+        } else {
+            Ok(self.found)
+        }
+    }
+}
+
+/// The span cut to the text and moved outwards to whole characters.
+fn within(text: &str, span: &Span) -> Span {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}

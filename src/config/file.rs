@@ -1,0 +1,236 @@
+//! The raw configuration: TOML as it is written, every key and value with its place.
+//!
+//! **Implements** reading with serde and `toml::Spanned`.
+//! **Does not** know any directive.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::error::{Complaint, Findings, Span};
+
+/// A TOML value with the places of what is in it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RawValue {
+    /// A string.
+    Text(String),
+    /// An integer.
+    Integer(i64),
+    /// A boolean.
+    Boolean(bool),
+    /// A float, which no directive takes.
+    Float(f64),
+    /// An array.
+    List(Vec<Located>),
+    /// A table or inline table.
+    Table(RawTable),
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located {
+    /// The value's octets in the file.
+    pub span: Span,
+    /// The value.
+    pub value: RawValue,
+}
+
+/// Keys and values of one table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawTable(BTreeMap<String, (Span, Located)>);
+
+impl RawTable {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Located> {
+        self.0.get(key).map(|(_, located)| located)
+    }
+
+    /// Where the key itself stands.
+    pub fn key_span(&self, key: &str) -> Option<Span> {
+        self.0.get(key).map(|(span, _)| span.clone())
+    }
+
+    /// All keys with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Span, &Located)> {
+        self.0
+            .iter()
+            .map(|(key, (span, located))| (key.as_str(), span, located))
+    }
+
+    /// Whether any key is there.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Located> {
+        self.0.remove(key).map(|(_, located)| located)
+    }
+}
+
+impl RawValue {
+    /// What TOML calls it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
+            Self::Float(_) => "a float",
+            Self::List(_) => "an array",
+            Self::Table(_) => "a table",
+        }
+    }
+
+    /// The text that `$name` stands for: as main.cf would write it.
+    pub fn as_reference(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Boolean(true) => "yes".into(),
+            Self::Boolean(false) => "no".into(),
+            Self::Float(number) => number.to_string(),
+            Self::List(elements) => {
+                let texts: Vec<String> = elements.iter().map(|e| e.value.as_reference()).collect();
+                texts.join(", ")
+            }
+            Self::Table(_) => String::new(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Located {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<RawValue>::deserialize(deserializer)?;
+        Ok(Self {
+            span: spanned.span(),
+            value: spanned.into_inner(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries = BTreeMap::<Spanned<String>, Located>::deserialize(deserializer)?;
+        let entry = |(key, located): (Spanned<String>, Located)| {
+            let span = key.span();
+            (key.into_inner(), (span, located))
+        };
+        Ok(Self(entries.into_iter().map(entry).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawValueVisitor)
+    }
+}
+
+struct RawValueVisitor;
+
+impl<'de> Visitor<'de> for RawValueVisitor {
+    type Value = RawValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, an integer, a boolean, an array or a table")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Integer(number))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Boolean(value))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Float(number))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<RawValue, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            elements.push(element);
+        }
+        Ok(RawValue::List(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawValue, A::Error> {
+        RawTable::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(RawValue::Table)
+    }
+}
+
+/// The file: directives for all listeners, and one table per listener.
+#[derive(Clone, Debug, Default)]
+pub struct RawFile {
+    /// The flat part.
+    pub directives: RawTable,
+    /// `[[listener]]`, in the order of the file.
+    pub listeners: Vec<RawListener>,
+}
+
+/// One `[[listener]]` table.
+#[derive(Clone, Debug)]
+pub struct RawListener {
+    /// The place of the table.
+    pub span: Span,
+    /// Its keys.
+    pub table: RawTable,
+}
+
+/// Reads the text; syntax errors go to the findings, all of them, and what could not be read is left out.
+pub fn read(findings: &mut Findings) -> Option<RawFile> {
+    let text = findings.text().to_owned();
+    let (_, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        syntax_error(findings, error);
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    match toml::from_str::<RawTable>(&text) {
+        Ok(table) => Some(split_listeners(table, findings)),
+        Err(error) => {
+            syntax_error(findings, &error);
+            None
+        }
+    }
+}
+
+/// Reads one TOML value on its own, as the defaults in the table of directives are written.
+pub fn read_value(text: &str) -> Option<Located> {
+    let table: RawTable = toml::from_str(&format!("value = {text}")).ok()?;
+    table.get("value").cloned()
+}
+
+fn syntax_error(findings: &mut Findings, error: &toml::de::Error) {
+    let complaint = Complaint::new(format!("not TOML: {}", error.message()), "the syntax of TOML 1.1");
+    findings.error("", error.span().or(Some(0..0)), complaint);
+}
+
+fn split_listeners(mut directives: RawTable, findings: &mut Findings) -> RawFile {
+    let mut listeners = Vec::new();
+    let complaint = || Complaint::new("not an array of tables", "[[listener]] on a line of its own");
+    if let Some(located) = directives.remove("listener") {
+        match located.value {
+            RawValue::List(elements) => {
+                for element in elements {
+                    match element.value {
+                        RawValue::Table(table) => listeners.push(RawListener {
+                            span: element.span,
+                            table,
+                        }),
+                        _ => findings.error("listener", Some(element.span), complaint()),
+                    }
+                }
+            }
+            _ => findings.error("listener", Some(located.span), complaint()),
+        }
+    }
+    RawFile { directives, listeners }
+}

@@ -1,0 +1,227 @@
+//! Whether a restriction list decides, and whether it opens the relay to everybody.
+//!
+//! **Implements** the errors that keep a campus relay from becoming an open one.
+
+use ipnet::IpNet;
+
+use super::error::{Complaint, Findings, Span};
+use super::public_bundle::PublicTrust;
+use super::restrictions::Listed;
+use super::scope::Scope;
+use crate::policy::restriction::{CertificateMatch, Restriction};
+use crate::session::settings::TlsOffer;
+
+/// The lists that are asked on a listener.
+#[derive(Debug)]
+pub struct Lists {
+    /// `smtpd_relay_restrictions`.
+    pub relay: Vec<Listed>,
+    /// `smtpd_recipient_restrictions`.
+    pub recipient: Vec<Listed>,
+}
+
+/// The name and the elements of one list.
+type Named<'a> = (&'static str, &'a [Listed]);
+
+const RELAY: &str = "smtpd_relay_restrictions";
+const RECIPIENT: &str = "smtpd_recipient_restrictions";
+
+impl Lists {
+    /// As in Postfix 1.1, the recipient list alone does relay control too; the default list stands for neither.
+    pub fn of(scope: &Scope) -> Self {
+        let recipient = scope.restrictions(RECIPIENT).to_vec();
+        let relay = if scope.is_written(RELAY) || recipient.is_empty() {
+            scope.restrictions(RELAY).to_vec()
+        } else {
+            Vec::new()
+        };
+        Self { relay, recipient }
+    }
+
+    /// The list that decides who may relay.
+    fn relay_control(&self) -> Named<'_> {
+        if self.relay.is_empty() {
+            (RECIPIENT, &self.recipient)
+        } else {
+            (RELAY, &self.relay)
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Listed)> {
+        let relay = self.relay.iter().map(|listed| (RELAY, listed));
+        relay.chain(self.recipient.iter().map(|listed| (RECIPIENT, listed)))
+    }
+}
+
+/// Checks both lists of a listener.
+pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust, findings: &mut Findings) {
+    if !(scope.is_good(RELAY) && scope.is_good(RECIPIENT)) {
+        return;
+    }
+    if lists.relay.is_empty() && lists.recipient.is_empty() {
+        let complaint = Complaint::new("both restriction lists are empty", "expected a list that decides");
+        let hint = "write [\"permit_mynetworks\", \"permit_auth_destination\", \"reject\"]";
+        findings.error(RELAY, scope.span(RELAY), complaint.hint(hint));
+    }
+    for (key, list) in [(RELAY, lists.relay.as_slice()), (RECIPIENT, lists.recipient.as_slice())] {
+        check_end((key, list), scope, findings);
+    }
+    check_open_permit(lists.relay_control(), findings);
+    check_networks(lists, scope, findings);
+    for (key, listed) in lists.all().filter(|(_, l)| l.restriction.needs_client_certificate()) {
+        check_certificate_rule(key, listed, scope, offer, findings);
+    }
+    check_public_trust(lists, trust, findings);
+}
+
+/// A list must decide at its end, and nothing may stand behind the decision.
+fn check_end((key, list): Named<'_>, scope: &Scope, findings: &mut Findings) {
+    let Some(last) = list.last() else { return };
+    let decision = list.iter().position(|listed| listed.restriction.is_final());
+    let Some(decision) = decision else {
+        let hint = match last.restriction {
+            Restriction::RejectUnauthDestination => {
+                "replace \"reject_unauth_destination\" by \"permit_auth_destination\", \"reject\"".to_owned()
+            }
+            Restriction::DeferUnauthDestination => {
+                "replace \"defer_unauth_destination\" by \"permit_auth_destination\", \"defer\"".to_owned()
+            }
+            _ => "append \"reject\"".to_owned(),
+        };
+        let complaint = Complaint::new(
+            "the list ends without a decision, which would be a permission in Postfix and is a refusal here",
+            "expected \"reject\" at the end",
+        );
+        let span = last.span.clone().or_else(|| scope.span(key));
+        findings.error(key, span, complaint.hint(hint));
+        return;
+    };
+    for unreachable in list.iter().skip(decision + 1) {
+        let by = list.get(decision).map(|listed| listed.restriction.to_string());
+        let message = format!(
+            "\"{}\" is never reached: \"{}\" before it always decides",
+            unreachable.restriction,
+            by.unwrap_or_default()
+        );
+        let complaint = Complaint::new(message, "never asked");
+        findings.error(
+            key,
+            unreachable.span.clone(),
+            complaint.hint("put it before the decision, or take it out"),
+        );
+    }
+}
+
+/// `permit` for everybody, with nothing before it that turns foreign destinations away.
+fn check_open_permit((key, list): Named<'_>, findings: &mut Findings) {
+    for listed in list {
+        match listed.restriction {
+            Restriction::RejectUnauthDestination
+            | Restriction::DeferUnauthDestination
+            | Restriction::CheckRelayDomains
+            | Restriction::Reject
+            | Restriction::Defer => return,
+            Restriction::Permit => {
+                let complaint = Complaint::new(
+                    "open relay: \"permit\" lets anybody send anywhere",
+                    "expected \"reject\", or \"reject_unauth_destination\" before it",
+                );
+                let hint = "write \"permit_auth_destination\", \"reject\" instead of \"permit\"";
+                findings.error(key, listed.span.clone(), complaint.hint(hint));
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Networks that together hold every address, with permission for all of them.
+fn check_networks(lists: &Lists, scope: &Scope, findings: &mut Findings) {
+    let is_asked = lists
+        .all()
+        .any(|(_, listed)| matches!(listed.restriction, Restriction::PermitMynetworks));
+    let networks = IpNet::aggregate(&scope.networks("mynetworks").to_vec());
+    let everything = networks.iter().find(|network| network.prefix_len() == 0);
+    if let Some(everything) = everything.filter(|_| is_asked) {
+        let complaint = Complaint::new(
+            format!("open relay: {everything} is every address, and \"permit_mynetworks\" permits it"),
+            "expected your own networks",
+        );
+        let hint = "write the campus networks, such as [\"127.0.0.0/8\", \"192.0.2.0/24\"]";
+        findings.error("mynetworks", scope.span("mynetworks"), complaint.hint(hint));
+    }
+}
+
+fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsOffer, findings: &mut Findings) {
+    let word = &listed.restriction;
+    let span = || listed.span.clone();
+    if offer == TlsOffer::None {
+        let message = format!("\"{word}\" can never permit: this listener offers no TLS");
+        let complaint = Complaint::new(message, "needs TLS");
+        findings.error(
+            key,
+            span(),
+            complaint.hint("write smtpd_tls_security_level = \"may\" and smtpd_tls_cert_file"),
+        );
+    }
+    if !(scope.boolean("smtpd_tls_ask_ccert") || scope.boolean("smtpd_tls_req_ccert")) {
+        let message = format!("\"{word}\" can never permit: clients are not asked for a certificate");
+        let complaint = Complaint::new(message, "needs smtpd_tls_ask_ccert");
+        findings.error(key, span(), complaint.hint("write smtpd_tls_ask_ccert = true"));
+    }
+    if matches!(word, Restriction::PermitTlsClientcerts) {
+        if scope.is_good("relay_clientcerts") && scope.words("relay_clientcerts").is_empty() {
+            let complaint = Complaint::new(
+                format!("\"{word}\" can never permit: relay_clientcerts is empty"),
+                "needs relay_clientcerts",
+            );
+            findings.warning(
+                key,
+                span(),
+                complaint.hint("write relay_clientcerts = [\"<SHA-256 fingerprint>\"]"),
+            );
+        }
+        return;
+    }
+    let has_ca = scope.text("smtpd_tls_CAfile").is_some()
+        || scope.text("smtpd_tls_CApath").is_some()
+        || scope.boolean("tls_append_default_CA");
+    if !has_ca && scope.is_good("smtpd_tls_CAfile") && scope.is_good("smtpd_tls_CApath") {
+        let message = format!("\"{word}\" can never permit: no CA is trusted");
+        let complaint = Complaint::new(message, "needs smtpd_tls_CAfile or smtpd_tls_CApath");
+        findings.error(
+            key,
+            span(),
+            complaint.hint("write smtpd_tls_CAfile = \"<the CAs whose certificates you accept>\""),
+        );
+    }
+}
+
+/// Anybody can get a certificate of a public CA, so permitting all of them permits everybody.
+fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Findings) {
+    let Some((directive, why)) = &trust.because else { return };
+    let permits_all = |listed: &Listed| match &listed.restriction {
+        Restriction::PermitTlsAllClientcerts => true,
+        Restriction::Certificate(rule) => matches_everything(rule),
+        _ => false,
+    };
+    for (key, listed) in lists.all().filter(|(_, listed)| permits_all(listed)) {
+        let message = format!(
+            "open relay: \"{}\" together with {directive}: {why}, and anybody can get a certificate of a public CA",
+            listed.restriction
+        );
+        let complaint = Complaint::new(message, "permits everybody who holds any public certificate");
+        let hint = "write smtpd_tls_CAfile = \"<your own CAs only>\" without tls_append_default_CA, or say which \
+                    certificates: \"CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$\"";
+        let span: Option<Span> = listed.span.clone();
+        findings.error(key, span, complaint.hint(hint));
+    }
+}
+
+/// An expression that is found in the empty text is found in every text.
+fn matches_everything(rule: &CertificateMatch) -> bool {
+    [&rule.issuer, &rule.subject]
+        .into_iter()
+        .flatten()
+        .all(|regex| regex.is_match(""))
+}

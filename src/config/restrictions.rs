@@ -1,0 +1,344 @@
+//! Restriction lists: words and certificate rules, each with its place.
+//!
+//! **Implements** the words of [`Restriction`], Sendmail's `CERTISSUER:` and `CERTSUBJECT:` lines with regular
+//! expressions, and inline tables when both must hold.
+//! **Does not** judge whether a list is safe: `list_checks` does.
+
+use regex::Regex;
+
+use super::error::{Complaint, Span};
+use super::file::{Located, RawTable, RawValue};
+use super::nearest::nearest;
+use super::reader::{Reader, Word};
+use crate::policy::restriction::{Action, CertificateMatch, Restriction};
+
+/// One restriction and where it is written.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The restriction.
+    pub restriction: Restriction,
+    /// Its place; `None` in a default.
+    pub span: Option<Span>,
+}
+
+/// The words that work.
+const WORDS: [(&str, Restriction); 10] = [
+    ("permit_mynetworks", Restriction::PermitMynetworks),
+    ("permit_tls_all_clientcerts", Restriction::PermitTlsAllClientcerts),
+    ("permit_tls_clientcerts", Restriction::PermitTlsClientcerts),
+    ("permit_auth_destination", Restriction::PermitAuthDestination),
+    ("reject_unauth_destination", Restriction::RejectUnauthDestination),
+    ("defer_unauth_destination", Restriction::DeferUnauthDestination),
+    ("check_relay_domains", Restriction::CheckRelayDomains),
+    ("permit", Restriction::Permit),
+    ("reject", Restriction::Reject),
+    ("defer", Restriction::Defer),
+];
+
+/// Words of Postfix that do not work yet.
+const LATER: [&str; 41] = [
+    "check_ccert_access",
+    "check_cert",
+    "check_client_access",
+    "check_client_a_access",
+    "check_client_mx_access",
+    "check_client_ns_access",
+    "check_etrn_access",
+    "check_helo_access",
+    "check_helo_mx_access",
+    "check_helo_ns_access",
+    "check_policy_service",
+    "check_recipient_access",
+    "check_recipient_mx_access",
+    "check_recipient_ns_access",
+    "check_reverse_client_hostname_access",
+    "check_sasl_access",
+    "check_sender_access",
+    "check_sender_mx_access",
+    "check_sender_ns_access",
+    "defer_if_permit",
+    "defer_if_reject",
+    "permit_inet_interfaces",
+    "permit_mx_backup",
+    "permit_naked_ip_address",
+    "permit_sasl_authenticated",
+    "reject_invalid_helo_hostname",
+    "reject_invalid_hostname",
+    "reject_multi_recipient_bounce",
+    "reject_non_fqdn_helo_hostname",
+    "reject_non_fqdn_hostname",
+    "reject_non_fqdn_recipient",
+    "reject_non_fqdn_sender",
+    "reject_rbl_client",
+    "reject_sender_login_mismatch",
+    "reject_unauth_pipelining",
+    "reject_unknown_client_hostname",
+    "reject_unknown_recipient_domain",
+    "reject_unknown_sender_domain",
+    "reject_unlisted_recipient",
+    "reject_unlisted_sender",
+    "warn_if_reject",
+];
+
+const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\"";
+
+/// Reads a restriction list: an array of strings and inline tables, or one string as in main.cf.
+pub fn read(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<Listed>> {
+    match &located.value {
+        RawValue::Text(text) if text.contains("CERTISSUER:") || text.contains("CERTSUBJECT:") => {
+            let complaint = Complaint::new(
+                "a certificate rule inside one long string",
+                "expected an array of strings",
+            );
+            let hint = "write [\"permit_mynetworks\", \"CERTISSUER:...\", \"reject\"]: a regular expression may hold \
+                        commas and spaces";
+            reader.error(reader.place(&located.span), complaint.hint(hint));
+            None
+        }
+        RawValue::Text(_) => read_elements(reader, std::slice::from_ref(located)),
+        RawValue::List(elements) => read_elements(reader, elements),
+        _ => reader.mismatch(located, "an array of restrictions"),
+    }
+}
+
+/// Reads all elements, so that every fault is found; nothing when one was wrong.
+fn read_elements(reader: &mut Reader<'_>, elements: &[Located]) -> Option<Vec<Listed>> {
+    let mut list = Vec::new();
+    let mut is_whole = true;
+    for element in elements {
+        match read_element(reader, element) {
+            Some(mut found) => list.append(&mut found),
+            None => is_whole = false,
+        }
+    }
+    is_whole.then_some(list)
+}
+
+fn read_element(reader: &mut Reader<'_>, element: &Located) -> Option<Vec<Listed>> {
+    let span = reader.place(&element.span);
+    let restriction = match &element.value {
+        RawValue::Table(table) => from_table(reader, table, &element.span)?,
+        RawValue::Text(text) => {
+            let trimmed = text.trim();
+            let issuer = trimmed.strip_prefix("CERTISSUER:");
+            let Some(rule) = issuer.or_else(|| trimmed.strip_prefix("CERTSUBJECT:")) else {
+                return from_words(reader, text, &element.span);
+            };
+            from_access_line(reader, rule, issuer.is_some(), &element.span)?
+        }
+        _ => return reader.mismatch(element, "a restriction: a string or an inline table"),
+    };
+    Some(vec![Listed { restriction, span }])
+}
+
+fn from_words(reader: &mut Reader<'_>, text: &str, span: &Span) -> Option<Vec<Listed>> {
+    let words = reader.split(text, span)?;
+    let mut list = Vec::new();
+    let mut is_whole = true;
+    for word in &words {
+        if let Some(restriction) = from_word(&word.text) {
+            if matches!(restriction, Restriction::CheckRelayDomains) {
+                warn_check_relay_domains(reader, word);
+            }
+            list.push(Listed {
+                restriction,
+                span: word.span.clone(),
+            });
+            continue;
+        }
+        is_whole = false;
+        complain_of_word(reader, word);
+        if takes_argument(&word.text) {
+            break;
+        }
+    }
+    is_whole.then_some(list)
+}
+
+fn from_word(text: &str) -> Option<Restriction> {
+    WORDS
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, restriction)| restriction.clone())
+}
+
+/// Whether the next word belongs to this one (`check_client_access hash:...`, `warn_if_reject ...`).
+fn takes_argument(word: &str) -> bool {
+    (word.starts_with("check_") && LATER.contains(&word)) || matches!(word, "reject_rbl_client" | "warn_if_reject")
+}
+
+fn complain_of_word(reader: &mut Reader<'_>, word: &Word) {
+    let text = word.text.as_str();
+    let complaint = if LATER.contains(&text) {
+        Complaint::new(format!("\"{text}\" is known, but not supported yet"), EXPECTED)
+            .hint("take it out; what it would have permitted is then not permitted")
+    } else {
+        let names = WORDS.iter().map(|(word, _)| *word).chain(LATER);
+        let near = nearest(text, names.chain(["CERTISSUER:", "CERTSUBJECT:"]));
+        Complaint::new(format!("\"{text}\" is not a restriction"), EXPECTED)
+            .maybe_hint(near.map(|near| format!("did you mean \"{near}\"?")))
+    };
+    reader.error(word.span.clone(), complaint);
+}
+
+fn warn_check_relay_domains(reader: &mut Reader<'_>, word: &Word) {
+    let complaint = Complaint::new(
+        "\"check_relay_domains\" is an old word, removed from Postfix in 3.9",
+        "permits authorised destinations, rejects all others",
+    );
+    let hint = "write \"reject_unauth_destination\", which Postfix kept; here a list must also decide at its end: \
+                \"permit_auth_destination\", \"reject\"";
+    reader.warning(word.span.clone(), complaint.hint(hint));
+}
+
+/// What follows `CERTISSUER:` or `CERTSUBJECT:`; the value column of Sendmail's access file may stand behind it.
+fn from_access_line(reader: &mut Reader<'_>, rule: &str, is_issuer: bool, span: &Span) -> Option<Restriction> {
+    let pattern = match rule.rsplit_once(char::is_whitespace) {
+        Some((pattern, "RELAY")) => pattern.trim_end(),
+        Some((_, "SUBJECT")) => {
+            let complaint = Complaint::new("SUBJECT is not supported here", "expected RELAY or nothing");
+            let hint = "write { CERTISSUER = \"...\", CERTSUBJECT = \"...\" }: both must match";
+            reader.error(reader.place(span), complaint.hint(hint));
+            return None;
+        }
+        _ => rule,
+    };
+    let regex = Some(regex(reader, pattern, span)?);
+    let (issuer, subject) = if is_issuer { (regex, None) } else { (None, regex) };
+    Some(Restriction::Certificate(CertificateMatch {
+        issuer,
+        subject,
+        action: Action::Permit,
+    }))
+}
+
+fn from_table(reader: &mut Reader<'_>, table: &RawTable, span: &Span) -> Option<Restriction> {
+    const KEYS: [&str; 3] = ["CERTISSUER", "CERTSUBJECT", "action"];
+    let mut is_whole = true;
+    for (key, key_span, _) in table.iter().filter(|(key, ..)| !KEYS.contains(key)) {
+        is_whole = false;
+        let hint = nearest(key, KEYS).map(|near| format!("did you mean {near}?"));
+        let complaint = Complaint::new(format!("\"{key}\" is not a key of a certificate rule"), EXPECTED_TABLE);
+        reader.error(reader.place(key_span), complaint.maybe_hint(hint));
+    }
+    let issuer = table.get("CERTISSUER").map(|located| table_regex(reader, located));
+    let subject = table.get("CERTSUBJECT").map(|located| table_regex(reader, located));
+    let action = table.get("action").map_or(Some(Action::Permit), |l| action(reader, l));
+    if issuer.is_none() && subject.is_none() && is_whole {
+        let complaint = Complaint::new("neither CERTISSUER nor CERTSUBJECT is given", EXPECTED_TABLE);
+        reader.error(reader.place(span), complaint);
+        return None;
+    }
+    let rule = CertificateMatch {
+        issuer: issuer.map_or(Some(None), |found| found.map(Some))?,
+        subject: subject.map_or(Some(None), |found| found.map(Some))?,
+        action: action?,
+    };
+    is_whole.then_some(Restriction::Certificate(rule))
+}
+
+const EXPECTED_TABLE: &str =
+    "expected { CERTISSUER = \"<regex>\", CERTSUBJECT = \"<regex>\", action = \"permit\" | \"reject\" | \"defer\" }";
+
+fn table_regex(reader: &mut Reader<'_>, located: &Located) -> Option<Regex> {
+    match &located.value {
+        RawValue::Text(text) => regex(reader, text.trim(), &located.span),
+        _ => reader.mismatch(located, "a regular expression in a string"),
+    }
+}
+
+fn action(reader: &mut Reader<'_>, located: &Located) -> Option<Action> {
+    let RawValue::Text(text) = &located.value else {
+        return reader.mismatch(located, "\"permit\", \"reject\" or \"defer\"");
+    };
+    match text.as_str() {
+        "permit" | "RELAY" => Some(Action::Permit),
+        "reject" => Some(Action::Reject),
+        "defer" => Some(Action::Defer),
+        _ => {
+            let near = nearest(text, ["permit", "reject", "defer"]).map(|near| format!("did you mean \"{near}\"?"));
+            reader.wrong(
+                reader.place(&located.span),
+                text,
+                "\"permit\", \"reject\" or \"defer\"",
+                near,
+            )
+        }
+    }
+}
+
+fn regex(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex> {
+    if pattern.is_empty() {
+        let complaint = Complaint::new(
+            "an empty regular expression matches every name",
+            "expected a name to match",
+        );
+        reader.error(
+            reader.place(span),
+            complaint.hint("write \"permit_tls_all_clientcerts\" if that is meant"),
+        );
+        return None;
+    }
+    match Regex::new(pattern) {
+        Ok(regex) => {
+            warn_open_end(reader, pattern, span);
+            Some(regex)
+        }
+        Err(error) => {
+            complain_of_regex(reader, pattern, span, &error.to_string());
+            None
+        }
+    }
+}
+
+/// The expression is searched, so `/CN=CNRS-Plus` is also found in `/CN=CNRS-Plus-Evil`.
+fn warn_open_end(reader: &mut Reader<'_>, pattern: &str, span: &Span) {
+    let is_closed = ["$", "/", "(/|$)", "($|/)", "\\z"]
+        .iter()
+        .any(|end| pattern.ends_with(end) && !pattern.ends_with("\\$"));
+    if is_closed {
+        return;
+    }
+    let complaint = Complaint::new(
+        format!("the regular expression has an open end: it also matches \"{pattern}-Evil\""),
+        "matches inside longer values",
+    );
+    let start = if pattern.starts_with('^') { "" } else { "^" };
+    let hint = format!("write \"{start}{pattern}$\" for the whole name, or end it in (/|$) for one whole value");
+    reader.warning(reader.place(span), complaint.hint(hint));
+}
+
+/// The regex crate draws the pattern with a caret below; the caret's column is the position, its last line the reason.
+fn complain_of_regex(reader: &mut Reader<'_>, pattern: &str, span: &Span, drawn: &str) {
+    let caret = drawn.lines().find_map(|line| {
+        let trimmed = line.trim_start();
+        trimmed
+            .starts_with('^')
+            .then(|| (line.len() - trimmed.len()).saturating_sub(4))
+    });
+    let reason = drawn.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    let message = match caret {
+        Some(column) => format!("bad regular expression at character {}: {reason}", column + 1),
+        None => format!("bad regular expression: {reason}"),
+    };
+    let in_file = reader
+        .findings
+        .text()
+        .get(span.clone())
+        .and_then(|text| text.find(pattern));
+    let place = match (in_file, caret) {
+        (Some(offset), Some(column)) if reader.in_file && pattern.is_ascii() => {
+            let at = span.start + offset + column;
+            Some(at..at + 1)
+        }
+        _ => reader.place(span),
+    };
+    let complaint = Complaint::new(
+        message,
+        "expected a regular expression such as ^/C=FR/O=CNRS/CN=CNRS-Plus$",
+    );
+    reader.error(
+        place,
+        complaint.hint("look-around and back-references are not supported"),
+    );
+}

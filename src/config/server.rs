@@ -1,0 +1,176 @@
+//! From the directives of one scope to the settings of its sessions and its TLS files.
+
+use super::environment::Environment;
+use super::error::{Complaint, Findings};
+use super::files::{TlsFiles, check_tls_files};
+use super::list_checks::{self, Lists};
+use super::public_bundle::PublicTrust;
+use super::restrictions::Listed;
+use super::scope::Scope;
+use crate::io::tls::settings::ServerTlsFiles;
+use crate::net::CidrSet;
+use crate::policy::chain::Chain;
+use crate::policy::facts::{DestinationPattern, Lists as PolicyLists};
+use crate::policy::restriction::Restriction;
+use crate::session::settings::{SessionSettings, TlsOffer};
+use crate::wire::data::BareNewline;
+
+/// The sessions and the TLS files of the listener with this name; faults go to the findings.
+pub fn build(
+    listener: &str,
+    scope: &Scope,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> (SessionSettings, Option<ServerTlsFiles>) {
+    let offer = tls_offer(scope, findings);
+    let lists = Lists::of(scope);
+    let trust = PublicTrust::of(scope, environment);
+    list_checks::check(&lists, scope, offer, &trust, findings);
+    check_required_certificate(scope, offer, findings);
+    let tls = tls_files(scope, offer, findings);
+    if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
+        check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
+    }
+    (session(listener, scope, offer, &lists), tls)
+}
+
+fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> SessionSettings {
+    let restrictions = |list: &[Listed]| list.iter().map(|l| l.restriction.clone()).collect::<Vec<Restriction>>();
+    let require = scope.boolean("smtpd_tls_req_ccert");
+    SessionSettings {
+        listener: listener.into(),
+        myhostname: scope.text("myhostname").unwrap_or_default().into(),
+        banner: scope.text("smtpd_banner").unwrap_or_default().into(),
+        tls: offer,
+        ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || require,
+        require_client_certificate: require,
+        tls_received_header: scope.boolean("smtpd_tls_received_header"),
+        chain: Chain {
+            relay: restrictions(&lists.relay),
+            recipient: restrictions(&lists.recipient),
+            lists: PolicyLists {
+                mynetworks: CidrSet::new(scope.networks("mynetworks").to_vec()),
+                destinations: destinations(scope),
+                relay_clientcerts: scope.words("relay_clientcerts").to_vec(),
+            },
+        },
+        message_size_octets_max: scope.number("message_size_limit"),
+        recipients_max: scope.count("smtpd_recipient_limit"),
+        hops_max: scope.count("hopcount_limit"),
+        errors_max: scope.count("smtpd_hard_error_limit"),
+        junk_commands_max: scope.count("smtpd_junk_command_limit"),
+        hello_required: scope.boolean("smtpd_helo_required"),
+        vrfy_disabled: scope.boolean("disable_vrfy_command"),
+        timeout: scope.time("smtpd_timeout"),
+        starttls_timeout: scope.time("smtpd_starttls_timeout"),
+        bare_newline: match scope.text("smtpd_forbid_bare_newline") {
+            Some("note") => BareNewline::Note,
+            Some("reject") => BareNewline::Reject,
+            _ => BareNewline::Normalize,
+        },
+        bare_newline_exclusions: CidrSet::new(scope.networks("smtpd_forbid_bare_newline_exclusions").to_vec()),
+    }
+}
+
+/// `mydestination` names hosts exactly; `relay_domains` holds sub-domains by default, as in Postfix.
+fn destinations(scope: &Scope) -> Vec<DestinationPattern> {
+    let parents = scope.words("parent_domain_matches_subdomains");
+    let includes_subdomains = parents.iter().any(|list| list == "relay_domains");
+    let exact = scope.domains("mydestination").iter().map(|listed| (listed, false));
+    let relayed = scope.domains("relay_domains").iter();
+    let all = exact.chain(relayed.map(|listed| (listed, includes_subdomains)));
+    all.map(|(listed, subdomains)| DestinationPattern {
+        domain: listed.domain.clone(),
+        subdomains: subdomains || listed.dotted,
+    })
+    .collect()
+}
+
+/// `smtpd_tls_security_level` wins over the two old directives, as in Postfix.
+fn tls_offer(scope: &Scope, findings: &mut Findings) -> TlsOffer {
+    let level = scope.is_written("smtpd_tls_security_level");
+    for (old, new) in [("smtpd_use_tls", "may"), ("smtpd_enforce_tls", "encrypt")] {
+        if scope.is_written(old) {
+            let complaint = if level {
+                Complaint::new(
+                    "has no effect beside smtpd_tls_security_level",
+                    "an old directive, ignored",
+                )
+                .hint("take it out")
+            } else {
+                Complaint::new("an old directive, deprecated in Postfix 3.9", "an old directive")
+                    .hint(format!("write smtpd_tls_security_level = \"{new}\" for {old} = true"))
+            };
+            findings.warning(old, scope.span(old), complaint);
+        }
+    }
+    if scope.boolean("smtpd_tls_wrappermode") {
+        return TlsOffer::Implicit;
+    }
+    match scope.text("smtpd_tls_security_level") {
+        Some("may") => TlsOffer::May,
+        Some("encrypt") => TlsOffer::Encrypt,
+        _ if level => TlsOffer::None,
+        _ if scope.boolean("smtpd_enforce_tls") => TlsOffer::Encrypt,
+        _ if scope.boolean("smtpd_use_tls") => TlsOffer::May,
+        _ => TlsOffer::None,
+    }
+}
+
+/// A certificate can be required only where TLS is.
+fn check_required_certificate(scope: &Scope, offer: TlsOffer, findings: &mut Findings) {
+    const KEY: &str = "smtpd_tls_req_ccert";
+    if scope.boolean(KEY) && matches!(offer, TlsOffer::None | TlsOffer::May) {
+        let complaint = Complaint::new(
+            "a certificate cannot be required where TLS is not: plaintext clients would pass without one",
+            "needs smtpd_tls_security_level = \"encrypt\" or smtpd_tls_wrappermode = true",
+        );
+        let hint = "write smtpd_tls_ask_ccert = true to ask for one, or smtpd_tls_security_level = \"encrypt\"";
+        findings.error(KEY, scope.span(KEY), complaint.hint(hint));
+    }
+}
+
+fn tls_files(scope: &Scope, offer: TlsOffer, findings: &mut Findings) -> Option<ServerTlsFiles> {
+    if offer == TlsOffer::None {
+        return None;
+    }
+    let Some(certificate) = scope.path("smtpd_tls_cert_file") else {
+        if scope.is_good("smtpd_tls_cert_file") {
+            complain_of_missing_certificate(scope, findings);
+        }
+        return None;
+    };
+    let versions = match offer {
+        TlsOffer::None | TlsOffer::May => "smtpd_tls_protocols",
+        TlsOffer::Encrypt | TlsOffer::Implicit => "smtpd_tls_mandatory_protocols",
+    };
+    Some(ServerTlsFiles {
+        key: scope.path("smtpd_tls_key_file").unwrap_or_else(|| certificate.clone()),
+        certificate,
+        ca_file: scope.path("smtpd_tls_CAfile"),
+        ca_path: scope.path("smtpd_tls_CApath"),
+        ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || scope.boolean("smtpd_tls_req_ccert"),
+        verify_depth: scope.count("smtpd_tls_ccert_verifydepth"),
+        append_default_ca: scope.boolean("tls_append_default_CA"),
+        tls12: scope.tls12(versions),
+    })
+}
+
+fn complain_of_missing_certificate(scope: &Scope, findings: &mut Findings) {
+    let reasons = [
+        "smtpd_tls_wrappermode",
+        "smtpd_tls_security_level",
+        "smtpd_enforce_tls",
+        "smtpd_use_tls",
+    ];
+    let reason = reasons
+        .into_iter()
+        .find(|name| scope.is_written(name))
+        .unwrap_or(reasons[1]);
+    let complaint = Complaint::new(
+        "TLS is offered, but there is no server certificate",
+        "needs smtpd_tls_cert_file",
+    );
+    let hint = "write smtpd_tls_cert_file = \"server.crt\" and smtpd_tls_key_file = \"server.key\"";
+    findings.error(reason, scope.span(reason), complaint.hint(hint));
+}

@@ -1,0 +1,85 @@
+//! The checked configuration: what the daemon is told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Diagnostic;
+use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
+use crate::outbound::settings::OutboundSettings;
+use crate::queue::settings::QueueSettings;
+use crate::session::settings::SessionSettings;
+
+/// Everything that the configuration says, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen, and how sessions go there; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Deliveries.
+    pub outbound: OutboundSettings,
+    /// TLS of deliveries.
+    pub outbound_tls: ClientTlsFiles,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// The log.
+    pub log: LogSettings,
+    /// `shutdown_timeout`: how long sessions get to finish on SIGTERM.
+    pub shutdown_timeout: Duration,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// `name`, unique.
+    pub name: String,
+    /// `address`, unique.
+    pub address: SocketAddr,
+    /// What its sessions are told.
+    pub session: Arc<SessionSettings>,
+    /// Its TLS files; `None` when it offers no TLS.
+    pub tls: Option<ServerTlsFiles>,
+    /// `socket_name`: the `FileDescriptorName=` of a socket that systemd opened for it.
+    pub socket_name: Option<String>,
+}
+
+/// `log_format` and `log_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `log_format`.
+    pub format: LogFormat,
+    /// `log_level`.
+    pub level: LogLevel,
+}
+
+/// `log_format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `log_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A human must act now.
+    Error,
+    /// Look this week.
+    Warn,
+    /// One line per message per stage.
+    Info,
+    /// One line per command.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A configuration that can be used, and what somebody should look at all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Old spellings, doubtful regular expressions and the like.
+    pub warnings: Vec<Diagnostic>,
+}
