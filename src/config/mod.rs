@@ -34,6 +34,8 @@ use error::{Complaint, Findings, Source};
 use file::RawFile;
 use scope::{Defaults, Layers, Scope};
 
+use crate::wire::domain::Domain;
+
 /// Reads the file and checks it against this machine.
 ///
 /// # Errors
@@ -121,6 +123,9 @@ fn check_hostname(top: &Scope, findings: &mut Findings) {
     };
     match top.text(KEY) {
         None => findings.error(KEY, top.span(KEY), complaint("the system has no host name".into())),
+        Some(name) if Domain::parse(name).is_none() => {
+            findings.error(KEY, top.span(KEY), complaint(format!("\"{name}\" is not a host name")));
+        }
         Some(name) if !name.contains('.') => {
             let message = format!("\"{name}\" is not a fully qualified name, which other servers insist on");
             findings.warning(KEY, top.span(KEY), complaint(message));

@@ -13,7 +13,7 @@ use super::file::{Located, RawValue};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
-use crate::net::{NextHop, parse_network};
+use crate::net::{CidrError, NextHop, parse_network};
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
 
@@ -242,6 +242,10 @@ fn network(reader: &mut Reader<'_>, word: &Word) -> Option<IpNet> {
     match parse_network(&word.text) {
         Ok(network) => Some(network),
         Err(_) if is_table(&word.text) => table(reader, word),
+        Err(CidrError::HostBits(right)) => {
+            let hint = format!("write \"{right}\" for the whole network: the host bits must be zero");
+            reader.wrong(word.span.clone(), &word.text, &format!("\"{right}\""), Some(hint))
+        }
         Err(error) => reader.wrong(word.span.clone(), &word.text, &error.to_string(), None),
     }
 }
