@@ -216,6 +216,60 @@ fn mynetworks_when_unset_is_loopback_and_own_addresses() {
 }
 
 #[test]
+fn mynetworks_style_without_known_interfaces_is_refused() {
+    let unknown = Environment {
+        interfaces: Vec::new(),
+        ..environment()
+    };
+    let load = |text: &str| load_text(Path::new("estafette.toml"), text, &unknown);
+    let found = load("mynetworks_style = \"subnet\"\n").unwrap_err().to_string();
+    assert!(
+        found.contains("mynetworks_style: the networks of this machine are not known"),
+        "{found}"
+    );
+    load("mynetworks_style = \"subnet\"\nmynetworks = [\"192.0.2.0/24\"]\n").unwrap();
+    let subnet = good("mynetworks_style = \"subnet\"\n");
+    let networks = subnet.settings.listeners[0].session.chain.lists.mynetworks.networks();
+    assert_eq!(networks.last().unwrap().to_string(), "192.0.2.0/24");
+}
+
+#[test]
+fn queue_takes_what_the_most_generous_listener_takes() {
+    let text = "message_size_limit = 1000\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:2525\"\n\
+                [[listener]]\nname = \"b\"\naddress = \"127.0.0.1:2526\"\nmessage_size_limit = ";
+    for (size, largest) in [(500, 1000), (2000, 2000), (0, 0)] {
+        let settings = good(&format!("{text}{size}\n")).settings;
+        assert_eq!(settings.queue.message_size_octets_max, largest);
+    }
+}
+
+#[test]
+fn system_without_a_usable_host_name_is_refused() {
+    for hostname in ["", "bad name"] {
+        let environment = Environment {
+            hostname: hostname.into(),
+            ..environment()
+        };
+        let found = load_text(Path::new("estafette.toml"), "", &environment).unwrap_err();
+        assert_eq!(
+            (found.0.len(), found.0[0].key.as_str(), found.0[0].line),
+            (1, "myhostname", 0)
+        );
+    }
+}
+
+#[test]
+fn file_that_cannot_be_read_is_named() {
+    let found = estafette::config::load(Path::new("no/such/estafette.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        found.contains("no/such/estafette.toml") && found.contains("cannot be read"),
+        "{found}"
+    );
+}
+
+#[test]
 fn recipient_list_alone_does_relay_control_as_in_postfix_1() {
     let chain = &good("").settings.listeners[0].session.chain;
     let words: Vec<String> = chain.relay.iter().map(ToString::to_string).collect();
@@ -337,6 +391,11 @@ fn shipped_configurations_are_loaded() {
     let campus = good(&shipped("config/campus.toml"));
     let offers: Vec<TlsOffer> = campus.settings.listeners.iter().map(|l| l.session.tls).collect();
     assert_eq!(offers, [TlsOffer::May, TlsOffer::Encrypt, TlsOffer::Implicit]);
+    let warned: Vec<&str> = campus.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(
+        warned,
+        ["smtpd_use_tls", "smtp_use_tls", "smtpd_recipient_restrictions"]
+    );
     let outbound = &campus.settings.outbound_tls;
     assert_eq!(
         outbound.ca_file.as_deref(),

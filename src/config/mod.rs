@@ -102,10 +102,15 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         });
     }
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let sizes = listeners
+        .iter()
+        .map(|listener| listener.session.message_size_octets_max);
+    // 0 means no limit, so it is the largest of all.
+    let largest = sizes.max_by_key(|size| size.wrapping_sub(1)).unwrap_or_default();
     Settings {
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
-        queue: client::queue(&top, findings),
+        queue: client::queue(&top, largest, findings),
         log: client::log(&top),
         shutdown_timeout: top.time("shutdown_timeout"),
         listeners,
