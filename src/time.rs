@@ -39,7 +39,11 @@ impl Timestamp {
         let offset = jiff::tz::Offset::from_seconds(utc_offset_seconds).unwrap_or(jiff::tz::Offset::UTC);
         jiff::Timestamp::from_millisecond(self.0).map_or_else(
             |_out_of_range| String::from("Thu, 01 Jan 1970 00:00:00 +0000"),
-            |at| at.to_zoned_datetime(offset.to_time_zone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string(),
+            |at| {
+                at.to_zoned_datetime(offset.to_time_zone())
+                    .strftime("%a, %d %b %Y %H:%M:%S %z")
+                    .to_string()
+            },
         )
     }
 }

@@ -108,7 +108,7 @@ fn decide(row: &Row<'_>) -> (Opinion, String) {
     (verdict.opinion, verdict.decided_by().to_owned())
 }
 
-fn check(rows: Vec<Row<'_>>) {
+fn check(rows: &[Row<'_>]) {
     for (n, row) in rows.iter().enumerate() {
         assert_eq!(
             decide(row),
@@ -142,7 +142,7 @@ fn source_page_list_permits_networks_and_certificate_holders_only() {
         expected,
         decided_by,
     };
-    check(vec![
+    check(&[
         row(
             "192.0.2.1",
             Identity::Plaintext,
@@ -249,7 +249,7 @@ fn names_decide_only_for_verified_certificates_and_cannot_be_forged() {
         expected,
         decided_by,
     };
-    check(vec![
+    check(&[
         row(alice(), Opinion::Permit, permit),
         row(forged, Opinion::Reject, "reject"),
         row(other_issuer, Opinion::Reject, "reject"),
@@ -273,7 +273,7 @@ fn listed_fingerprint_permits_a_certificate_of_an_unknown_issuer_but_not_an_expi
         expected,
         decided_by,
     };
-    check(vec![
+    check(&[
         row(of(Why::UnknownIssuer), Opinion::Permit, "permit_tls_clientcerts"),
         row(of(Why::Expired), Opinion::Defer, "defer"),
         row(alice(), Opinion::Permit, "permit_tls_clientcerts"),
@@ -292,7 +292,7 @@ fn both_lists_must_permit_and_an_open_end_refuses() {
         decided_by,
     };
     let mine = Restriction::PermitMynetworks;
-    check(vec![
+    check(&[
         row(vec![mine.clone()], vec![Restriction::Reject], Opinion::Reject, "reject"),
         row(
             vec![Restriction::Reject],

@@ -160,13 +160,13 @@ pub fn tls_files(scope: &Scope, environment: &Environment, findings: &mut Findin
     files
 }
 
-/// The queue.
-pub fn queue(scope: &Scope, findings: &mut Findings) -> QueueSettings {
+/// The queue; it takes what the most generous listener takes, whose `message_size_limit` is given.
+pub fn queue(scope: &Scope, message_size_octets_max: u64, findings: &mut Findings) -> QueueSettings {
     let settings = QueueSettings {
         directory: scope.path("queue_directory").unwrap_or_default(),
         inline_octets_max: scope.number("queue_inline_limit"),
         minfree_octets: scope.number("queue_minfree"),
-        message_size_octets_max: scope.number("message_size_limit"),
+        message_size_octets_max,
         minimal_backoff: scope.time("minimal_backoff_time"),
         maximal_backoff: scope.time("maximal_backoff_time"),
         lifetime: scope.time("maximal_queue_lifetime"),

@@ -34,6 +34,8 @@ use error::{Complaint, Findings, Source};
 use file::RawFile;
 use scope::{Defaults, Layers, Scope};
 
+use crate::wire::domain::Domain;
+
 /// Reads the file and checks it against this machine.
 ///
 /// # Errors
@@ -100,10 +102,15 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         });
     }
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let sizes = listeners
+        .iter()
+        .map(|listener| listener.session.message_size_octets_max);
+    // 0 means no limit, so it is the largest of all.
+    let largest = sizes.max_by_key(|size| size.wrapping_sub(1)).unwrap_or_default();
     Settings {
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
-        queue: client::queue(&top, findings),
+        queue: client::queue(&top, largest, findings),
         log: client::log(&top),
         shutdown_timeout: top.time("shutdown_timeout"),
         listeners,
@@ -121,6 +128,9 @@ fn check_hostname(top: &Scope, findings: &mut Findings) {
     };
     match top.text(KEY) {
         None => findings.error(KEY, top.span(KEY), complaint("the system has no host name".into())),
+        Some(name) if Domain::parse(name).is_none() => {
+            findings.error(KEY, top.span(KEY), complaint(format!("\"{name}\" is not a host name")));
+        }
         Some(name) if !name.contains('.') => {
             let message = format!("\"{name}\" is not a fully qualified name, which other servers insist on");
             findings.warning(KEY, top.span(KEY), complaint(message));

@@ -38,14 +38,19 @@ impl Reader<'_> {
         self.in_file.then(|| span.clone())
     }
 
-    /// Records an error about this value.
+    /// Records an error about this value. A default can only be wrong because of a value it refers to, and that
+    /// value has its own error.
     pub fn error(&mut self, span: Option<Span>, complaint: Complaint) {
-        self.findings.error(self.key, span, complaint);
+        if self.in_file {
+            self.findings.error(self.key, span, complaint);
+        }
     }
 
     /// Records a warning about this value.
     pub fn warning(&mut self, span: Option<Span>, complaint: Complaint) {
-        self.findings.warning(self.key, span, complaint);
+        if self.in_file {
+            self.findings.warning(self.key, span, complaint);
+        }
     }
 
     /// Records that a value is of the wrong type, and gives nothing.

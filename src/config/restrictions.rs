@@ -293,19 +293,43 @@ fn regex(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex> {
 
 /// The expression is searched, so `/CN=CNRS-Plus` is also found in `/CN=CNRS-Plus-Evil`.
 fn warn_open_end(reader: &mut Reader<'_>, pattern: &str, span: &Span) {
-    let is_closed = ["$", "/", "(/|$)", "($|/)", "\\z"]
-        .iter()
-        .any(|end| pattern.ends_with(end) && !pattern.ends_with("\\$"));
-    if is_closed {
+    let ends_closed = |branch: &&str| {
+        let closed = ["$", "/", "(/|$)", "($|/)", "\\z"];
+        closed.iter().any(|end| branch.ends_with(end)) && !branch.ends_with("\\$")
+    };
+    let Some(open) = branches(pattern).into_iter().find(|branch| !ends_closed(branch)) else {
         return;
-    }
+    };
     let complaint = Complaint::new(
-        format!("the regular expression has an open end: it also matches \"{pattern}-Evil\""),
+        format!("the regular expression has an open end: it also matches \"{open}-Evil\""),
         "matches inside longer values",
     );
-    let start = if pattern.starts_with('^') { "" } else { "^" };
-    let hint = format!("write \"{start}{pattern}$\" for the whole name, or end it in (/|$) for one whole value");
+    let start = if open.starts_with('^') { "" } else { "^" };
+    let hint = format!("write \"{start}{open}$\" for the whole name, or end it in (/|$) for one whole value");
     reader.warning(reader.place(span), complaint.hint(hint));
+}
+
+/// The alternatives at the top of an expression: `a|(b|c)|[|]` has three.
+fn branches(pattern: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut start, mut depth, mut in_class, mut is_escaped) = (0, 0_usize, false, false);
+    for (at, c) in pattern.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => depth = depth.saturating_sub(1),
+            '|' if !in_class && depth == 0 => {
+                found.extend(pattern.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.extend(pattern.get(start..));
+    found
 }
 
 /// The regex crate draws the pattern with a caret below; the caret's column is the position, its last line the reason.
@@ -341,4 +365,15 @@ fn complain_of_regex(reader: &mut Reader<'_>, pattern: &str, span: &Span, drawn:
         place,
         complaint.hint("look-around and back-references are not supported"),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expression_is_split_at_its_top_alternatives_only() {
+        assert_eq!(branches("/CN=A|/CN=B$"), ["/CN=A", "/CN=B$"]);
+        assert_eq!(branches(r"/CN=(A|B)[|]\|$"), [r"/CN=(A|B)[|]\|$"]);
+    }
 }

@@ -100,6 +100,8 @@ struct Entry {
     value: Option<Value>,
     /// Where the value is written, when it is.
     span: Option<Span>,
+    /// Whether it is written in the listener's own table.
+    is_own: bool,
 }
 
 impl Scope {
@@ -123,7 +125,8 @@ impl Scope {
             };
             let value = value::read(&mut reader, directive.kind, located);
             let span = written.map(|(_, located)| located.span.clone());
-            values.insert(directive.name, Entry { value, span });
+            let is_own = layers.own.is_some_and(|own| own.get(directive.name).is_some());
+            values.insert(directive.name, Entry { value, span, is_own });
         }
         let mut scope = Self { values };
         scope.compute(layers, findings);
@@ -173,6 +176,11 @@ impl Scope {
     /// Whether it is written in the file, here or at the top.
     pub fn is_written(&self, name: &str) -> bool {
         self.span(name).is_some()
+    }
+
+    /// Whether it is written in the listener's own table.
+    pub fn is_own(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|entry| entry.is_own)
     }
 
     /// Where its value is written.

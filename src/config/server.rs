@@ -88,9 +88,12 @@ fn destinations(scope: &Scope) -> Vec<DestinationPattern> {
 
 /// `smtpd_tls_security_level` wins over the two old directives, as in Postfix.
 fn tls_offer(scope: &Scope, findings: &mut Findings) -> TlsOffer {
-    let level = scope.is_written("smtpd_tls_security_level");
+    const LEVEL: &str = "smtpd_tls_security_level";
+    let level = scope.is_written(LEVEL);
+    // A listener's own level hides an old directive at the top, which may still count for other listeners.
+    let is_overridden = |old: &str| scope.is_own(LEVEL) && !scope.is_own(old);
     for (old, new) in [("smtpd_use_tls", "may"), ("smtpd_enforce_tls", "encrypt")] {
-        if scope.is_written(old) {
+        if scope.is_written(old) && !is_overridden(old) {
             let complaint = if level {
                 Complaint::new(
                     "has no effect beside smtpd_tls_security_level",
@@ -107,7 +110,7 @@ fn tls_offer(scope: &Scope, findings: &mut Findings) -> TlsOffer {
     if scope.boolean("smtpd_tls_wrappermode") {
         return TlsOffer::Implicit;
     }
-    match scope.text("smtpd_tls_security_level") {
+    match scope.text(LEVEL) {
         Some("may") => TlsOffer::May,
         Some("encrypt") => TlsOffer::Encrypt,
         _ if level => TlsOffer::None,

@@ -13,7 +13,7 @@ use super::file::{Located, RawValue};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
-use crate::net::{NextHop, parse_network};
+use crate::net::{CidrError, NextHop, parse_network};
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
 
@@ -60,16 +60,16 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::Count(least, most) => count(reader, located, least, most).map(Value::Number),
         Kind::Size => size(reader, located).map(Value::Number),
         Kind::Time(least) => time(reader, located, Duration::from_secs(least)).map(Value::Time),
-        Kind::Text => reader.text(located, "a string").map(set).map(Value::Text),
-        Kind::Name => name(reader, located).map(Value::Text),
-        Kind::Path => path(reader, located).map(Value::Text),
-        Kind::Choice(words) => choice(reader, located, words).map(Value::Text),
+        Kind::Text => reader.text(located, "a string").map(|text| Value::Text(set(&text))),
+        Kind::Name => name(reader, located),
+        Kind::Path => path(reader, located),
+        Kind::Choice(words) => choice(reader, located, words),
         Kind::Choices(words) => choices(reader, located, words).map(Value::Words),
-        Kind::Networks => networks(reader, located).map(Value::Networks),
+        Kind::Networks => networks(reader, located),
         Kind::Domains => each_word(reader, located, "domain names", domain).map(Value::Domains),
         Kind::Interfaces => each_word(reader, located, "all, loopback-only or addresses", interface).map(Value::Words),
         Kind::Fingerprints => each_word(reader, located, "SHA-256 fingerprints", fingerprint).map(Value::Words),
-        Kind::NextHop => next_hop(reader, located).map(Value::NextHop),
+        Kind::NextHop => next_hop(reader, located),
         Kind::Ipv4 => address(reader, located, "an IPv4 address", |text| {
             text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
         }),
@@ -82,7 +82,7 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
     }
 }
 
-fn set(text: String) -> Option<String> {
+fn set(text: &str) -> Option<String> {
     let trimmed = text.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
@@ -163,40 +163,42 @@ fn time(reader: &mut Reader<'_>, located: &Located, least: Duration) -> Option<D
     Some(duration)
 }
 
-fn name(reader: &mut Reader<'_>, located: &Located) -> Option<Option<String>> {
-    let text = set(reader.text(located, "a host name")?);
-    match text {
-        Some(text) => match Domain::parse(&text) {
-            Some(domain) => Some(Some(domain.to_string())),
-            None => reader.wrong(
-                reader.place(&located.span),
-                &text,
-                "a host name such as \"relay.example.org\"",
-                None,
-            ),
-        },
-        None => Some(None),
+fn name(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
+    let Some(text) = set(&reader.text(located, "a host name")?) else {
+        return Some(Value::Text(None));
+    };
+    match Domain::parse(&text) {
+        Some(domain) => Some(Value::Text(Some(domain.to_string()))),
+        None => reader.wrong(
+            reader.place(&located.span),
+            &text,
+            "a host name such as \"relay.example.org\"",
+            None,
+        ),
     }
 }
 
-fn path(reader: &mut Reader<'_>, located: &Located) -> Option<Option<String>> {
-    let text = set(reader.text(located, "a path")?);
-    Some(text.map(|text| reader.directory.join(text).to_string_lossy().into_owned()))
+fn path(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
+    let text = set(&reader.text(located, "a path")?);
+    let path = text.map(|text| reader.directory.join(text).to_string_lossy().into_owned());
+    Some(Value::Text(path))
 }
 
-fn choice(reader: &mut Reader<'_>, located: &Located, words: &[&'static str]) -> Option<Option<String>> {
+fn choice(reader: &mut Reader<'_>, located: &Located, words: &[&'static str]) -> Option<Value> {
     let expected = format!("one of {}", words.join(", "));
     let text = match located.value {
         RawValue::Boolean(true) if words.contains(&"yes") => "yes".into(),
         RawValue::Boolean(false) if words.contains(&"no") => "no".into(),
         _ => reader.text(located, &expected)?,
     };
-    let Some(text) = set(text) else { return Some(None) };
-    if words.contains(&text.as_str()) {
-        return Some(Some(text));
+    let text = set(&text);
+    match text {
+        Some(text) if !words.contains(&text.as_str()) => {
+            let hint = choice_hint(&text, words);
+            reader.wrong(reader.place(&located.span), &text, &expected, hint)
+        }
+        chosen => Some(Value::Text(chosen)),
     }
-    let hint = choice_hint(&text, words);
-    reader.wrong(reader.place(&located.span), &text, &expected, hint)
 }
 
 fn choice_hint(text: &str, words: &[&'static str]) -> Option<String> {
@@ -231,17 +233,21 @@ fn each_word<T>(
     read.into_iter().collect()
 }
 
-fn networks(reader: &mut Reader<'_>, located: &Located) -> Option<Option<Vec<IpNet>>> {
+fn networks(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
     if matches!(&located.value, RawValue::Text(text) if text.trim().is_empty()) {
-        return Some(None);
+        return Some(Value::Networks(None));
     }
-    each_word(reader, located, "networks", network).map(Some)
+    each_word(reader, located, "networks", network).map(|networks| Value::Networks(Some(networks)))
 }
 
 fn network(reader: &mut Reader<'_>, word: &Word) -> Option<IpNet> {
     match parse_network(&word.text) {
         Ok(network) => Some(network),
         Err(_) if is_table(&word.text) => table(reader, word),
+        Err(CidrError::HostBits(right)) => {
+            let hint = format!("write \"{right}\" for the whole network: the host bits must be zero");
+            reader.wrong(word.span.clone(), &word.text, &format!("\"{right}\""), Some(hint))
+        }
         Err(error) => reader.wrong(word.span.clone(), &word.text, &error.to_string(), None),
     }
 }
@@ -317,12 +323,12 @@ fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
     )
 }
 
-fn next_hop(reader: &mut Reader<'_>, located: &Located) -> Option<Option<NextHop>> {
-    let Some(text) = set(reader.text(located, "a next hop")?) else {
-        return Some(None);
+fn next_hop(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
+    let Some(text) = set(&reader.text(located, "a next hop")?) else {
+        return Some(Value::NextHop(None));
     };
     match text.parse() {
-        Ok(next_hop) => Some(Some(next_hop)),
+        Ok(next_hop) => Some(Value::NextHop(Some(next_hop))),
         Err(error) => reader.wrong(reader.place(&located.span), &text, &format!("{error}"), None),
     }
 }
@@ -333,7 +339,7 @@ fn address(
     expected: &str,
     parse: impl Fn(&str) -> Option<IpAddr>,
 ) -> Option<Value> {
-    let Some(text) = set(reader.text(located, expected)?) else {
+    let Some(text) = set(&reader.text(located, expected)?) else {
         return Some(Value::Address(None));
     };
     match parse(&text) {

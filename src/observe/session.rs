@@ -35,7 +35,7 @@ pub fn session_event(event: &Event) {
             "session.opened",
             fingerprint = origin.fingerprint.as_deref()
         ),
-        Event::TlsStarted { origin, tls, who } => tls_started(origin, tls, who),
+        Event::TlsStarted { origin, tls, identity } => tls_started(origin, tls, identity),
         Event::RecipientDecided {
             origin,
             reference,
