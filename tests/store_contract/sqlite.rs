@@ -216,3 +216,51 @@ async fn done_log_left_by_a_crash_is_replayed() {
     assert_eq!(entry.recipients[0].forward_path.to_string(), "b@x.example");
     assert_eq!(fs::read(directory.path().join("done.log")).unwrap(), b"");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wal_stays_short_under_load() {
+    let directory = common::directory();
+    let store = common::open(directory.path());
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..130 {
+                    enqueue(&store, &[b'x'; 32_000], &["a@x.example"]).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let database = fs::metadata(directory.path().join("queue.db")).unwrap().len();
+    let wal = fs::metadata(directory.path().join("queue.db-wal")).unwrap().len();
+    assert!(wal < 32 << 20, "66 MB were written, the WAL has {wal} octets");
+    assert!(database > 32 << 20, "checkpoints moved {database} octets");
+    store.close();
+    let wal = fs::metadata(directory.path().join("queue.db-wal")).map_or(0, |wal| wal.len());
+    assert_eq!(wal, 0, "closing empties the WAL");
+}
+
+#[tokio::test]
+async fn look_given_up_by_its_caller_leaves_nothing_leased() {
+    let directory = common::directory();
+    let store = common::open(directory.path());
+    enqueue(&store, b"x", &["a@x.example"]).await;
+    // Polled once, so that the look is under way, and dropped.
+    let mut look = Box::pin(store.due(ARRIVED, 10));
+    let first = std::future::poll_fn(|context| std::task::Poll::Ready(look.as_mut().poll(context))).await;
+    drop(look);
+    if let std::task::Poll::Ready(leases) = first {
+        assert_eq!(leases.unwrap().len(), 1);
+        return;
+    }
+    for _ in 0..200 {
+        if !store.due(ARRIVED, 10).await.unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the lease was lost");
+}
