@@ -1,6 +1,20 @@
 //! The queue: durable messages, recipients that settle one by one, and when each is due.
 //!
-//! The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
+//! **Implements** the promise of RFC 5321 section 6.1. A message and each of its recipients are in one of these states:
+//!
+//! | state | message committed | recipient's row | leased | due | a crash here leads to |
+//! |---|---|---|---|---|---|
+//! | arriving | no | no | no | – | nothing: it never existed, the client was told nothing |
+//! | waiting | yes | yes | no | now or later | waiting |
+//! | leased | yes | yes | yes (in memory) | now | waiting: a delivery under way may be repeated once |
+//! | retried | yes | yes | no | later | waiting |
+//! | done | yes, while others wait | no | no | – | done |
+//! | held | yes | yes | no | never | held: damaged, a human must look |
+//! | gone | no | no | no | – | gone: its last recipient is done |
+//!
+//! commit: arriving to waiting. due: waiting to leased. settle: leased to done or retried, what is not named to waiting.
+//!
+//! **Does not** keep anything on disk. The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
 //! `queue::memory` and the embedded store in `io::store` pass the same contract suite.
 
 use std::future::Future;

@@ -39,9 +39,12 @@ impl DoneLog {
         if done.is_empty() {
             return Ok(());
         }
-        let lines: String = done.iter().map(|(id, number)| format!("{id} {number}\n")).collect();
+        let mut lines = Vec::new();
+        for (id, number) in done {
+            writeln!(lines, "{id} {number}")?;
+        }
         self.is_empty = false;
-        self.file.write_all(lines.as_bytes())
+        self.file.write_all(&lines)
     }
 
     /// Makes what was written survive a power cut; called when the commit failed.

@@ -57,6 +57,11 @@ fn prepare(directory: &Path) -> Result<(), OpenError> {
             .mode(0o700)
             .create(directory)
             .map_err(OpenError::io(directory))?;
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(OpenError::io(parent))?;
     }
     let found = fs::metadata(directory).map_err(OpenError::io(directory))?;
     let directory = directory.to_owned();

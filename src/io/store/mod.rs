@@ -53,6 +53,9 @@ use space::FreeSpace;
 /// Entries in one page of a listing at most.
 pub const LIST_ENTRIES_MAX: usize = 1_000;
 
+/// Leases given out at a time at most.
+pub const LEASES_MAX: usize = 1_000;
+
 /// The embedded store. Clones are handles on the same store; the last one dropped closes it.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
@@ -120,6 +123,11 @@ impl SqliteStore {
     /// What broke for good, once something has: the daemon should exit non-zero.
     pub fn fault(&self) -> Option<String> {
         self.inner.shared.fault()
+    }
+
+    /// Whether new messages are taken: no longer after a failed write or fsync, or once closed. Settling goes on.
+    pub fn is_accepting(&self) -> bool {
+        self.inner.shared.accepts()
     }
 
     /// Transactions committed since the start.
@@ -213,14 +221,14 @@ impl Store for SqliteStore {
         Ok(SqliteDraft::new(id, writer, data, inner.inline_octets_max))
     }
 
-    /// Cancel-safe: leases that nobody takes end.
+    /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError> {
+        let limit = limit.min(LEASES_MAX);
         let handover = self.inner.read(move |reader| reader.due(now, limit)).await?;
-        let found = handover.take();
-        for id in found.damaged {
-            self.inner.hold(id, "its envelope cannot be read").await;
+        for id in handover.damaged() {
+            self.inner.hold(*id, "its envelope cannot be read").await;
         }
-        Ok(found.leases)
+        Ok(handover.take())
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -256,7 +264,7 @@ impl Store for SqliteStore {
     }
 
     fn has_space(&self) -> bool {
-        self.inner.space.is_above_mark(0)
+        self.inner.space.is_above_mark()
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -74,7 +74,13 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
     let reserve = ballast(directory, options.reserve_octets, &mut warnings);
+    space.set_ballast_missing(reserve.missing_octets());
     let (done_log, done) = DoneLog::open(directory).map_err(OpenError::io(directory))?;
+    // The names of the database and the logs have to survive as well as what is in them.
+    options
+        .calls
+        .sync_directory(directory)
+        .map_err(OpenError::io(directory))?;
     let wrap = |error: rusqlite::Error| OpenError::database(&database, &error);
     let missing = reconcile(&connection, &data)?.map_err(wrap)?;
     let shared = Arc::new(Shared::default());

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::from_sqlite;
 use super::files::DataDirectory;
@@ -35,12 +35,11 @@ pub(super) struct Reader {
 
 /// What a scan found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) leases: Vec<Lease>,
+struct Found {
+    leases: Vec<Lease>,
     /// Where they are.
     destinations: Vec<DestinationNumber>,
-    /// Messages whose envelope cannot be read.
-    pub(super) damaged: Vec<QueueId>,
+    damaged: Vec<QueueId>,
 }
 
 /// Leases on their way to the caller; if the caller has gone, they end.
@@ -51,9 +50,14 @@ pub(super) struct Handover {
 }
 
 impl Handover {
+    /// Messages whose envelope cannot be read.
+    pub(super) fn damaged(&self) -> &[QueueId] {
+        &self.found.damaged
+    }
+
     /// The caller has them now.
-    pub(super) fn take(mut self) -> Found {
-        std::mem::take(&mut self.found)
+    pub(super) fn take(mut self) -> Vec<Lease> {
+        std::mem::take(&mut self.found.leases)
     }
 }
 
@@ -254,7 +258,9 @@ impl Reader {
                 connection
                     .prepare_cached("SELECT octets FROM data WHERE message = ?")?
                     .query_row([id.number()], |row| row.get::<_, Vec<u8>>(0))
+                    .optional()
             })?;
+            let octets = octets.ok_or_else(damaged)?;
             if octets.len() as u64 != message.size_octets || crc32c::crc32c(&octets) != message.crc32c {
                 return Err(damaged());
             }

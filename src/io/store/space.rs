@@ -3,6 +3,7 @@
 //! **Implements** the mark of `queue_minfree`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 pub(super) struct FreeSpace {
     directory: PathBuf,
     mark_octets: u64,
+    ballast_missing_octets: AtomicU64,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
@@ -27,13 +29,21 @@ impl FreeSpace {
         Self {
             directory: directory.to_owned(),
             mark_octets: minfree_octets.max(messages),
+            ballast_missing_octets: AtomicU64::new(0),
             last: Mutex::new(None),
         }
     }
 
-    /// Whether the mark and `beyond` octets are free. An error of the system counts as no.
-    pub(super) fn is_above_mark(&self, beyond: u64) -> bool {
-        self.octets() >= self.mark_octets.saturating_add(beyond)
+    /// Whether the mark is free, and what the ballast lacks with it: blocks freed for deletes are not for new mail.
+    /// An error of the system counts as no.
+    pub(super) fn is_above_mark(&self) -> bool {
+        let ballast = self.ballast_missing_octets.load(Ordering::Relaxed);
+        self.octets() >= self.mark_octets.saturating_add(ballast)
+    }
+
+    /// Says what the ballast lacks now.
+    pub(super) fn set_ballast_missing(&self, octets: u64) {
+        self.ballast_missing_octets.store(octets, Ordering::Relaxed);
     }
 
     fn octets(&self) -> u64 {

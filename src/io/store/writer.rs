@@ -40,6 +40,8 @@ const PASSIVE_OCTETS: i64 = 8 * 1024 * 1024;
 const TRUNCATE_OCTETS: i64 = 48 * 1024 * 1024;
 /// Octets of a WAL frame: a page and its header.
 const FRAME_OCTETS: i64 = 4096 + 24;
+/// PASSIVE checkpoints from one sweep of idle destinations to the next.
+const CHECKPOINTS_PER_SWEEP: u64 = 64;
 /// How long a freed ballast stays freed before it is tried to make it again.
 const RESERVE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -65,6 +67,7 @@ pub(super) struct State {
     /// To be written with the next group: what a former one could not.
     owed: Vec<Operation>,
     failures: u32,
+    checkpoints: u64,
     reserve_freed: Option<Instant>,
 }
 
@@ -225,6 +228,7 @@ impl Writer {
     /// Out of space: new messages are refused, the rest is tried again with the ballast's blocks.
     fn process_when_full(&mut self, group: Vec<Operation>) {
         self.reserve.free();
+        self.space.set_ballast_missing(self.reserve.missing_octets());
         self.state.reserve_freed = Some(Instant::now());
         let (new, rest): (Vec<_>, Vec<_>) = group
             .into_iter()
@@ -275,9 +279,10 @@ impl Writer {
         let rested = self.state.reserve_freed.is_none_or(|at| at.elapsed() > RESERVE_PAUSE);
         if !self.reserve.is_present() && rested {
             self.state.reserve_freed = Some(Instant::now());
-            if self.space.is_above_mark(self.reserve.missing_octets()) {
+            if self.space.is_above_mark() {
                 // Not made now, tried again after the pause.
                 let _ = self.reserve.make();
+                self.space.set_ballast_missing(self.reserve.missing_octets());
             }
         }
     }
@@ -290,13 +295,16 @@ impl Writer {
         };
         let (frames, moved) = run_checkpoint(connection, "NOOP")?;
         if frames * FRAME_OCTETS > TRUNCATE_OCTETS {
-            forget_idle_destinations(connection)?;
-            self.state.destinations.clear();
             self.calls.before_commit()?;
             run_checkpoint(connection, "TRUNCATE")?;
         } else if (frames - moved) * FRAME_OCTETS > PASSIVE_OCTETS {
             self.calls.before_commit()?;
             run_checkpoint(connection, "PASSIVE")?;
+            self.state.checkpoints += 1;
+            if self.state.checkpoints.is_multiple_of(CHECKPOINTS_PER_SWEEP) {
+                forget_idle_destinations(connection)?;
+                self.state.destinations.clear();
+            }
         }
         Ok(())
     }
