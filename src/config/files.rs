@@ -1,11 +1,14 @@
-//! The files that TLS needs: whether they are there, readable, and private when they must be.
+//! The files that TLS needs: whether they are there, readable, private when they must be, and good for their purpose.
 //!
-//! **Does not** read certificates or keys: `io::tls` does.
+//! **Does not** understand certificates or keys itself: `io::tls` reads them, exactly as the daemon will.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::{Complaint, Findings, Span};
+use crate::io::clock;
+use crate::io::tls::client::ClientTls;
+use crate::io::tls::server::ServerTls;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 
 /// Where the directives that name the files are written.
@@ -20,7 +23,8 @@ pub enum TlsFiles<'a> {
     Client(&'a ClientTlsFiles),
 }
 
-/// Checks that the files are there and readable, and that nobody else can read or write the key.
+/// Checks that the files are there and readable, that nobody else can read or write the key, and then that TLS can be
+/// made of them: a key that fits its certificate, nothing expired, authorities that are authorities.
 pub fn check_tls_files(files: TlsFiles<'_>, places: Places<'_>, findings: &mut Findings) {
     let (certificate, key, ca_file, ca_path) = match files {
         TlsFiles::Server(server) => (
@@ -50,16 +54,50 @@ pub fn check_tls_files(files: TlsFiles<'_>, places: Places<'_>, findings: &mut F
             "smtp_tls_CApath",
         ],
     };
-    let mut check = |name: &str, path: Option<&std::path::PathBuf>, check: fn(&Path) -> Option<Complaint>| {
-        if let Some(complaint) = path.and_then(|path| check(path)) {
-            findings.error(name, places(name), complaint);
-        }
-    };
     let [certificate_name, key_name, ca_file_name, ca_path_name] = names;
-    check(certificate_name, certificate, file_fault);
-    check(key_name, key, key_fault);
-    check(ca_file_name, ca_file, file_fault);
-    check(ca_path_name, ca_path, directory_fault);
+    let given = [
+        (
+            certificate_name,
+            certificate,
+            file_fault as fn(&Path) -> Option<Complaint>,
+        ),
+        (key_name, key, key_fault),
+        (ca_file_name, ca_file, file_fault),
+        (ca_path_name, ca_path, directory_fault),
+    ];
+    let mut are_readable = true;
+    for (name, path, fault) in given {
+        if let Some(complaint) = path.and_then(|path| fault(path)) {
+            findings.error(name, places(name), complaint);
+            are_readable = false;
+        }
+    }
+    if are_readable {
+        let named: Vec<(&str, &Path)> = given
+            .iter()
+            .filter_map(|(name, path, _)| Some((*name, path.as_ref()?.as_path())))
+            .collect();
+        check_contents(files, &named, places, findings);
+    }
+}
+
+/// Has `io::tls` make what the daemon will make, and puts each error where its file is named.
+fn check_contents(files: TlsFiles<'_>, named: &[(&str, &Path)], places: Places<'_>, findings: &mut Findings) {
+    let now = clock::unix_seconds();
+    let errors = match files {
+        TlsFiles::Server(server) => ServerTls::load(server, now).err(),
+        TlsFiles::Client(client) => ClientTls::load(client, now).err(),
+    };
+    for error in errors.into_iter().flatten() {
+        let names = |path: &Path| error.path() == path || error.path().starts_with(path);
+        let name = named
+            .iter()
+            .find(|(_, path)| names(path))
+            .or(named.first())
+            .map_or("", |(name, _)| name);
+        let complaint = Complaint::new(error.to_string(), "expected a file that TLS can use");
+        findings.error(name, places(name), complaint);
+    }
 }
 
 fn file_fault(path: &Path) -> Option<Complaint> {
