@@ -344,8 +344,14 @@ fn tls_files_that_are_missing_or_open_are_refused_with_the_command_to_run() {
     let found = load().unwrap_err().to_string();
     assert!(found.contains(&format!("chmod 600 {}", key.display())), "{found}");
     assert!(found.contains("smtpd_tls_CAfile: cannot read"), "{found}");
+    // Private and readable, but with nothing in them: told in words too.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     fs::write(folder.path().join("none.pem"), "").unwrap();
+    let found = load().unwrap_err().to_string();
+    assert!(found.contains("no private key in PEM form"), "{found}");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs-example");
+    fs::write(&key, fs::read(examples.join("sendmail.pem")).unwrap()).unwrap();
+    fs::write(folder.path().join("none.pem"), fs::read(examples.join("CAcert.pem")).unwrap()).unwrap();
     load().unwrap();
 }
 
@@ -376,7 +382,8 @@ fn copy_of_the_public_bundle_is_recognised_by_its_content() {
                 smtpd_tls_ask_ccert = true\nsmtpd_relay_restrictions = [\"permit_tls_all_clientcerts\", \"reject\"]\n";
     let path = folder.path().join("estafette.toml");
     bundle("ours.pem", 9);
-    load_text(&path, text, &environment).unwrap();
+    let found = load_text(&path, text, &environment).unwrap_err().to_string();
+    assert!(!found.contains("open relay"), "the certificates are no good, but not public: {found}");
     bundle("ours.pem", 10);
     let found = load_text(&path, text, &environment).unwrap_err().to_string();
     assert!(
