@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use estafette::io::deliver::Attempt;
 use estafette::io::deliver::plan::plan;
-use estafette::io::dns::SystemResolver;
+use estafette::io::dns::{Resolver, SystemResolver};
 use estafette::mail::outcome::Report;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::bounce::{Bounce, Original};
-use estafette::outbound::route::{Route, RouteError};
+use estafette::outbound::route::{LookupError, MailExchanger, Route, RouteError};
 use estafette::outbound::settings::TlsLevel;
 use estafette::queue::StoreError;
 use estafette::time::{Now, Timestamp};
@@ -267,6 +267,34 @@ async fn own_listener_as_relayhost_waits_for_a_better_configuration() {
             .text
             .ends_with("mail for localhost loops back to myself")
     );
+}
+
+/// A domain with a thousand exchangers, none of which answers.
+#[derive(Default)]
+struct Crowd(std::sync::atomic::AtomicUsize);
+
+impl Resolver for Crowd {
+    async fn mx(&self, domain: &str) -> Result<Vec<MailExchanger>, LookupError> {
+        let exchanger = |preference| MailExchanger {
+            preference,
+            host: format!("mx{preference}.{domain}"),
+        };
+        Ok((0..1000).map(exchanger).collect())
+    }
+
+    async fn addresses(&self, _: &str, _: bool, _: bool) -> Result<Vec<std::net::IpAddr>, LookupError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err(LookupError::Temporary("no answer in time".into()))
+    }
+}
+
+#[tokio::test]
+async fn domain_with_a_thousand_exchangers_does_not_hold_a_delivery_for_hours() {
+    let (settings, dns) = (settings("", TlsLevel::May), Crowd::default());
+    let path = ForwardPath::parse("<a@crowd.test>").unwrap();
+    let found = plan(&settings, &dns, &Route::of(&settings, &path), 1).await;
+    assert_eq!(found.map_err(|error| error.status()), Err("4.4.3"));
+    assert!(dns.0.into_inner() <= 20);
 }
 
 #[tokio::test]

@@ -7,6 +7,10 @@ use crate::io::dns::Resolver;
 use crate::outbound::route::{LookupError, MailExchanger, Route, RouteError, Target, exchangers, targets};
 use crate::outbound::settings::OutboundSettings;
 
+/// The most exchangers of a domain whose addresses are asked for. An answer may hold hundreds, each with a lookup that
+/// takes a minute to fail, and a delivery holds its place all the while.
+const EXCHANGERS_MAX: usize = 20;
+
 /// The targets of a route, best first. Cancel-safe.
 ///
 /// # Errors
@@ -43,7 +47,7 @@ async fn find<R: Resolver>(
         Route::Name { name, .. } => vec![best(name)],
     };
     let mut answers = Vec::new();
-    for exchanger in hosts {
+    for exchanger in hosts.into_iter().take(EXCHANGERS_MAX) {
         let answer = addresses(settings, resolver, &exchanger.host).await;
         answers.push((exchanger, answer));
     }
