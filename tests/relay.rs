@@ -348,3 +348,24 @@ fn stalled_handshake_does_not_hold_up_the_stop() {
     assert!(relay.terminate().success());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn address_with_spaces_cannot_pose_as_fields_of_a_log_line() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(LOOPBACK, sink.port);
+    relay.kill();
+    let config = fs::read_to_string(relay.config()).expect("the configuration");
+    relay.write_config(&config.replace("\"json\"", "\"text\""));
+    relay.spawn();
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    let reply = client.send("\"x decided_by=reject\"@example.org", &["bob@example.net"], MESSAGE);
+    assert_eq!(reply.expect("sent").code, 250);
+    wait_until("relayed", || relay.log_text().contains("delivery.relayed"));
+    for line in relay.log_text().lines().filter(|line| line.contains("reverse_path")) {
+        assert!(
+            line.contains(r#"reverse_path="\"x decided_by=reject\"@example.org""#),
+            "{line}"
+        );
+    }
+}

@@ -87,7 +87,7 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
         .map(|recipient| recipient.forward_path.to_string())
         .unwrap_or_default();
     let attempts = recipient.map_or(0, |recipient| recipient.attempts + 1);
-    let (report, queue_id, reverse_path) = (outcome.report(), lease.id, &lease.reverse_path);
+    let (report, queue_id, reverse_path) = (outcome.report(), lease.id, lease.reverse_path.to_string());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let session_id = &lease.submitter.session_id;
     let issuer = lease.submitter.issuer.as_deref().unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
     let decided_by = &lease.submitter.decided_by;
     macro_rules! line {
         ($level:ident, $name:literal) => {
-            $level!(%queue_id, session_id, %reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote,
+            $level!(%queue_id, session_id, reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote,
                 status = report.status, reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
         };
     }
@@ -109,7 +109,7 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
 /// A bounce is queued.
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
     let session_id = &lease.submitter.session_id;
-    info!(queue_id = %lease.id, session_id, bounce_queue_id = %bounce, reverse_path = %lease.reverse_path, "bounce.queued");
+    info!(queue_id = %lease.id, session_id, bounce_queue_id = %bounce, reverse_path = lease.reverse_path.to_string(), "bounce.queued");
 }
 
 /// Mail with the null reverse-path failed; nobody is told but this log.

@@ -56,7 +56,7 @@ pub fn session_event(event: &Event) {
         } => {
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
-            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, %reverse_path, recipients, decided_by);
+            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);
         }
         Event::MessageRejected {
             origin,
@@ -67,9 +67,9 @@ pub fn session_event(event: &Event) {
             reply,
         } => {
             let recipients = forward_paths.len();
-            line!(info, origin, "message.rejected", %reverse_path, recipients, size_octets, %because, %reply);
+            line!(info, origin, "message.rejected", reverse_path = reverse_path.to_string(), recipients, size_octets, %because, reply = reply.to_string());
         }
-        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", %reply),
+        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
         Event::BareNewlineSeen { origin, place, which } => {
             let place = match place {
                 BareNewlinePlace::Command => "command",
@@ -115,16 +115,46 @@ fn recipient_decided(
     verdict: &Verdict,
     reply: &Reply,
 ) {
-    let (decided_by, because) = (verdict.decided_by(), verdict.because());
+    // As text and not by Display: the text format quotes it then, and a name with spaces cannot pose as more fields.
+    let (reverse_path, forward_path) = (reverse_path.to_string(), forward_path.to_string());
+    let (decided_by, because) = (verdict.decided_by(), verdict.because().to_string());
     match verdict.opinion {
         Opinion::Permit => {
-            line!(info, origin, "recipient.permitted", %reverse_path, %forward_path, decided_by, %because);
+            line!(
+                info,
+                origin,
+                "recipient.permitted",
+                reverse_path,
+                forward_path,
+                decided_by,
+                because
+            );
         }
         Opinion::Defer => {
-            line!(info, origin, "recipient.deferred", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+            line!(
+                info,
+                origin,
+                "recipient.deferred",
+                reference,
+                reverse_path,
+                forward_path,
+                decided_by,
+                because,
+                reply = reply.to_string()
+            );
         }
         Opinion::Reject | Opinion::Pass => {
-            line!(info, origin, "recipient.rejected", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+            line!(
+                info,
+                origin,
+                "recipient.rejected",
+                reference,
+                reverse_path,
+                forward_path,
+                decided_by,
+                because,
+                reply = reply.to_string()
+            );
         }
     }
 }
