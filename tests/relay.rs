@@ -133,6 +133,11 @@ fn recipients_settle_one_by_one_and_a_failure_bounces() {
     let queued = relay.queued();
     assert_eq!(queued[0]["recipients"][0]["forward_path"], "defer@example.net");
     assert_eq!(queued[0]["recipients"][0]["attempts"], 1);
+    let listing = relay.command(&["queue", "list"], &[]);
+    assert!(
+        String::from_utf8_lossy(&listing.stdout).contains("defer@example.net"),
+        "{listing:?}"
+    );
     assert!(
         queued[0]["recipients"][0]["last_reply"]
             .as_str()
