@@ -264,7 +264,13 @@ impl Store for SqliteStore {
     }
 
     fn has_space(&self) -> bool {
-        self.inner.space.is_above_mark()
+        let is_above_mark = self.inner.space.is_above_mark();
+        if self.inner.space.is_exhausted() {
+            // With new mail refused, nothing else may wake the writer to find that space came back. A full channel
+            // wakes it as well.
+            let _ = self.inner.writer.queue.try_send(Operation::Maintain);
+        }
+        is_above_mark
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -118,6 +118,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         writer: WriterHandle {
             queue: sender,
             shares: Arc::new(Semaphore::new(SHARES)),
+            space: Arc::clone(&space),
         },
         thread,
         reader: Reader::new(database, data.clone(), Arc::clone(&shared)),

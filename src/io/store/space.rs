@@ -41,9 +41,25 @@ impl FreeSpace {
         self.octets() >= self.mark_octets.saturating_add(ballast)
     }
 
+    /// Whether the ballast was given up and there is no room to make it anew: what is free is for deletes. Asks the
+    /// file system each time while the ballast is missing, since a second is enough to fill what is left.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let is_missing = self.ballast_missing_octets.load(Ordering::Relaxed) > 0;
+        if is_missing {
+            self.ask_anew();
+        }
+        is_missing && !self.is_above_mark()
+    }
+
     /// Says what the ballast lacks now.
     pub(super) fn set_ballast_missing(&self, octets: u64) {
         self.ballast_missing_octets.store(octets, Ordering::Relaxed);
+        self.ask_anew();
+    }
+
+    /// Forgets the last answer: blocks were taken or given back.
+    pub(super) fn ask_anew(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn octets(&self) -> u64 {
