@@ -20,10 +20,10 @@ use super::dns::Resolver;
 use super::plan::Plan;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
+use crate::queue::Store;
 use crate::queue::backoff;
 use crate::queue::entry::{Lease, Settlement};
 use crate::queue::settings::QueueSettings;
-use crate::queue::{Store, StoreError};
 use crate::time::Timestamp;
 
 /// Leases in hand: delivering or waiting for their destination's turn.
@@ -144,8 +144,7 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
     }
 }
 
-/// Delivers one lease and settles it. The settlement is tried until the store takes it: a message that the next hop
-/// has taken must not be sent again.
+/// Delivers one lease and settles it.
 async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) {
     let started = clock::timestamp();
     let attempts = plan.deliverer.deliver(&lease, started).await;
@@ -217,14 +216,10 @@ fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Time
     }
 }
 
+/// A settlement that fails is kept by the store, which tries it again and gives the lease to nobody meanwhile: a message
+/// that the next hop has taken must not be sent again.
 async fn settle<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease, settlements: Vec<Settlement>) {
-    let mut pause = STORE_BACK_OFF;
-    loop {
-        match plan.deliverer.store.settle(lease.clone(), settlements.clone()).await {
-            Ok(()) | Err(StoreError::Closed) => return,
-            Err(error) => log::store_failed("settle", &error),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_mins(1));
+    if let Err(error) = plan.deliverer.store.settle(lease, settlements).await {
+        log::store_failed("settle", &error);
     }
 }

@@ -70,6 +70,11 @@ pub fn store_failed(step: &'static str, why: &StoreError) {
     error!(step, because = %why, "queue.store_failed");
 }
 
+/// The store failed once: it refuses new mail until a restart and delivers what it has.
+pub fn queue_refuses_mail() {
+    error!("queue.refuses_mail");
+}
+
 /// The store failed for good; the daemon ends.
 pub fn queue_failed(why: &str) {
     error!(because = why, "queue.failed");
