@@ -35,7 +35,7 @@ fn certificate_holder_is_relayed_and_named_in_the_trace_header() {
     assert_eq!(message.reverse_path, "alice@example.org");
     assert_eq!(message.forward_paths, ["bob@example.net"]);
     assert!(
-        text.starts_with("Received: from laptop.example.org (unknown [127.0.0.1])\r\n"),
+        text.starts_with("Received: from laptop.example.org (localhost [127.0.0.1])\r\n"),
         "{text}"
     );
     assert!(

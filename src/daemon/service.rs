@@ -69,9 +69,7 @@ impl Daemon {
             stopping: CancellationToken::new(),
         };
         let materials = Materials::load(settings, now).map_err(StartError::Tls)?;
-        let plan = Arc::new(ArcSwap::from_pointee(
-            materials.plan(&store, Arc::new(SystemResolver::from_system())),
-        ));
+        let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));
         let mut listeners = Listeners::new(activated, shared.clone());
         listeners.apply(settings, &materials, &store, &queued)?;
         let admin = admin_socket::bind(&directory).map_err(|source| StartError::System {

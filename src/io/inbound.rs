@@ -5,6 +5,7 @@
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
+use super::dns::SystemResolver;
 use super::tls::server::ServerTls;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -45,6 +47,8 @@ pub struct Inbound<S> {
     pub outbound: Arc<OutboundSettings>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
+    /// Finds the names of peers.
+    pub resolver: Arc<SystemResolver>,
 }
 
 enum Wire {
@@ -117,13 +121,16 @@ pub async fn serve<S: Store>(
         draft: None,
         pending: Vec::new(),
     };
-    driver.run(stopping).await;
+    driver.run(peer, stopping).await;
 }
 
 impl<S: Store> Driver<'_, S> {
-    async fn run(&mut self, stopping: &CancellationToken) {
+    async fn run(&mut self, peer: SocketAddr, stopping: &CancellationToken) {
         let mut buffer = vec![0_u8; READ_OCTETS];
         let mut told_to_stop = false;
+        // The name is looked up beside the dialogue: nobody waits for it.
+        let mut name = pin!(self.inbound.resolver.verified_name(peer.ip()));
+        let mut name_is_known = false;
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
@@ -139,6 +146,12 @@ impl<S: Store> Driver<'_, S> {
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
                 },
+                name = &mut name, if !name_is_known => {
+                    name_is_known = true;
+                    if let Some(name) = name {
+                        self.session.handle_peer_name(name);
+                    }
+                }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
                 () = stopping.cancelled(), if !told_to_stop => {
                     told_to_stop = true;
