@@ -76,6 +76,12 @@ impl FreeSpace {
     }
 }
 
+/// Octets of the whole file system, used or free; in whole MiB.
+pub(super) fn total_octets(directory: &Path) -> u64 {
+    let octets = statvfs(directory).map_or(0, |found| found.blocks() * found.fragment_size());
+    octets & !0xf_ffff
+}
+
 /// A warning in words when the file system does not keep fsync's promise.
 pub(super) fn durability_warning(directory: &Path) -> Option<String> {
     let kind = statfs(directory).ok()?.filesystem_type();
