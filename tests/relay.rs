@@ -290,6 +290,30 @@ fn large_message_is_delivered_byte_exact() {
 }
 
 #[test]
+fn next_hop_that_is_down_is_probed_once_and_a_flush_delivers_when_it_is_up() {
+    let port = common::free_port();
+    let relay = Relay::start(LOOPBACK, port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    for _ in 0..50 {
+        let reply = client
+            .send("a@example.org", &["b@example.net"], MESSAGE)
+            .expect("answered");
+        assert_eq!(reply.code, 250, "{}", reply.text);
+    }
+    wait_until("suspended", || relay.log_text().contains("destination.suspended"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let probes = relay.log_text().matches("delivery.deferred").count();
+    assert!(probes < 50, "one probe speaks for all, not {probes}");
+    assert_eq!(relay.queued().len(), 50, "nothing is lost");
+    let sink = Sink::start_on(port);
+    let flushed = relay.command(&["queue"], &["flush"]);
+    assert!(flushed.status.success(), "{}", String::from_utf8_lossy(&flushed.stderr));
+    wait_until("all delivered", || sink.count() == 50);
+    wait_until("settled", || relay.queued().is_empty());
+}
+
+#[test]
 fn demonstration_relays_one_message_and_refuses_the_other() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let output = Command::new(BINARY)

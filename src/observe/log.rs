@@ -10,6 +10,7 @@ use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::Lease;
+use crate::time::Timestamp;
 
 /// The daemon listens.
 pub fn daemon_started(listening: &[String]) {
@@ -107,6 +108,11 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
         Outcome::Deferred(_) => line!(info, "delivery.deferred"),
         Outcome::Failed(_) => line!(warn, "delivery.failed"),
     }
+}
+
+/// A destination was not reached and rests.
+pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
+    info!(destination, until = %until, reply, "destination.suspended");
 }
 
 /// A bounce is queued.

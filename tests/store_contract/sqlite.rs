@@ -172,20 +172,6 @@ async fn damaged_data_is_never_handed_out_and_held() {
 }
 
 #[tokio::test]
-async fn destination_backed_off_is_not_due_before_its_time() {
-    let directory = common::directory();
-    let store = common::open(directory.path());
-    enqueue(&store, b"x", &["a@dead.example", "a@alive.example"]).await;
-    let until = ARRIVED.plus(common::seconds(60));
-    store.back_off("dead.example", until, "no route").await.unwrap();
-    let leases = store.due(ARRIVED, 10).await.unwrap();
-    let names: Vec<_> = leases.iter().map(|lease| lease.destination.as_str()).collect();
-    assert_eq!(names, ["alive.example"]);
-    assert_eq!(store.next_due().await, Ok(Some(until)));
-    assert_eq!(store.due(until, 10).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn damaged_or_newer_database_is_refused_in_words() {
     let directory = common::directory();
     drop(common::open(directory.path()));

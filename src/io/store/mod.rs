@@ -139,22 +139,6 @@ impl SqliteStore {
     pub fn close(&self) {
         self.inner.close();
     }
-
-    /// Nothing at the destination is due before `until`, whatever its recipients say; the epoch ends the back-off.
-    /// Durable on return. `reply` is kept for the operator.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed; nothing has changed then.
-    pub async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
-        self.inner
-            .ask(|answer| Operation::BackOff {
-                destination: destination.to_owned(),
-                until,
-                text: reply.to_owned(),
-                reply: answer,
-            })
-            .await
-    }
 }
 
 impl Inner {
@@ -261,6 +245,17 @@ impl Store for SqliteStore {
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let limit = limit.min(LIST_ENTRIES_MAX);
         self.inner.read(move |reader| reader.list(after, limit)).await
+    }
+
+    async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
+        self.inner
+            .ask(|answer| Operation::BackOff {
+                destination: destination.to_owned(),
+                until,
+                text: reply.to_owned(),
+                reply: answer,
+            })
+            .await
     }
 
     fn has_space(&self) -> bool {
