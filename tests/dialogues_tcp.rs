@@ -44,7 +44,7 @@ const LEFT_OUT: &[(&str, &str)] = &[(
 /// The time limit of a dialogue in which one passes; long enough for the steps before on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Dialogues that run at a time; most of them wait for one another's disk.
+/// Dialogues that run at a time, each on a queue that only one of them uses.
 const AT_A_TIME: usize = 4;
 
 /// Whether a dialogue needs what no handshake here can give.
@@ -58,6 +58,7 @@ struct Bench<'a> {
     directory: &'a Path,
     runtime: Handle,
     store: MoodyStore,
+    /// Messages of earlier dialogues, and those that a `queued` has looked at.
     seen: BTreeSet<QueueId>,
     stopping: CancellationToken,
     served: JoinHandle<()>,
@@ -65,13 +66,14 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn connect(script: &Script, runtime: &Handle, directory: &'a Path, queue: &Path) -> Self {
+    fn connect(script: &Script, runtime: &Handle, directory: &'a Path, queue: &SqliteStore) -> Self {
         let (_, Step::Connect(peer)) = &script.steps[0] else {
             panic!("{}: the first step connects", script.name);
         };
         let peer = SocketAddr::new(*peer, 40000);
         let inbound = inbound(script, directory, queue);
         let store = (*inbound.store).clone();
+        let earlier = runtime.block_on(store.list(None, 1000)).expect("a listing");
         let stopping = CancellationToken::new();
         let told = stopping.clone();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback");
@@ -84,7 +86,7 @@ impl<'a> Bench<'a> {
             directory,
             runtime: runtime.clone(),
             store,
-            seen: BTreeSet::new(),
+            seen: earlier.into_iter().map(|entry| entry.id).collect(),
             stopping,
             served,
             client: Client::connect_silently(address).expect("connected"),
@@ -142,7 +144,7 @@ impl<'a> Bench<'a> {
 
     /// The message that no `queued` has looked at.
     fn message(&self) -> Option<Entry> {
-        let entries = self.runtime.block_on(self.store.list(None, 100)).expect("a listing");
+        let entries = self.runtime.block_on(self.store.list(None, 1000)).expect("a listing");
         let mut unseen = entries.into_iter().filter(|entry| !self.seen.contains(&entry.id));
         let first = unseen.next();
         assert!(unseen.next().is_none(), "one message at a time");
@@ -179,7 +181,7 @@ impl<'a> Bench<'a> {
         }
         let message = message.unwrap_or_else(|| panic!("{place}: nothing was queued"));
         let (header, content) = self.text(message.id);
-        assert_eq!(message.size_octets as usize, header.len() + content.len(), "{place}");
+        assert_eq!(message.size_octets, (header.len() + content.len()) as u64, "{place}");
         match step {
             Step::Queued(expected) => {
                 let (expected, queued) = (String::from_utf8_lossy(expected), String::from_utf8_lossy(&content));
@@ -213,7 +215,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn inbound(script: &Script, directory: &Path, queue: &Path) -> Inbound<MoodyStore> {
+fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<MoodyStore> {
     let mut session = script.settings.clone();
     if script.steps.iter().any(|(_, step)| *step == Step::Timeout) {
         session.timeout = SHORT;
@@ -230,28 +232,35 @@ fn inbound(script: &Script, directory: &Path, queue: &Path) -> Inbound<MoodyStor
         tls12: true,
     };
     let tls = ServerTls::load(&files, clock::unix_seconds()).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let settings = queue_settings(queue, session.message_size_octets_max);
-    let options = OpenOptions {
-        reserve_octets: 64 * 1024,
-        ..OpenOptions::default()
-    };
-    let store = SqliteStore::open_with(&settings, clock::timestamp, options).expect("a store");
     Inbound {
         session: Arc::new(session),
         tls: Some(Arc::new(tls)),
-        store: Arc::new(MoodyStore::new(store)),
-        queue: Arc::new(settings),
+        store: Arc::new(MoodyStore::new(queue.clone())),
+        queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
         queued: Arc::new(Notify::new()),
     }
 }
 
-fn queue_settings(directory: &Path, message_size_octets_max: u64) -> QueueSettings {
+/// A store in a directory that nobody else can look into, as it demands.
+fn open_queue() -> (SqliteStore, tempfile::TempDir) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let directory = tempfile::Builder::new().permissions(mode).tempdir();
+    let directory = directory.expect("a directory");
+    let options = OpenOptions {
+        reserve_octets: 64 * 1024,
+        ..OpenOptions::default()
+    };
+    let store = SqliteStore::open_with(&queue_settings(directory.path()), clock::timestamp, options);
+    (store.expect("a store"), directory)
+}
+
+fn queue_settings(directory: &Path) -> QueueSettings {
     QueueSettings {
         directory: directory.to_owned(),
         inline_octets_max: 64 * 1024,
         minfree_octets: 1024,
-        message_size_octets_max,
+        message_size_octets_max: 10_240_000,
         minimal_backoff: Duration::from_mins(5),
         maximal_backoff: Duration::from_mins(60),
         lifetime: Duration::from_hours(120),
@@ -284,11 +293,8 @@ fn outbound_settings() -> OutboundSettings {
     }
 }
 
-fn run(script: &Script, runtime: &Handle, certificates: &Path) {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    let queue = tempfile::Builder::new().permissions(mode).tempdir();
-    let queue = queue.expect("a directory");
-    let mut bench = Bench::connect(script, runtime, certificates, queue.path());
+fn run(script: &Script, runtime: &Handle, certificates: &Path, queue: &SqliteStore) {
+    let mut bench = Bench::connect(script, runtime, certificates, queue);
     for (number, step) in &script.steps[1..] {
         let place = format!("{}:{number} (TCP)", script.name);
         bench = bench.step(step, &place);
@@ -329,10 +335,31 @@ fn dialogues_run_over_tcp_and_tls() {
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
+                let (queue, _directory) = open_queue();
                 while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    run(script, runtime.handle(), certificates.path());
+                    run(script, runtime.handle(), certificates.path(), &queue);
                 }
             });
         }
     });
+}
+
+/// RFC 8446 section 6.2: the peer is told why. What is still under way must not destroy that.
+#[test]
+fn handshake_begun_in_plaintext_ends_with_an_alert_and_no_reset() {
+    let text = "connect 192.0.2.10\nS: 220 *\nC: EHLO a\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250 *\n\
+                C: STARTTLS\nS: 220 *\nC: \\*900000*x\n";
+    let script = Script::parse("plaintext", text);
+    let certificates = tempfile::tempdir().expect("a directory");
+    common::copy_certificates(certificates.path());
+    let runtime = Runtime::new().expect("a runtime");
+    let (queue, _directory) = open_queue();
+    let mut bench = Bench::connect(&script, runtime.handle(), certificates.path(), &queue);
+    for (number, step) in &script.steps[1..] {
+        bench = bench.step(step, &format!("plaintext:{number}"));
+    }
+    let rest = bench.client.read_end().expect("a clean end");
+    assert_eq!(rest[..2], [21, 3], "a record that holds an alert: {rest:?}");
+    assert!(bench.client.tcp().take_error().expect("a socket").is_none());
+    bench.leave(&script);
 }

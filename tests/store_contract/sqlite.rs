@@ -226,7 +226,7 @@ async fn wal_stays_short_under_load() {
             let store = store.clone();
             tokio::spawn(async move {
                 for _ in 0..130 {
-                    enqueue(&store, &[b'x'; 32_000], &["a@x.example"]).await;
+                    enqueue(&store, &pattern(32_000, 3), &["a@x.example"]).await;
                 }
             })
         })
