@@ -33,6 +33,12 @@ use crate::wire::path::ReversePath;
 /// Octets read at once.
 const READ_OCTETS: usize = 32 * 1024;
 
+/// How long the end of a session may take altogether.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a peer is silent at the end of a session until nothing of it is taken to be under way any more.
+const CLOSE_SILENCE: Duration = Duration::from_secs(1);
+
 /// What the sessions of one listener work with; replaced as a whole on reload.
 pub struct Inbound<S> {
     /// The dialogue's settings.
@@ -78,12 +84,20 @@ impl Wire {
         }
     }
 
-    async fn close(&mut self) {
-        let _ = match self {
+    /// Ends our side, then reads and throws away what the peer still sends. A socket closed with octets unread resets
+    /// the connection, and a reset can destroy our last reply before the peer has read it.
+    async fn close(&mut self, buffer: &mut [u8]) {
+        let ended = match self {
             Self::Plain(stream) => stream.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
-            Self::Gone => Ok(()),
+            Self::Gone => return,
         };
+        let stream = match self {
+            Self::Plain(stream) if ended.is_ok() => stream,
+            Self::Tls(stream) if ended.is_ok() => stream.get_mut().0,
+            _ => return,
+        };
+        while let Ok(Ok(1..)) = tokio::time::timeout(CLOSE_SILENCE, stream.read(buffer)).await {}
     }
 }
 
@@ -142,6 +156,11 @@ impl<S: Store> Driver<'_, S> {
                 read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
                     Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
                     Ok(count) => {
+                        if !told_to_stop && stopping.is_cancelled() {
+                            // What was sent after the order to stop must not be taken for sent before it.
+                            told_to_stop = true;
+                            self.session.handle_shutdown(clock::now());
+                        }
                         self.session.handle_space(self.inbound.store.has_space());
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
@@ -159,7 +178,7 @@ impl<S: Store> Driver<'_, S> {
                 }
             }
         }
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.wire.close()).await;
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -219,7 +238,7 @@ impl<S: Store> Driver<'_, S> {
             self.session.handle_eof(clock::now());
             return Flow::Closed;
         };
-        let handshake = tls.acceptor().accept(stream);
+        let handshake = tls.acceptor().accept(stream).into_fallible();
         match tokio::time::timeout(self.inbound.session.starttls_timeout, handshake).await {
             Ok(Ok(stream)) => {
                 let connection = stream.get_ref().1;
@@ -231,7 +250,11 @@ impl<S: Store> Driver<'_, S> {
             }
             failed => {
                 let why = match failed {
-                    Ok(Err(error)) => error.to_string(),
+                    Ok(Err((error, stream))) => {
+                        // An alert is on its way to the peer.
+                        self.wire = Wire::Plain(stream);
+                        error.to_string()
+                    }
                     _ => String::from("the handshake took too long"),
                 };
                 log::tls_failed(&self.session_id, &why);
