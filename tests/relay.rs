@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::client::Client;
 use common::sink::Sink;
@@ -136,6 +137,24 @@ fn recipients_settle_one_by_one_and_a_failure_bounces() {
         queued[0]["recipients"][0]["last_reply"]
             .as_str()
             .is_some_and(|reply| reply.contains("Come back later"))
+    );
+}
+
+#[test]
+fn bounce_of_a_long_message_returns_its_header_only() {
+    let sink = Sink::start();
+    let relay = Relay::start(&format!("{LOOPBACK}bounce_size_limit = 2000\n"), sink.port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    let message = format!("Subject: long\r\n\r\n{}", "line of the body\r\n".repeat(500));
+    let reply = client.send("sender@example.org", &["fail@example.net"], message.trim_end());
+    assert_eq!(reply.expect("sent").code, 250);
+    wait_until("bounced", || sink.count() == 1);
+    let text = String::from_utf8_lossy(&sink.messages()[0].data).into_owned();
+    assert!(text.contains("Content-Type: text/rfc822-headers"), "{text}");
+    assert!(
+        text.contains("Subject: long") && !text.contains("line of the body"),
+        "{text}"
     );
 }
 
@@ -339,4 +358,17 @@ fn demonstration_relays_one_message_and_refuses_the_other() {
     assert!(text.contains("verdict    reject by reject"), "{text}");
     let message = fs::read_to_string(directory.path().join("demo/delivered/1.eml")).expect("delivered");
     assert!(message.contains("Client CN \"Alice Martin\""), "{message}");
+}
+
+#[test]
+fn stalled_handshake_does_not_hold_up_the_stop() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(LOOPBACK, sink.port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    assert_eq!(client.say("STARTTLS").expect("STARTTLS").code, 220);
+    client.write(b"\x16\x03\x01").expect("half a record header");
+    let begun = Instant::now();
+    assert!(relay.terminate().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

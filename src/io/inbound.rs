@@ -106,6 +106,7 @@ struct Driver<'a, S: Store> {
     session: Session,
     session_id: String,
     inbound: &'a Inbound<S>,
+    stopping: &'a CancellationToken,
     draft: Option<S::Draft>,
     /// Replies not yet written.
     pending: Vec<u8>,
@@ -132,14 +133,15 @@ pub async fn serve<S: Store>(
         session,
         session_id,
         inbound,
+        stopping,
         draft: None,
         pending: Vec::new(),
     };
-    driver.run(peer, stopping).await;
+    driver.run(peer).await;
 }
 
 impl<S: Store> Driver<'_, S> {
-    async fn run(&mut self, peer: SocketAddr, stopping: &CancellationToken) {
+    async fn run(&mut self, peer: SocketAddr) {
         let mut buffer = vec![0_u8; READ_OCTETS];
         let mut told_to_stop = false;
         // The name is looked up beside the dialogue: nobody waits for it.
@@ -172,7 +174,7 @@ impl<S: Store> Driver<'_, S> {
                     }
                 }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
-                () = stopping.cancelled(), if !told_to_stop => {
+                () = self.stopping.cancelled(), if !told_to_stop => {
                     told_to_stop = true;
                     self.session.handle_shutdown(clock::now());
                 }
@@ -239,7 +241,15 @@ impl<S: Store> Driver<'_, S> {
             return Flow::Closed;
         };
         let handshake = tls.acceptor().accept(stream).into_fallible();
-        match tokio::time::timeout(self.inbound.session.starttls_timeout, handshake).await {
+        let finished = tokio::select! {
+            finished = tokio::time::timeout(self.inbound.session.starttls_timeout, handshake) => finished,
+            // Nothing can be said in the midst of a handshake, so a stop does not wait for it.
+            () = self.stopping.cancelled() => {
+                self.session.handle_shutdown(clock::now());
+                return Flow::Closed;
+            }
+        };
+        match finished {
             Ok(Ok(stream)) => {
                 let connection = stream.get_ref().1;
                 let identity = tls.judge(connection, clock::unix_seconds());

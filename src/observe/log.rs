@@ -96,11 +96,13 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
     let (report, queue_id, reverse_path) = (outcome.report(), lease.id, &lease.reverse_path);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let session_id = &lease.submitter.session_id;
+    let issuer = lease.submitter.issuer.as_deref().unwrap_or_default();
     let subject = lease.submitter.subject.as_deref().unwrap_or_default();
+    let decided_by = &lease.submitter.decided_by;
     macro_rules! line {
         ($level:ident, $name:literal) => {
-            $level!(%queue_id, session_id, %reverse_path, forward_path, subject, remote = report.remote, status = report.status,
-                reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
+            $level!(%queue_id, session_id, %reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote,
+                status = report.status, reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
         };
     }
     match outcome {
@@ -117,7 +119,8 @@ pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
 
 /// A bounce is queued.
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
-    info!(queue_id = %lease.id, bounce_queue_id = %bounce, reverse_path = %lease.reverse_path, "bounce.queued");
+    let session_id = &lease.submitter.session_id;
+    info!(queue_id = %lease.id, session_id, bounce_queue_id = %bounce, reverse_path = %lease.reverse_path, "bounce.queued");
 }
 
 /// Mail with the null reverse-path failed; nobody is told but this log.
