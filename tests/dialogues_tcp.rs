@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use common::client::Client;
 use estafette::io::clock;
+use estafette::io::dns::SystemResolver;
 use estafette::io::inbound::{Inbound, serve};
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
@@ -239,6 +240,8 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
         queued: Arc::new(Notify::new()),
+        // Nobody answers there: the peers of the dialogues have no names.
+        resolver: Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
     }
 }
 

@@ -158,7 +158,7 @@ impl<S: Store> Driver<'_, S> {
                 read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
                     Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
                     Ok(count) => {
-                        if !told_to_stop && stopping.is_cancelled() {
+                        if !told_to_stop && self.stopping.is_cancelled() {
                             // What was sent after the order to stop must not be taken for sent before it.
                             told_to_stop = true;
                             self.session.handle_shutdown(clock::now());

@@ -195,6 +195,7 @@ mod tests {
         let received = Received {
             hello,
             extended: true,
+            peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",
             tls,

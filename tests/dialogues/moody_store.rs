@@ -106,6 +106,10 @@ impl Store for MoodyStore {
         self.store.list(after, limit).await
     }
 
+    async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
+        self.store.back_off(destination, until, reply).await
+    }
+
     fn has_space(&self) -> bool {
         consult(&self.mood, "").is_ok() && self.store.has_space()
     }
