@@ -107,13 +107,18 @@ async fn second_daemon_is_refused_with_the_pid_of_the_first() {
 }
 
 #[tokio::test]
-async fn directory_open_to_others_is_refused() {
+async fn directory_that_others_can_write_is_refused_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("queue");
     drop(common::open(&directory));
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(common::open(&directory));
+    for entry in fs::read_dir(&directory).unwrap().flatten() {
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o775)).unwrap();
     let refused = SqliteStore::open_with(&common::settings(&directory), common::clock, common::options());
     assert!(refused.unwrap_err().to_string().contains("chmod 700"));
 }
