@@ -36,7 +36,7 @@ fn certificate_holder_is_relayed_and_named_in_the_trace_header() {
     assert_eq!(message.reverse_path, "alice@example.org");
     assert_eq!(message.forward_paths, ["bob@example.net"]);
     assert!(
-        text.starts_with("Received: from laptop.example.org (unknown [127.0.0.1])\r\n"),
+        text.starts_with("Received: from laptop.example.org (localhost [127.0.0.1])\r\n"),
         "{text}"
     );
     assert!(
@@ -311,6 +311,30 @@ fn large_message_is_delivered_byte_exact() {
         body.replace("..line", ".line"),
         "one dot is taken off each line and no octet more"
     );
+}
+
+#[test]
+fn next_hop_that_is_down_is_probed_once_and_a_flush_delivers_when_it_is_up() {
+    let port = common::free_port();
+    let relay = Relay::start(LOOPBACK, port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    for _ in 0..50 {
+        let reply = client
+            .send("a@example.org", &["b@example.net"], MESSAGE)
+            .expect("answered");
+        assert_eq!(reply.code, 250, "{}", reply.text);
+    }
+    wait_until("suspended", || relay.log_text().contains("destination.suspended"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let probes = relay.log_text().matches("delivery.deferred").count();
+    assert!(probes < 50, "one probe speaks for all, not {probes}");
+    assert_eq!(relay.queued().len(), 50, "nothing is lost");
+    let sink = Sink::start_on(port);
+    let flushed = relay.command(&["queue"], &["flush"]);
+    assert!(flushed.status.success(), "{}", String::from_utf8_lossy(&flushed.stderr));
+    wait_until("all delivered", || sink.count() == 50);
+    wait_until("settled", || relay.queued().is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::queue_id::QueueId;
 use crate::cert::identity::Identity;
 use crate::time::Now;
+use crate::wire::domain::Domain;
 use crate::wire::path::ForwardPath;
 
 /// What TLS negotiated, as far as it is recorded; every text is a constant or a name from a registry.
@@ -45,6 +46,8 @@ pub struct Received<'a> {
     pub extended: bool,
     /// The peer.
     pub peer: IpAddr,
+    /// Its name, when the DNS says that it has this address.
+    pub peer_name: Option<&'a Domain>,
     /// `myhostname`.
     pub myhostname: &'a str,
     /// TLS, if any.
@@ -70,7 +73,8 @@ impl Received<'_> {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("IPv6:{address}"),
         };
-        let mut out = format!("Received: from {} (unknown [{address}])\r\n", word_safe(self.hello));
+        let name = self.peer_name.map_or("unknown", Domain::as_str);
+        let mut out = format!("Received: from {} ({name} [{address}])\r\n", word_safe(self.hello));
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
@@ -191,6 +195,7 @@ mod tests {
         let received = Received {
             hello,
             extended: true,
+            peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",
             tls,

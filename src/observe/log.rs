@@ -10,6 +10,7 @@ use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::Lease;
+use crate::time::Timestamp;
 
 /// The daemon listens.
 pub fn daemon_started(listening: &[String]) {
@@ -70,6 +71,11 @@ pub fn store_failed(step: &'static str, why: &StoreError) {
     error!(step, because = %why, "queue.store_failed");
 }
 
+/// The store failed once: it refuses new mail until a restart and delivers what it has.
+pub fn queue_refuses_mail() {
+    error!("queue.refuses_mail");
+}
+
 /// The store failed for good; the daemon ends.
 pub fn queue_failed(why: &str) {
     error!(because = why, "queue.failed");
@@ -104,6 +110,11 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
         Outcome::Deferred(_) => line!(info, "delivery.deferred"),
         Outcome::Failed(_) => line!(warn, "delivery.failed"),
     }
+}
+
+/// A destination was not reached and rests.
+pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
+    info!(destination, until = %until, reply, "destination.suspended");
 }
 
 /// A bounce is queued.
