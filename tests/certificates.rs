@@ -118,14 +118,15 @@ fn presented_certificates_cannot_make_the_search_long() {
             name=a$n; new -subj $ours; sign b >> maze; name=b$n; new -subj /CN=B; sign a >> maze
         done
         name=leaf; new -subj /CN=Mallory; echo extendedKeyUsage=clientAuth > ca.ext; sign a > leaf
-        cat leaf maze > maze.pem; cat leaf a.new > same-name.pem"#;
+        cat leaf maze > maze.pem; cat leaf a.new > same-name.pem
+        openssl req -x509 -newkey rsa:2048 -nodes -subj $ours -keyout c.key -out c.new; sign c > other-kind.pem"#;
     pki::run(
         std::process::Command::new("sh")
             .args(["-ec", script])
             .current_dir(directory),
     );
     let judge = judge_of(&pki, "CAcert.pem", 9);
-    for name in ["maze", "same-name"] {
+    for name in ["maze", "same-name", "other-kind"] {
         let begun = std::time::Instant::now();
         let identity = judge.judge(Some(&pki.chain(name)), now());
         let took = begun.elapsed();

@@ -264,7 +264,10 @@ fn why(error: &Error) -> Why {
         // An end entity above a leaf: nobody signed that leaf who may sign.
         Error::UnknownIssuer | Error::EndEntityUsedAsCa => Why::UnknownIssuer,
         Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Why::WrongExtendedKeyUsage,
-        Error::InvalidSignatureForPublicKey | Error::SignatureAlgorithmMismatch => Why::BadSignature,
+        // A signature of another kind than the issuer's key: somebody else made it.
+        Error::InvalidSignatureForPublicKey
+        | Error::SignatureAlgorithmMismatch
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Why::BadSignature,
         Error::PathLenConstraintViolated
         | Error::MaximumPathDepthExceeded
         | Error::MaximumPathBuildCallsExceeded
@@ -273,9 +276,7 @@ fn why(error: &Error) -> Why {
         | Error::MalformedNameConstraint
         | Error::InvalidNetworkMaskConstraint
         | Error::MaximumNameConstraintComparisonsExceeded => Why::NameConstraint,
-        Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            Why::WeakAlgorithm
-        }
+        Error::UnsupportedSignatureAlgorithmContext(_) => Why::WeakAlgorithm,
         Error::UnsupportedCertVersion => Why::OldVersion,
         Error::CaUsedAsEndEntity => Why::CaAsEndEntity,
         _ => Why::Malformed,
