@@ -24,6 +24,8 @@ pub(super) struct Transaction {
     pub(super) reverse_path: ReversePath,
     /// RCPT TO, permitted, each once.
     pub(super) forward_paths: Vec<ForwardPath>,
+    /// RCPT commands permitted, the same recipient counted again.
+    permitted: usize,
     /// The restriction that permitted the last recipient.
     pub(super) decided_by: String,
     /// Whether any RCPT was refused.
@@ -59,6 +61,7 @@ impl Transaction {
         Ok(Self {
             reverse_path,
             forward_paths: Vec::new(),
+            permitted: 0,
             decided_by: String::new(),
             has_refused: false,
             body,
@@ -66,9 +69,9 @@ impl Transaction {
         })
     }
 
-    /// Whether no more recipients are taken.
+    /// Whether no more recipients are taken. One that is named twice counts twice, as in Postfix.
     pub(super) fn is_full(&self, settings: &SessionSettings) -> bool {
-        self.forward_paths.len() >= settings.recipients_max
+        self.permitted >= settings.recipients_max
     }
 
     /// Counts a recipient past the limit; false once there are so many that each is an error.
@@ -100,6 +103,7 @@ impl Transaction {
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
         if verdict.is_permit() {
+            self.permitted = self.permitted.saturating_add(1);
             verdict.decided_by().clone_into(&mut self.decided_by);
             if !self.forward_paths.contains(&forward_path) {
                 self.forward_paths.push(forward_path.clone());
