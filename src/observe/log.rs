@@ -46,7 +46,7 @@ pub fn reload_refused(why: &str) {
 }
 
 /// The configuration works but should be changed.
-pub fn configuration_warning(warning: &str) {
+pub fn configuration_warned(warning: &str) {
     warn!(warning, "configuration.warned");
 }
 
@@ -63,6 +63,11 @@ pub fn tls_failed(session_id: &str, why: &str) {
 /// The queue did not take a message.
 pub fn queue_refused(session_id: &str, why: &StoreError) {
     warn!(session_id, because = %why, "queue.refused");
+}
+
+/// systemd handed over a socket that no listener takes: whoever connects to it waits for ever.
+pub fn socket_unused(name: &str, address: &str) {
+    warn!(name, address, "socket.unused");
 }
 
 /// The store failed at something that is tried again.
@@ -87,13 +92,15 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
         .map(|recipient| recipient.forward_path.to_string())
         .unwrap_or_default();
     let attempts = recipient.map_or(0, |recipient| recipient.attempts + 1);
-    let (report, queue_id, reverse_path) = (outcome.report(), lease.id, &lease.reverse_path);
+    let (report, queue_id, reverse_path) = (outcome.report(), lease.id, lease.reverse_path.to_string());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let session_id = &lease.submitter.session_id;
+    let issuer = lease.submitter.issuer.as_deref().unwrap_or_default();
     let subject = lease.submitter.subject.as_deref().unwrap_or_default();
+    let decided_by = &lease.submitter.decided_by;
     macro_rules! line {
         ($level:ident, $name:literal) => {
-            $level!(%queue_id, session_id, %reverse_path, forward_path, subject, remote = report.remote, status = report.status,
+            $level!(%queue_id, session_id, reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote, status = report.status,
                 reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
         };
     }
@@ -106,7 +113,7 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
 
 /// A bounce is queued.
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
-    info!(queue_id = %lease.id, bounce_queue_id = %bounce, reverse_path = %lease.reverse_path, "bounce.queued");
+    info!(queue_id = %lease.id, bounce_queue_id = %bounce, reverse_path = lease.reverse_path.to_string(), "bounce.queued");
 }
 
 /// Mail with the null reverse-path failed; nobody is told but this log.

@@ -1,4 +1,7 @@
 //! The lines of a session.
+//!
+//! What a peer chose is logged as a string, never with `%`: the text form quotes strings, so that a quoted local-part
+//! such as `"x decided_by=y"` cannot pass for a field.
 
 use tracing::{debug, info, warn};
 
@@ -56,7 +59,7 @@ pub fn session_event(event: &Event) {
         } => {
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
-            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, %reverse_path, recipients, decided_by);
+            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);
         }
         Event::MessageRejected {
             origin,
@@ -67,22 +70,37 @@ pub fn session_event(event: &Event) {
             reply,
         } => {
             let recipients = forward_paths.len();
-            line!(info, origin, "message.rejected", %reverse_path, recipients, size_octets, %because, %reply);
+            line!(
+                info,
+                origin,
+                "message.rejected",
+                reverse_path = reverse_path.to_string(),
+                recipients,
+                size_octets,
+                because = because.to_string(),
+                reply = reply.to_string()
+            );
         }
-        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", %reply),
+        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
         Event::BareNewlineSeen { origin, place, which } => {
             let place = match place {
                 BareNewlinePlace::Command => "command",
                 BareNewlinePlace::MailData => "mail data",
             };
-            line!(warn, origin, "bare_newline.seen", place, %which);
+            line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
         }
         Event::SessionClosed {
             origin,
             because,
             messages_queued,
         } => {
-            line!(debug, origin, "session.closed", %because, messages_queued);
+            line!(
+                debug,
+                origin,
+                "session.closed",
+                because = because.to_string(),
+                messages_queued
+            );
         }
     }
 }
@@ -118,13 +136,41 @@ fn recipient_decided(
     let (decided_by, because) = (verdict.decided_by(), verdict.because());
     match verdict.opinion {
         Opinion::Permit => {
-            line!(info, origin, "recipient.permitted", %reverse_path, %forward_path, decided_by, %because);
+            line!(
+                info,
+                origin,
+                "recipient.permitted",
+                reverse_path = reverse_path.to_string(),
+                forward_path = forward_path.to_string(),
+                decided_by,
+                because = because.to_string()
+            );
         }
         Opinion::Defer => {
-            line!(info, origin, "recipient.deferred", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+            line!(
+                info,
+                origin,
+                "recipient.deferred",
+                reference,
+                reverse_path = reverse_path.to_string(),
+                forward_path = forward_path.to_string(),
+                decided_by,
+                because = because.to_string(),
+                reply = reply.to_string()
+            );
         }
         Opinion::Reject | Opinion::Pass => {
-            line!(info, origin, "recipient.rejected", reference, %reverse_path, %forward_path, decided_by, %because, %reply);
+            line!(
+                info,
+                origin,
+                "recipient.rejected",
+                reference,
+                reverse_path = reverse_path.to_string(),
+                forward_path = forward_path.to_string(),
+                decided_by,
+                because = because.to_string(),
+                reply = reply.to_string()
+            );
         }
     }
 }
