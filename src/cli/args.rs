@@ -36,7 +36,7 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgument {
     /// The configuration file.
-    #[arg(long, short = 'c', value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, short = 'c', value_name = "FILE", default_value = CONFIG, global = true)]
     pub(super) config: PathBuf,
 }
 
