@@ -351,7 +351,11 @@ fn tls_files_that_are_missing_or_open_are_refused_with_the_command_to_run() {
     assert!(found.contains("no private key in PEM form"), "{found}");
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs-example");
     fs::write(&key, fs::read(examples.join("sendmail.pem")).unwrap()).unwrap();
-    fs::write(folder.path().join("none.pem"), fs::read(examples.join("CAcert.pem")).unwrap()).unwrap();
+    fs::write(
+        folder.path().join("none.pem"),
+        fs::read(examples.join("CAcert.pem")).unwrap(),
+    )
+    .unwrap();
     load().unwrap();
 }
 
@@ -383,7 +387,10 @@ fn copy_of_the_public_bundle_is_recognised_by_its_content() {
     let path = folder.path().join("estafette.toml");
     bundle("ours.pem", 9);
     let found = load_text(&path, text, &environment).unwrap_err().to_string();
-    assert!(!found.contains("open relay"), "the certificates are no good, but not public: {found}");
+    assert!(
+        !found.contains("open relay"),
+        "the certificates are no good, but not public: {found}"
+    );
     bundle("ours.pem", 10);
     let found = load_text(&path, text, &environment).unwrap_err().to_string();
     assert!(
