@@ -341,3 +341,19 @@ fn every_stage_of_a_message_is_a_line_that_names_the_holder_of_the_certificate()
         }
     }
 }
+
+#[test]
+fn handshake_that_fails_is_logged_with_the_peer() {
+    let sink = Sink::start();
+    let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO laptop.example.org").expect("EHLO");
+    assert_eq!(client.say("STARTTLS").expect("STARTTLS").code, 220);
+    client.write(b"this is no handshake\r\n").expect("written");
+    wait_until("logged", || relay.log_text().contains("tls.failed"));
+    let log = relay.log_text();
+    let line = log.lines().find(|line| line.contains("tls.failed")).expect("a line");
+    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(line["listener"], "smtp", "{line}");
+    assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+}

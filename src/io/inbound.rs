@@ -87,6 +87,7 @@ struct Driver<'a, S: Store> {
     wire: Wire,
     session: Session,
     session_id: String,
+    peer: SocketAddr,
     inbound: &'a Inbound<S>,
     draft: Option<S::Draft>,
     /// Replies not yet written.
@@ -113,6 +114,7 @@ pub async fn serve<S: Store>(
         wire: Wire::Plain(stream),
         session,
         session_id,
+        peer,
         inbound,
         draft: None,
         pending: Vec::new(),
@@ -221,7 +223,7 @@ impl<S: Store> Driver<'_, S> {
                     Ok(Err(error)) => error.to_string(),
                     _ => String::from("the handshake took too long"),
                 };
-                log::tls_failed(&self.session_id, &why);
+                log::tls_failed(&self.session_id, &self.inbound.session.listener, self.peer, &why);
                 self.session.handle_eof(clock::now());
                 Flow::Closed
             }
@@ -270,7 +272,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     fn refusal(&self, error: &StoreError) -> QueueRefusal {
-        log::queue_refused(&self.session_id, error);
+        log::queue_refused(&self.session_id, self.peer, error);
         match error {
             StoreError::NoSpace => QueueRefusal::NoSpace,
             StoreError::Io(_) | StoreError::Damaged(_) => QueueRefusal::Failed,
