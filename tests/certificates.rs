@@ -102,6 +102,47 @@ fn presented_certificates_complete_a_chain_and_cannot_forge_one() {
     assert_eq!(why(&["forged", "forger"]), Some(Why::BadSignature));
 }
 
+/// Two authorities that vouch for each other in many ways under the name of one of ours: a search that tries every way
+/// through them takes long.
+#[test]
+fn presented_certificates_cannot_make_the_search_long() {
+    let pki = Pki::example();
+    let directory = pki.path("");
+    let script = r#"
+        ours=/C=FR/O=CNRS/CN=CNRS-Standard
+        new() { openssl req "$@" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$name.key" -out "$name.new"; }
+        echo basicConstraints=critical,CA:TRUE > ca.ext
+        name=a; new -x509 -subj $ours; name=b; new -x509 -subj /CN=B
+        sign() { openssl x509 -req -in "$name.new" -CA "$1.new" -CAkey "$1.key" -extfile ca.ext; }
+        for n in 1 2 3 4 5 6 7; do
+            name=a$n; new -subj $ours; sign b >> maze; name=b$n; new -subj /CN=B; sign a >> maze
+        done
+        name=leaf; new -subj /CN=Mallory; echo extendedKeyUsage=clientAuth > ca.ext; sign a > leaf
+        cat leaf maze > maze.pem; cat leaf a.new > same-name.pem"#;
+    pki::run(
+        std::process::Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(directory),
+    );
+    let judge = judge_of(&pki, "CAcert.pem", 9);
+    for name in ["maze", "same-name"] {
+        let begun = std::time::Instant::now();
+        let identity = judge.judge(Some(&pki.chain(name)), now());
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_millis(500), "{name}: {took:?}");
+        assert!(
+            matches!(
+                identity,
+                Identity::Unverified {
+                    why: Why::BadSignature,
+                    ..
+                }
+            ),
+            "{name}: {identity:?}"
+        );
+    }
+}
+
 #[test]
 fn nothing_presented_is_no_certificate_and_garbage_is_malformed() {
     let pki = Pki::odd();

@@ -1,6 +1,6 @@
 //! Runs every dialogue in `tests/dialogues/*.smtp` against a [`Session`], whole and byte by byte.
 //!
-//! **Does not** open a socket; the same files run over TCP and TLS elsewhere.
+//! **Does not** open a socket; `dialogues_tcp.rs` runs the same files over TCP and TLS.
 
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
@@ -14,7 +14,6 @@ mod records;
 mod script;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +22,7 @@ use estafette::mail::queue_id::QueueId;
 use estafette::session::event::Event;
 use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
-use script::{Script, Step, matches};
+use script::{Script, Step, matches, scripts};
 
 /// How the client's octets arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,7 +158,8 @@ impl Driver {
                     "{place}: no handshake was asked for"
                 );
                 assert!(!self.session.wants_bytes(), "{place}: octets wanted before TLS");
-                self.session.handle_tls(peers::identity(name), peers::tls(), self.now);
+                self.session
+                    .handle_tls(peers::identity(name), peers::tls(name), self.now);
             }
             Step::Queue(mode) => mode.clone_into(&mut self.queue),
             Step::Timeout => {
@@ -228,21 +228,6 @@ fn run(script: &Script, way: Way) -> Vec<Event> {
         script.name
     );
     driver.events
-}
-
-fn scripts() -> Vec<Script> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the dialogues are there")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "smtp"))
-        .collect();
-    files.sort();
-    let read = |path: &PathBuf| {
-        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
-        Script::parse(&name, &std::fs::read_to_string(path).expect("a readable file"))
-    };
-    files.iter().map(read).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::client::Client;
 use common::sink::Sink;
@@ -35,7 +36,7 @@ fn certificate_holder_is_relayed_and_named_in_the_trace_header() {
     assert_eq!(message.reverse_path, "alice@example.org");
     assert_eq!(message.forward_paths, ["bob@example.net"]);
     assert!(
-        text.starts_with("Received: from laptop.example.org (unknown [127.0.0.1])\r\n"),
+        text.starts_with("Received: from laptop.example.org (localhost [127.0.0.1])\r\n"),
         "{text}"
     );
     assert!(
@@ -136,6 +137,24 @@ fn recipients_settle_one_by_one_and_a_failure_bounces() {
         queued[0]["recipients"][0]["last_reply"]
             .as_str()
             .is_some_and(|reply| reply.contains("Come back later"))
+    );
+}
+
+#[test]
+fn bounce_of_a_long_message_returns_its_header_only() {
+    let sink = Sink::start();
+    let relay = Relay::start(&format!("{LOOPBACK}bounce_size_limit = 2000\n"), sink.port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    let message = format!("Subject: long\r\n\r\n{}", "line of the body\r\n".repeat(500));
+    let reply = client.send("sender@example.org", &["fail@example.net"], message.trim_end());
+    assert_eq!(reply.expect("sent").code, 250);
+    wait_until("bounced", || sink.count() == 1);
+    let text = String::from_utf8_lossy(&sink.messages()[0].data).into_owned();
+    assert!(text.contains("Content-Type: text/rfc822-headers"), "{text}");
+    assert!(
+        text.contains("Subject: long") && !text.contains("line of the body"),
+        "{text}"
     );
 }
 
@@ -290,6 +309,30 @@ fn large_message_is_delivered_byte_exact() {
 }
 
 #[test]
+fn next_hop_that_is_down_is_probed_once_and_a_flush_delivers_when_it_is_up() {
+    let port = common::free_port();
+    let relay = Relay::start(LOOPBACK, port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    for _ in 0..50 {
+        let reply = client
+            .send("a@example.org", &["b@example.net"], MESSAGE)
+            .expect("answered");
+        assert_eq!(reply.code, 250, "{}", reply.text);
+    }
+    wait_until("suspended", || relay.log_text().contains("destination.suspended"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let probes = relay.log_text().matches("delivery.deferred").count();
+    assert!(probes < 50, "one probe speaks for all, not {probes}");
+    assert_eq!(relay.queued().len(), 50, "nothing is lost");
+    let sink = Sink::start_on(port);
+    let flushed = relay.command(&["queue"], &["flush"]);
+    assert!(flushed.status.success(), "{}", String::from_utf8_lossy(&flushed.stderr));
+    wait_until("all delivered", || sink.count() == 50);
+    wait_until("settled", || relay.queued().is_empty());
+}
+
+#[test]
 fn demonstration_relays_one_message_and_refuses_the_other() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let output = Command::new(BINARY)
@@ -315,4 +358,17 @@ fn demonstration_relays_one_message_and_refuses_the_other() {
     assert!(text.contains("verdict    reject by reject"), "{text}");
     let message = fs::read_to_string(directory.path().join("demo/delivered/1.eml")).expect("delivered");
     assert!(message.contains("Client CN \"Alice Martin\""), "{message}");
+}
+
+#[test]
+fn stalled_handshake_does_not_hold_up_the_stop() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(LOOPBACK, sink.port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    assert_eq!(client.say("STARTTLS").expect("STARTTLS").code, 220);
+    client.write(b"\x16\x03\x01").expect("half a record header");
+    let begun = Instant::now();
+    assert!(relay.terminate().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -355,5 +355,8 @@ fn handshake_that_fails_is_logged_with_the_peer() {
     let line = log.lines().find(|line| line.contains("tls.failed")).expect("a line");
     let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
     assert_eq!(line["listener"], "smtp", "{line}");
-    assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+    assert!(
+        line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")),
+        "{line}"
+    );
 }

@@ -29,6 +29,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     destinations_are_served_fairly(&make()).await;
     concurrent_looks_never_lease_twice(&make()).await;
     large_data_is_byte_exact(&make()).await;
+    destination_backed_off_is_not_due_before_its_time(&make()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,4 +204,19 @@ async fn large_data_is_byte_exact<S: Store>(store: &S) {
         let id = common::commit(draft, &["a@x.example"]).await.unwrap();
         assert!(read_all(store, id).await.unwrap() == data, "{octets} octets differ");
     }
+}
+
+async fn destination_backed_off_is_not_due_before_its_time<S: Store>(store: &S) {
+    enqueue(store, b"x", &["a@dead.example", "a@alive.example"]).await;
+    let until = ARRIVED.plus(common::seconds(60));
+    store.back_off("dead.example", until, "no route").await.unwrap();
+    let leases = store.due(ARRIVED, 10).await.unwrap();
+    let names: Vec<_> = leases.iter().map(|lease| lease.destination.as_str()).collect();
+    assert_eq!(names, ["alive.example"]);
+    assert_eq!(store.next_due().await, Ok(Some(until)));
+    // Mail that comes meanwhile rests with the others, and a flush ends it for all.
+    enqueue(store, b"y", &["b@dead.example"]).await;
+    assert_eq!(store.due(ARRIVED, 10).await, Ok(Vec::new()));
+    store.flush(ARRIVED).await.unwrap();
+    assert_eq!(store.due(ARRIVED, 10).await.unwrap().len(), 2);
 }

@@ -29,6 +29,7 @@ pub(super) struct Materials {
     server: Vec<Option<Arc<ServerTls>>>,
     client: Arc<ClientTls>,
     queue: Arc<QueueSettings>,
+    resolver: Arc<SystemResolver>,
     outbound: Arc<OutboundSettings>,
 }
 
@@ -57,6 +58,8 @@ impl Materials {
                 server,
                 client: Arc::new(client),
                 queue: Arc::new(settings.queue.clone()),
+                // Made anew on reload, so that a changed resolv.conf is read.
+                resolver: Arc::new(SystemResolver::from_system()),
                 outbound: Arc::new(settings.outbound.clone()),
             }),
             Ok(_) => Err(errors),
@@ -68,15 +71,11 @@ impl Materials {
     }
 
     /// What deliveries work with.
-    pub(super) fn plan(
-        &self,
-        store: &Arc<SqliteStore>,
-        resolver: Arc<SystemResolver>,
-    ) -> Plan<SqliteStore, SystemResolver> {
+    pub(super) fn plan(&self, store: &Arc<SqliteStore>) -> Plan<SqliteStore, SystemResolver> {
         let deliverer = Deliverer {
             settings: Arc::clone(&self.outbound),
             tls: Arc::clone(&self.client),
-            resolver,
+            resolver: Arc::clone(&self.resolver),
             store: Arc::clone(store),
         };
         Plan {
@@ -289,5 +288,6 @@ fn inbound(
         queue: Arc::clone(&materials.queue),
         outbound: Arc::clone(&materials.outbound),
         queued: Arc::clone(queued),
+        resolver: Arc::clone(&materials.resolver),
     }
 }

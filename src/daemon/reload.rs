@@ -48,8 +48,7 @@ impl Daemon {
         listeners
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
-        let resolver = Arc::clone(&self.plan.load().deliverer.resolver);
-        self.plan.store(Arc::new(materials.plan(&self.store, resolver)));
+        self.plan.store(Arc::new(materials.plan(&self.store)));
         self.queued.notify_one();
         for warning in &loaded.warnings {
             log::configuration_warned(&warning.one_line());

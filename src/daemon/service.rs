@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::StartError;
 use super::listeners::{Listeners, Materials};
-use super::signals::Signals;
+use super::signals::{Health, Signals};
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
@@ -70,9 +70,7 @@ impl Daemon {
             stopping: CancellationToken::new(),
         };
         let materials = Materials::load(settings, now).map_err(StartError::Tls)?;
-        let plan = Arc::new(ArcSwap::from_pointee(
-            materials.plan(&store, Arc::new(SystemResolver::from_system())),
-        ));
+        let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));
         let mut listeners = Listeners::new(activated, shared.clone());
         listeners.apply(settings, &materials, &store, &queued)?;
         for (name, address) in listeners.unused() {
@@ -125,11 +123,19 @@ impl Daemon {
         log::daemon_started(&listening);
         systemd::ready(&format!("listening on {}", listening.join(", ")));
         let fault = signals
-            .until_stopped(async || drop(self.reload().await), || self.store.fault())
+            .until_stopped(async || drop(self.reload().await), || self.health())
             .await;
         systemd::stopping();
         self.stop().await;
         fault.map_or(Ok(()), Err)
+    }
+
+    fn health(&self) -> Health {
+        match self.store.fault() {
+            Some(fault) => Health::Failed(fault),
+            None if self.store.is_accepting() => Health::Good,
+            None => Health::Refusing,
+        }
     }
 
     /// Stops accepting, finishes replies and deliveries under way within `shutdown_timeout`, closes the queue.

@@ -10,6 +10,16 @@ use crate::observe::log;
 /// How often the queue is asked whether it failed for good.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How the queue is.
+pub(super) enum Health {
+    /// All is well.
+    Good,
+    /// A write or fsync failed once: new mail is refused with 421, what is queued is still delivered.
+    Refusing,
+    /// It failed again: only a restart helps.
+    Failed(String),
+}
+
 /// The signals that the daemon listens to.
 pub(super) struct Signals {
     terminate: Signal,
@@ -27,25 +37,27 @@ impl Signals {
         })
     }
 
-    /// Calls `reload` on SIGHUP; returns nothing on SIGTERM or SIGINT, the reason when `fault` says that the queue
-    /// failed.
-    pub(super) async fn until_stopped(
-        mut self,
-        reload: impl AsyncFn(),
-        fault: impl Fn() -> Option<String>,
-    ) -> Option<String> {
-        let mut health = tokio::time::interval(HEALTH_INTERVAL);
+    /// Calls `reload` on SIGHUP; returns nothing on SIGTERM or SIGINT, the reason when the queue has failed for good.
+    pub(super) async fn until_stopped(mut self, reload: impl AsyncFn(), health: impl Fn() -> Health) -> Option<String> {
+        let mut beat = tokio::time::interval(HEALTH_INTERVAL);
+        let mut was_told = false;
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return None,
                 _ = self.interrupt.recv() => return None,
                 _ = self.hangup.recv() => reload().await,
-                _ = health.tick() => {
-                    if let Some(fault) = fault() {
+                _ = beat.tick() => match health() {
+                    Health::Good => {}
+                    Health::Refusing if was_told => {}
+                    Health::Refusing => {
+                        was_told = true;
+                        log::queue_refuses_mail();
+                    }
+                    Health::Failed(fault) => {
                         log::queue_failed(&fault);
                         return Some(fault);
                     }
-                }
+                },
             }
         }
     }

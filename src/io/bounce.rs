@@ -40,7 +40,8 @@ pub async fn send<S: Store, R: Resolver>(
     let store = &plan.deliverer.store;
     // A message whose data is damaged still gets its bounce, without the original.
     let limit = settings.bounce_octets_max;
-    let original = store.data(lease.id, 0, limit).await.unwrap_or_default();
+    let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
+    let (original, truncated) = Original::of(&start, lease.size_octets, limit);
     let mut draft = store.begin().await?;
     let now = clock::now();
     let bounce = Bounce {
@@ -50,8 +51,8 @@ pub async fn send<S: Store, R: Resolver>(
         arrived: lease.arrived,
         to: sender,
         failures: &failures,
-        original: Original::Full(&original),
-        truncated: lease.size_octets > original.len() as u64,
+        original,
+        truncated,
         now,
     };
     draft.append(&bounce.to_message()).await?;

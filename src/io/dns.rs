@@ -3,7 +3,7 @@
 //! **Implements** the lookups of RFC 5321 section 5.1 over hickory-resolver, `smtp_host_lookup = dns` of postconf(5):
 //! names are asked for as they stand, without search domains and without /etc/hosts; only `localhost` is known here.
 //! **Does not** order or judge what it finds: `outbound::route` does.
-//! **Bugs** resolv.conf is read once, when the resolver is made.
+//! **Bugs** resolv.conf is read once, when the resolver is made; a reload makes a new one.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,9 +14,11 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+use crate::net;
 use crate::outbound::route::{LookupError, MailExchanger};
+use crate::wire::domain::Domain;
 
 /// How long one query may take before it is repeated.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -156,6 +158,44 @@ impl Resolver for SystemResolver {
             self.lookup_addresses(host, RecordType::A, ipv4),
         );
         both(v6, v4)
+    }
+}
+
+/// How long the name of a peer may take: nobody waits for it, but it is of no use after the message.
+const PEER_NAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names of one address that are looked at.
+const PEER_NAMES_MAX: usize = 5;
+
+impl SystemResolver {
+    /// The name of an address that has that address in turn, as Postfix's `smtpd_peername_lookup` finds it; nothing when
+    /// there is none, or when the DNS does not answer in time. Cancel-safe.
+    pub async fn verified_name(&self, address: IpAddr) -> Option<Domain> {
+        let address = net::canonical(address);
+        if address.is_loopback() {
+            return Domain::parse("localhost");
+        }
+        tokio::time::timeout(PEER_NAME_TIMEOUT, self.look_up_verified_name(address))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    async fn look_up_verified_name(&self, address: IpAddr) -> Option<Domain> {
+        let reverse = Name::from(address).to_ascii();
+        let records = self.lookup(&reverse, RecordType::PTR).await.ok()?;
+        let names = records.iter().filter_map(|record| match &record.data {
+            RData::PTR(name) => Domain::parse(&name.0.to_ascii()),
+            _ => None,
+        });
+        for name in names.take(PEER_NAMES_MAX) {
+            let addresses = self
+                .addresses(name.as_str(), address.is_ipv4(), address.is_ipv6())
+                .await;
+            if addresses.is_ok_and(|addresses| addresses.contains(&address)) {
+                return Some(name);
+            }
+        }
+        None
     }
 }
 

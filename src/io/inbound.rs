@@ -5,6 +5,7 @@
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
+use super::dns::SystemResolver;
 use super::tls::server::ServerTls;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -31,6 +33,12 @@ use crate::wire::path::ReversePath;
 /// Octets read at once.
 const READ_OCTETS: usize = 32 * 1024;
 
+/// How long the end of a session may take altogether.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a peer is silent at the end of a session until nothing of it is taken to be under way any more.
+const CLOSE_SILENCE: Duration = Duration::from_secs(1);
+
 /// What the sessions of one listener work with; replaced as a whole on reload.
 pub struct Inbound<S> {
     /// The dialogue's settings.
@@ -45,6 +53,8 @@ pub struct Inbound<S> {
     pub outbound: Arc<OutboundSettings>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
+    /// Finds the names of peers.
+    pub resolver: Arc<SystemResolver>,
 }
 
 enum Wire {
@@ -74,12 +84,20 @@ impl Wire {
         }
     }
 
-    async fn close(&mut self) {
-        let _ = match self {
+    /// Ends our side, then reads and throws away what the peer still sends. A socket closed with octets unread resets
+    /// the connection, and a reset can destroy our last reply before the peer has read it.
+    async fn close(&mut self, buffer: &mut [u8]) {
+        let ended = match self {
             Self::Plain(stream) => stream.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
-            Self::Gone => Ok(()),
+            Self::Gone => return,
         };
+        let stream = match self {
+            Self::Plain(stream) if ended.is_ok() => stream,
+            Self::Tls(stream) if ended.is_ok() => stream.get_mut().0,
+            _ => return,
+        };
+        while let Ok(Ok(1..)) = tokio::time::timeout(CLOSE_SILENCE, stream.read(buffer)).await {}
     }
 }
 
@@ -89,6 +107,7 @@ struct Driver<'a, S: Store> {
     session_id: String,
     peer: SocketAddr,
     inbound: &'a Inbound<S>,
+    stopping: &'a CancellationToken,
     draft: Option<S::Draft>,
     /// Replies not yet written.
     pending: Vec<u8>,
@@ -116,16 +135,20 @@ pub async fn serve<S: Store>(
         session_id,
         peer,
         inbound,
+        stopping,
         draft: None,
         pending: Vec::new(),
     };
-    driver.run(stopping).await;
+    driver.run(peer).await;
 }
 
 impl<S: Store> Driver<'_, S> {
-    async fn run(&mut self, stopping: &CancellationToken) {
+    async fn run(&mut self, peer: SocketAddr) {
         let mut buffer = vec![0_u8; READ_OCTETS];
         let mut told_to_stop = false;
+        // The name is looked up beside the dialogue: nobody waits for it.
+        let mut name = pin!(self.inbound.resolver.verified_name(peer.ip()));
+        let mut name_is_known = false;
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
@@ -137,18 +160,29 @@ impl<S: Store> Driver<'_, S> {
                 read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
                     Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
                     Ok(count) => {
+                        if !told_to_stop && self.stopping.is_cancelled() {
+                            // What was sent after the order to stop must not be taken for sent before it.
+                            told_to_stop = true;
+                            self.session.handle_shutdown(clock::now());
+                        }
                         self.session.handle_space(self.inbound.store.has_space());
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
                 },
+                name = &mut name, if !name_is_known => {
+                    name_is_known = true;
+                    if let Some(name) = name {
+                        self.session.handle_peer_name(name);
+                    }
+                }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
-                () = stopping.cancelled(), if !told_to_stop => {
+                () = self.stopping.cancelled(), if !told_to_stop => {
                     told_to_stop = true;
                     self.session.handle_shutdown(clock::now());
                 }
             }
         }
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.wire.close()).await;
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -208,8 +242,16 @@ impl<S: Store> Driver<'_, S> {
             self.session.handle_eof(clock::now());
             return Flow::Closed;
         };
-        let handshake = tls.acceptor().accept(stream);
-        match tokio::time::timeout(self.inbound.session.starttls_timeout, handshake).await {
+        let handshake = tls.acceptor().accept(stream).into_fallible();
+        let finished = tokio::select! {
+            finished = tokio::time::timeout(self.inbound.session.starttls_timeout, handshake) => finished,
+            // Nothing can be said in the midst of a handshake, so a stop does not wait for it.
+            () = self.stopping.cancelled() => {
+                self.session.handle_shutdown(clock::now());
+                return Flow::Closed;
+            }
+        };
+        match finished {
             Ok(Ok(stream)) => {
                 let connection = stream.get_ref().1;
                 let identity = tls.judge(connection, clock::unix_seconds());
@@ -220,7 +262,11 @@ impl<S: Store> Driver<'_, S> {
             }
             failed => {
                 let why = match failed {
-                    Ok(Err(error)) => error.to_string(),
+                    Ok(Err((error, stream))) => {
+                        // An alert is on its way to the peer.
+                        self.wire = Wire::Plain(stream);
+                        error.to_string()
+                    }
                     _ => String::from("the handshake took too long"),
                 };
                 log::tls_failed(&self.session_id, &self.inbound.session.listener, self.peer, &why);

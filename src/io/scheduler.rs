@@ -20,10 +20,10 @@ use super::dns::Resolver;
 use super::plan::Plan;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
+use crate::queue::Store;
 use crate::queue::backoff;
 use crate::queue::entry::{Lease, Settlement};
 use crate::queue::settings::QueueSettings;
-use crate::queue::{Store, StoreError};
 use crate::time::Timestamp;
 
 /// Leases in hand: delivering or waiting for their destination's turn.
@@ -62,18 +62,18 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
     /// Runs until `stopping` is cancelled, then waits up to `grace` for deliveries under way. What is cut off then
     /// stays queued and may be delivered twice if it was between its final dot and the reply.
     pub async fn run(mut self, stopping: CancellationToken, grace: Duration) {
-        let (ended, mut endings) = mpsc::channel::<String>(DELIVERIES_MAX);
+        let (ended, mut endings) = mpsc::channel::<Ended>(DELIVERIES_MAX);
         while !stopping.is_cancelled() {
             let pause = self.lease().await;
             self.start_deliveries(&ended);
             tokio::select! {
                 () = stopping.cancelled() => {}
-                Some(destination) = endings.recv() => self.delivery_ended(&destination),
+                Some(ended) = endings.recv() => self.delivery_ended(&ended),
                 () = self.queued.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            while let Ok(destination) = endings.try_recv() {
-                self.delivery_ended(&destination);
+            while let Ok(ended) = endings.try_recv() {
+                self.delivery_ended(&ended);
             }
         }
         self.deliveries.close();
@@ -111,7 +111,7 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
         }
     }
 
-    fn start_deliveries(&mut self, ended: &mpsc::Sender<String>) {
+    fn start_deliveries(&mut self, ended: &mpsc::Sender<Ended>) {
         let plan = self.plan.load_full();
         let per_destination = plan.deliverer.settings.destination_concurrency_max.max(1);
         let mut total: usize = self.active.values().sum();
@@ -128,8 +128,13 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
                 let (plan, ended) = (Arc::clone(&plan), ended.clone());
                 self.deliveries.spawn(async move {
                     let destination = lease.destination.clone();
-                    run_delivery(&plan, lease).await;
-                    let _ = ended.send(destination).await;
+                    let is_suspended = run_delivery(&plan, lease).await;
+                    let _ = ended
+                        .send(Ended {
+                            destination,
+                            is_suspended,
+                        })
+                        .await;
                 });
             }
         }
@@ -137,16 +142,40 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
         self.active.retain(|_, active| *active > 0);
     }
 
-    fn delivery_ended(&mut self, destination: &str) {
-        if let Some(active) = self.active.get_mut(destination) {
+    /// Gives the place back. A suspended destination gives its waiting leases back too: each of them would only fail
+    /// the same way, and meanwhile keep other destinations out.
+    fn delivery_ended(&mut self, ended: &Ended) {
+        if let Some(active) = self.active.get_mut(&ended.destination) {
             *active = active.saturating_sub(1);
+        }
+        if ended.is_suspended
+            && let Some(leases) = self.waiting.remove(&ended.destination)
+        {
+            for lease in leases {
+                let store = Arc::clone(&self.store);
+                self.deliveries
+                    .spawn(async move { give_back(store.as_ref(), lease).await });
+            }
         }
     }
 }
 
-/// Delivers one lease and settles it. The settlement is tried until the store takes it: a message that the next hop
-/// has taken must not be sent again.
-async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) {
+/// A delivery that is over.
+struct Ended {
+    destination: String,
+    /// Whether the destination was not reached at all and rests now.
+    is_suspended: bool,
+}
+
+/// Ends a lease that was not used; its recipients stay as they were.
+async fn give_back<S: Store>(store: &S, lease: Lease) {
+    if let Err(error) = store.settle(lease, Vec::new()).await {
+        log::store_failed("give back", &error);
+    }
+}
+
+/// Delivers one lease and settles it; returns whether the destination rests from now on.
+async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) -> bool {
     let started = clock::timestamp();
     let attempts = plan.deliverer.deliver(&lease, started).await;
     let now = clock::timestamp();
@@ -179,7 +208,43 @@ async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) {
         .iter()
         .map(|attempt| settlement(attempt, &lease, &plan.queue, now, bounced.is_ok()));
     let settlements: Vec<Settlement> = settlements.collect();
+    let is_suspended = suspend_if_unreached(plan, &lease, &attempts, now).await;
     settle(plan, lease, settlements).await;
+    is_suspended
+}
+
+/// What says that no next hop was reached: connections (4.4.1), the DNS (4.4.3), address families (4.4.4), a wrong
+/// relayhost (4.3.5), TLS that is demanded and not to be had (4.7.4, 4.7.5).
+const UNREACHED: [&str; 6] = ["4.4.1", "4.4.3", "4.4.4", "4.3.5", "4.7.4", "4.7.5"];
+
+/// A destination that could not be reached rests for `minimal_backoff_time`, so that one probe speaks for all of its
+/// messages; Postfix calls it a dead site.
+async fn suspend_if_unreached<S: Store, R: Resolver>(
+    plan: &Plan<S, R>,
+    lease: &Lease,
+    attempts: &[Attempt],
+    now: Timestamp,
+) -> bool {
+    let is_unreached = |report: &Report| !report.from_remote && UNREACHED.contains(&report.status.as_str());
+    let deferred = |attempt: &Attempt| match &attempt.outcome {
+        Outcome::Deferred(report) => is_unreached(report),
+        _ => false,
+    };
+    let Some(first) = attempts.first().filter(|_| attempts.iter().all(deferred)) else {
+        return false;
+    };
+    let until = now.plus(plan.queue.minimal_backoff);
+    let reply = &first.outcome.report().text;
+    match plan.deliverer.store.back_off(&lease.destination, until, reply).await {
+        Ok(()) => {
+            log::destination_suspended(&lease.destination, until, reply);
+            true
+        }
+        Err(error) => {
+            log::store_failed("back off", &error);
+            false
+        }
+    }
 }
 
 /// `maximal_queue_lifetime`: what is still deferred when its time is over has failed (RFC 3463 X.4.7).
@@ -217,14 +282,10 @@ fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Time
     }
 }
 
+/// A settlement that fails is kept by the store, which tries it again and gives the lease to nobody meanwhile: a message
+/// that the next hop has taken must not be sent again.
 async fn settle<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease, settlements: Vec<Settlement>) {
-    let mut pause = STORE_BACK_OFF;
-    loop {
-        match plan.deliverer.store.settle(lease.clone(), settlements.clone()).await {
-            Ok(()) | Err(StoreError::Closed) => return,
-            Err(error) => log::store_failed("settle", &error),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_mins(1));
+    if let Err(error) = plan.deliverer.store.settle(lease, settlements).await {
+        log::store_failed("settle", &error);
     }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::queue_id::QueueId;
 use crate::cert::identity::Identity;
 use crate::time::Now;
+use crate::wire::domain::Domain;
 use crate::wire::path::ForwardPath;
 
 /// What TLS negotiated, as far as it is recorded; every text is a constant or a name from a registry.
@@ -45,6 +46,8 @@ pub struct Received<'a> {
     pub extended: bool,
     /// The peer.
     pub peer: IpAddr,
+    /// Its name, when the DNS says that it has this address.
+    pub peer_name: Option<&'a Domain>,
     /// `myhostname`.
     pub myhostname: &'a str,
     /// TLS, if any.
@@ -70,7 +73,8 @@ impl Received<'_> {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("IPv6:{address}"),
         };
-        let mut out = format!("Received: from {} (unknown [{address}])\r\n", comment_safe(self.hello));
+        let name = self.peer_name.map_or("unknown", Domain::as_str);
+        let mut out = format!("Received: from {} ({name} [{address}])\r\n", word_safe(self.hello));
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
@@ -144,6 +148,20 @@ fn push_pairs(out: &mut String, pairs: &[(&str, &Option<String>)]) {
 /// The longest name written into a comment, characters: a header line stays under 998 octets.
 const NAME_CHARACTERS_MAX: usize = 256;
 
+/// The name of HELO or EHLO where a host name belongs. It is the client's word and stands before all that we know, so it
+/// must not read like that: a comment with another address, or the `;` before the date. Postfix writes `?` for the same
+/// characters.
+fn word_safe(text: &str) -> String {
+    text.chars()
+        .take(NAME_CHARACTERS_MAX)
+        .map(|c| match c {
+            '<' | '>' | '(' | ')' | '\\' | '"' | ';' | '@' => '?',
+            '!'..='~' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
 /// What may stand inside a comment or a quoted name: printable ASCII, no `\` or `"`, parentheses balanced.
 fn comment_safe(text: &str) -> String {
     let mut depth = 0_usize;
@@ -172,6 +190,41 @@ fn comment_safe(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn header(hello: &str, tls: Option<&TlsDescription>) -> String {
+        let received = Received {
+            hello,
+            extended: true,
+            peer_name: None,
+            peer: IpAddr::from([192, 0, 2, 1]),
+            myhostname: "relay.example.org",
+            tls,
+            identity: &Identity::Plaintext,
+            with_tls_details: true,
+            certificate_asked: true,
+            id: QueueId::from_parts(1, 1),
+            forward_paths: &[],
+            now: Now {
+                monotonic: std::time::Instant::now(),
+                wall: crate::time::Timestamp(0),
+                utc_offset_seconds: 0,
+            },
+        };
+        received.to_header()
+    }
+
+    #[test]
+    fn hello_name_cannot_forge_what_follows_it() {
+        for (hello, written) in [
+            ("a.example(trusted[192.0.2.9])by", "a.example?trusted[192.0.2.9]?by"),
+            ("a;<b@c>\"\\", "a??b?c???"),
+            ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+        ] {
+            let header = header(hello, None);
+            let start = format!("Received: from {written} (unknown [192.0.2.1])\r\n");
+            assert!(header.starts_with(&start), "{header}");
+        }
+    }
 
     #[test]
     fn names_in_comments_cannot_break_out() {

@@ -11,6 +11,7 @@ use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::Lease;
+use crate::time::Timestamp;
 
 /// The daemon listens.
 pub fn daemon_started(listening: &[String]) {
@@ -76,6 +77,11 @@ pub fn store_failed(step: &'static str, why: &StoreError) {
     error!(step, because = %why, "queue.store_failed");
 }
 
+/// The store failed once: it refuses new mail until a restart and delivers what it has.
+pub fn queue_refuses_mail() {
+    error!("queue.refuses_mail");
+}
+
 /// The store failed for good; the daemon ends.
 pub fn queue_failed(why: &str) {
     error!(because = why, "queue.failed");
@@ -101,8 +107,8 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
     let decided_by = &lease.submitter.decided_by;
     macro_rules! line {
         ($level:ident, $name:literal) => {
-            $level!(%queue_id, session_id, reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote, status = report.status,
-                reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
+            $level!(%queue_id, session_id, reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote,
+                status = report.status, reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
         };
     }
     match outcome {
@@ -112,9 +118,15 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
     }
 }
 
+/// A destination was not reached and rests.
+pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
+    info!(destination, until = %until, reply, "destination.suspended");
+}
+
 /// A bounce is queued.
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
-    info!(queue_id = %lease.id, bounce_queue_id = %bounce, reverse_path = lease.reverse_path.to_string(), "bounce.queued");
+    let session_id = &lease.submitter.session_id;
+    info!(queue_id = %lease.id, session_id, bounce_queue_id = %bounce, reverse_path = lease.reverse_path.to_string(), "bounce.queued");
 }
 
 /// Mail with the null reverse-path failed; nobody is told but this log.

@@ -70,16 +70,8 @@ pub fn session_event(event: &Event) {
             reply,
         } => {
             let recipients = forward_paths.len();
-            line!(
-                info,
-                origin,
-                "message.rejected",
-                reverse_path = reverse_path.to_string(),
-                recipients,
-                size_octets,
-                because = because.to_string(),
-                reply = reply.to_string()
-            );
+            let (reverse_path, reply) = (reverse_path.to_string(), reply.to_string());
+            line!(info, origin, "message.rejected", reverse_path, recipients, size_octets, %because, reply);
         }
         Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
         Event::BareNewlineSeen { origin, place, which } => {
@@ -94,13 +86,7 @@ pub fn session_event(event: &Event) {
             because,
             messages_queued,
         } => {
-            line!(
-                debug,
-                origin,
-                "session.closed",
-                because = because.to_string(),
-                messages_queued
-            );
+            line!(debug, origin, "session.closed", %because, messages_queued);
         }
     }
 }

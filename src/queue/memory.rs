@@ -25,6 +25,7 @@ struct Queue {
     messages: BTreeMap<QueueId, Message>,
     numbers: HashMap<String, DestinationNumber>,
     names: Vec<String>,
+    back_offs: HashMap<String, Timestamp>,
     schedule: Schedule,
     last: Option<QueueId>,
 }
@@ -76,13 +77,14 @@ impl Queue {
 
     /// Unleased recipients at a destination as (due, message), in order of due.
     fn waiting(&self, destination: &str) -> Vec<(Timestamp, QueueId)> {
+        let not_before = self.back_offs.get(destination).copied().unwrap_or_default();
         let mut waiting: Vec<(Timestamp, QueueId)> = self
             .messages
             .iter()
             .filter(|(id, _)| !self.schedule.is_leased(**id, destination))
             .flat_map(|(id, message)| message.recipients.values().map(move |recipient| (recipient, *id)))
             .filter(|(recipient, _)| recipient.destination == destination)
-            .map(|(recipient, id)| (recipient.due, id))
+            .map(|(recipient, id)| (recipient.due.max(not_before), id))
             .collect();
         waiting.sort_unstable();
         waiting
@@ -154,19 +156,20 @@ impl Queue {
     }
 
     fn flush(&mut self, now: Timestamp) -> usize {
-        let mut woken = Vec::new();
+        self.back_offs.clear();
+        let mut moved = 0;
         let recipients = self
             .messages
             .values_mut()
             .flat_map(|message| message.recipients.values_mut());
         for recipient in recipients.filter(|recipient| recipient.due > now) {
             recipient.due = now;
-            woken.push(recipient.destination.clone());
+            moved += 1;
         }
-        for destination in &woken {
-            self.wake(destination);
+        for destination in self.names.clone() {
+            self.wake(&destination);
         }
-        woken.len()
+        moved
     }
 }
 
@@ -234,6 +237,18 @@ impl Store for MemoryStore {
             recipients: message.recipients.values().cloned().collect(),
         });
         std::future::ready(Ok(entries.collect()))
+    }
+
+    fn back_off(
+        &self,
+        destination: &str,
+        until: Timestamp,
+        _reply: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let mut queue = self.queue();
+        queue.back_offs.insert(destination.to_owned(), until);
+        queue.wake(destination);
+        std::future::ready(Ok(()))
     }
 
     fn has_space(&self) -> bool {

@@ -79,6 +79,15 @@ pub trait Store: Send + Sync + 'static {
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
+    /// Nothing at the destination is due before `until`, whatever its recipients say; the epoch ends the back-off, and so
+    /// does a flush. Durable on return. `reply` is kept for the operator.
+    fn back_off(
+        &self,
+        destination: &str,
+        until: Timestamp,
+        reply: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Whether a message of this size may begin: the free-space mark of `queue_minfree` is kept.
     fn has_space(&self) -> bool;
 

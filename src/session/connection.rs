@@ -14,6 +14,7 @@ use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::time::Now;
 use crate::wire::data::BareNewline;
+use crate::wire::domain::Domain;
 use crate::wire::line::Input;
 use crate::wire::reply::Reply;
 
@@ -22,6 +23,8 @@ use crate::wire::reply::Reply;
 pub(super) struct Connection {
     pub(super) settings: Arc<SessionSettings>,
     pub(super) peer: SocketAddr,
+    /// What the DNS says of the peer: not learnt from the peer, so it outlives STARTTLS.
+    pub(super) peer_name: Option<Domain>,
     pub(super) session_id: String,
     pub(super) identity: Identity,
     pub(super) tls: Option<TlsDescription>,
@@ -50,6 +53,7 @@ impl Connection {
         Self {
             settings,
             peer,
+            peer_name: None,
             session_id,
             identity,
             tls: None,

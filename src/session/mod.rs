@@ -21,6 +21,7 @@ use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::time::Now;
+use crate::wire::domain::Domain;
 
 mod action;
 mod connection;
@@ -71,6 +72,11 @@ impl Session {
     /// Whether the driver may read the socket: not while the session waits for TLS or the queue, nor at the end.
     pub fn wants_bytes(&self) -> bool {
         self.state.takes_octets()
+    }
+
+    /// The peer's name, when the driver has found one: it stands in the trace header of what comes after.
+    pub fn handle_peer_name(&mut self, name: Domain) {
+        self.connection.peer_name = Some(name);
     }
 
     /// Octets from the peer. They may hold many commands, or parts of one. What cannot be looked at yet is kept,

@@ -459,6 +459,7 @@ fn trace_header(
         hello: name,
         extended: greeting.is_extended(),
         peer: net::canonical(connection.peer.ip()),
+        peer_name: connection.peer_name.as_ref(),
         myhostname: &connection.settings.myhostname,
         tls: connection.tls.as_ref(),
         identity: &connection.identity,

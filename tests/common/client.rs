@@ -1,7 +1,7 @@
 //! A blocking SMTP client that says exactly what a test tells it to.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,8 @@ impl Client {
         }
     }
 
-    fn read_line(&mut self) -> io::Result<String> {
+    /// The next line, as it came.
+    pub fn read_line(&mut self) -> io::Result<String> {
         loop {
             if let Some(end) = self.unread.iter().position(|octet| *octet == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
@@ -95,6 +96,33 @@ impl Client {
     /// Whether the peer has closed the connection.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.read_line(), Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    }
+
+    /// Everything up to the end of the stream. The peer must end it cleanly: in TLS with a `close_notify`.
+    pub fn read_end(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = std::mem::take(&mut self.unread);
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.read_to_end(&mut rest)?,
+            Stream::Tls(stream) => stream.read_to_end(&mut rest)?,
+        };
+        Ok(rest)
+    }
+
+    /// Says that nothing more will be sent; replies can still be read.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush()?;
+        }
+        self.tcp().shutdown(Shutdown::Write)
+    }
+
+    /// The connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        }
     }
 
     /// STARTTLS and the handshake, showing a certificate of the directory (`alice`) or none.

@@ -88,17 +88,23 @@ pub const LOOPBACK: &str = "mynetworks = [\"127.0.0.0/8\"]\n\
 impl Relay {
     /// Starts a relay whose next hop listens on a loopback port; `policy` comes before the listener table.
     pub fn start(policy: &str, next_hop: u16) -> Self {
+        let mut relay = Self::prepare(policy, next_hop);
+        relay.spawn();
+        relay
+    }
+
+    /// Everything but the process.
+    pub fn prepare(policy: &str, next_hop: u16) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         copy_certificates(directory.path());
         let port = free_port();
-        let mut relay = Self {
+        let relay = Self {
             directory,
             port,
             log: Arc::default(),
             child: None,
         };
         relay.write_config(&format!("{policy}{}", base_config(port, next_hop)));
-        relay.spawn();
         relay
     }
 
@@ -124,13 +130,14 @@ impl Relay {
 
     /// Starts the process and waits until it listens.
     pub fn spawn(&mut self) {
-        let mut child = Command::new(BINARY)
-            .args(["run", "--config"])
-            .arg(self.config())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the relay starts");
+        let mut command = Command::new(BINARY);
+        command.args(["run", "--config"]).arg(self.config());
+        self.spawn_command(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    }
+
+    /// Starts a command that ends in the relay, and waits until that listens.
+    pub fn spawn_command(&mut self, command: &mut Command) {
+        let mut child = command.spawn().expect("the relay starts");
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::clone(&self.log);
         std::thread::spawn(move || {

@@ -71,6 +71,10 @@ impl Store for OneMessage {
         Ok(Vec::new())
     }
 
+    async fn back_off(&self, _destination: &str, _until: Timestamp, _reply: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn has_space(&self) -> bool {
         false
     }

@@ -106,7 +106,7 @@ fn every_wait_has_its_own_deadline() {
     assert_eq!(bench.seconds_left(), Some(77), "handshake");
     bench
         .session
-        .handle_tls(Identity::NoCertificate, crate::peers::tls(), bench.now);
+        .handle_tls(Identity::NoCertificate, crate::peers::tls("none"), bench.now);
     assert_eq!(bench.seconds_left(), Some(300), "command in TLS");
     bench.say("QUIT\r\n");
     assert_eq!(bench.seconds_left(), None, "closed");

@@ -64,7 +64,7 @@ fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
     let (origin, size_octets, decided_by) = queued.expect("the message is recorded");
     assert_eq!((size_octets, decided_by), (5, "permit_tls_all_clientcerts"));
     assert_eq!(origin.identity, "verified");
-    assert_eq!(origin.issuer.as_deref(), Some("/C=FR/O=CNRS/CN=CNRS-Plus"));
+    assert_eq!(origin.issuer.as_deref(), Some("/C=FR/O=CNRS/CN=CNRS-Standard"));
     assert_eq!(
         origin.subject.as_deref(),
         Some("/C=FR/O=CNRS/OU=UMR5168/CN=Alice Martin")

@@ -4,8 +4,11 @@
 //! that one file proves the session whole, byte by byte, and over a real connection.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use estafette::cert::certificate::Certificate;
+use estafette::cert::decode::decode;
 use estafette::net::{CidrSet, parse_network};
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Lists};
@@ -127,6 +130,31 @@ impl Script {
     }
 }
 
+/// Every dialogue file, in order of name.
+pub(crate) fn scripts() -> Vec<Script> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the dialogues are there")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "smtp"))
+        .collect();
+    files.sort();
+    let read = |path: &PathBuf| {
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        Script::parse(&name, &std::fs::read_to_string(path).expect("a readable file"))
+    };
+    files.iter().map(read).collect()
+}
+
+/// A certificate of `certs-example`.
+pub(crate) fn example_certificate(name: &str) -> Certificate {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("certs-example/{name}.pem"));
+    let pem = std::fs::read(path).expect("a readable file");
+    let der = rustls_pemfile::certs(&mut pem.as_slice()).next();
+    let der = der.expect("a certificate").expect("PEM");
+    decode(&der).expect("a certificate")
+}
+
 /// Whether a text is what a pattern with `*` says.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
@@ -233,7 +261,10 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
             };
             settings.chain.lists.destinations = value.split_whitespace().map(pattern).collect();
         }
-        "relay_clientcerts" => settings.chain.lists.relay_clientcerts = vec![value.to_owned()],
+        "relay_clientcerts" => {
+            let fingerprint = |name| example_certificate(name).fingerprint;
+            settings.chain.lists.relay_clientcerts = value.split_whitespace().map(fingerprint).collect();
+        }
         "require_client_certificate" => settings.require_client_certificate = yes,
         "tls_received_header" => settings.tls_received_header = yes,
         "hello_required" => settings.hello_required = yes,

@@ -107,13 +107,18 @@ async fn second_daemon_is_refused_with_the_pid_of_the_first() {
 }
 
 #[tokio::test]
-async fn directory_open_to_others_is_refused() {
+async fn directory_that_others_can_write_is_refused_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("queue");
     drop(common::open(&directory));
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(common::open(&directory));
+    for entry in fs::read_dir(&directory).unwrap().flatten() {
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o775)).unwrap();
     let refused = SqliteStore::open_with(&common::settings(&directory), common::clock, common::options());
     assert!(refused.unwrap_err().to_string().contains("chmod 700"));
 }
@@ -172,20 +177,6 @@ async fn damaged_data_is_never_handed_out_and_held() {
 }
 
 #[tokio::test]
-async fn destination_backed_off_is_not_due_before_its_time() {
-    let directory = common::directory();
-    let store = common::open(directory.path());
-    enqueue(&store, b"x", &["a@dead.example", "a@alive.example"]).await;
-    let until = ARRIVED.plus(common::seconds(60));
-    store.back_off("dead.example", until, "no route").await.unwrap();
-    let leases = store.due(ARRIVED, 10).await.unwrap();
-    let names: Vec<_> = leases.iter().map(|lease| lease.destination.as_str()).collect();
-    assert_eq!(names, ["alive.example"]);
-    assert_eq!(store.next_due().await, Ok(Some(until)));
-    assert_eq!(store.due(until, 10).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn damaged_or_newer_database_is_refused_in_words() {
     let directory = common::directory();
     drop(common::open(directory.path()));
@@ -226,7 +217,7 @@ async fn wal_stays_short_under_load() {
             let store = store.clone();
             tokio::spawn(async move {
                 for _ in 0..130 {
-                    enqueue(&store, &[b'x'; 32_000], &["a@x.example"]).await;
+                    enqueue(&store, &vec![b'x'; 32_000], &["a@x.example"]).await;
                 }
             })
         })

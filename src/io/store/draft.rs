@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use super::error::from_io;
 use super::files::{DataDirectory, DataFile, PIECE_OCTETS, PartFile};
 use super::operation::{Content, Enqueue, Operation};
+use super::space::FreeSpace;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::NewRecipient;
@@ -24,6 +25,7 @@ pub(super) const SHARES: usize = 16 * 1024;
 pub(super) struct WriterHandle {
     pub(super) queue: mpsc::Sender<Operation>,
     pub(super) shares: Arc<Semaphore>,
+    pub(super) space: Arc<FreeSpace>,
 }
 
 /// A message on its way in. Dropped before its commit, it never existed.
@@ -69,7 +71,11 @@ impl SqliteDraft {
         let state = std::mem::replace(&mut self.file, abandoned);
         let octets = std::mem::take(&mut self.buffer);
         let (data, id) = (self.data.clone(), self.id);
+        let space = Arc::clone(&self.writer.space);
         let written = spawn_blocking(move || {
+            if space.is_exhausted() {
+                return Err(StoreError::NoSpace);
+            }
             let mut part = match state {
                 FileState::None => data.create(id).map_err(|error| from_io(&error))?,
                 FileState::Open(part) => part,

@@ -35,8 +35,8 @@ pub enum OpenError {
         /// Who we are.
         user: u32,
     },
-    /// Others can look into the directory.
-    #[error("queue_directory {} has mode {mode:03o}, others could read mail; chmod 700 it", directory.display())]
+    /// Others can write into the directory.
+    #[error("queue_directory {} has mode {mode:03o}, others could change mail; chmod 700 it", directory.display())]
     Permissions {
         /// `queue_directory`.
         directory: PathBuf,

@@ -73,7 +73,8 @@ fn prepare(directory: &Path) -> Result<(), OpenError> {
         let owner = found.uid();
         return Err(OpenError::Owner { directory, owner, user });
     }
-    if found.mode() & 0o077 != 0 {
+    // Every file in it is for its owner only; what others must not do is put or take files.
+    if found.mode() & 0o022 != 0 {
         let mode = found.mode() & 0o777;
         return Err(OpenError::Permissions { directory, mode });
     }

@@ -139,22 +139,6 @@ impl SqliteStore {
     pub fn close(&self) {
         self.inner.close();
     }
-
-    /// Nothing at the destination is due before `until`, whatever its recipients say; the epoch ends the back-off.
-    /// Durable on return. `reply` is kept for the operator.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed; nothing has changed then.
-    pub async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
-        self.inner
-            .ask(|answer| Operation::BackOff {
-                destination: destination.to_owned(),
-                until,
-                text: reply.to_owned(),
-                reply: answer,
-            })
-            .await
-    }
 }
 
 impl Inner {
@@ -263,8 +247,25 @@ impl Store for SqliteStore {
         self.inner.read(move |reader| reader.list(after, limit)).await
     }
 
+    async fn back_off(&self, destination: &str, until: Timestamp, reply: &str) -> Result<(), StoreError> {
+        self.inner
+            .ask(|answer| Operation::BackOff {
+                destination: destination.to_owned(),
+                until,
+                text: reply.to_owned(),
+                reply: answer,
+            })
+            .await
+    }
+
     fn has_space(&self) -> bool {
-        self.inner.space.is_above_mark()
+        let is_above_mark = self.inner.space.is_above_mark();
+        if self.inner.space.is_exhausted() {
+            // With new mail refused, nothing else may wake the writer to find that space came back. A full channel
+            // wakes it as well.
+            let _ = self.inner.writer.queue.try_send(Operation::Maintain);
+        }
+        is_above_mark
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

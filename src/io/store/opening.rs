@@ -19,7 +19,7 @@ use super::reserve::{RESERVE_OCTETS, Reserve};
 use super::rows;
 use super::schema;
 use super::shared::Shared;
-use super::space::{FreeSpace, durability_warning};
+use super::space::{self, FreeSpace, durability_warning};
 use super::writer::{State, Writer, forget_idle_destinations};
 use crate::mail::queue_id::QueueId;
 use crate::queue::settings::QueueSettings;
@@ -64,6 +64,9 @@ pub(super) struct Parts {
     pub(super) lock: DirectoryLock,
 }
 
+/// The ballast is at most this part of the file system: a small one shall still take mail.
+const BALLAST_SHARE: u64 = 16;
+
 /// Opens the store.
 pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Parts, OpenError> {
     let directory = settings.directory.as_path();
@@ -73,7 +76,10 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
-    let reserve = ballast(directory, options.reserve_octets, &mut warnings);
+    let octets = options
+        .reserve_octets
+        .min(space::total_octets(directory) / BALLAST_SHARE);
+    let reserve = ballast(directory, octets, &mut warnings);
     space.set_ballast_missing(reserve.missing_octets());
     let (done_log, done) = DoneLog::open(directory).map_err(OpenError::io(directory))?;
     // The names of the database and the logs have to survive as well as what is in them.
@@ -118,6 +124,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         writer: WriterHandle {
             queue: sender,
             shares: Arc::new(Semaphore::new(SHARES)),
+            space: Arc::clone(&space),
         },
         thread,
         reader: Reader::new(database, data.clone(), Arc::clone(&shared)),

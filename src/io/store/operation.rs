@@ -76,6 +76,8 @@ pub(super) enum Operation {
     },
     /// Make up to [`FLUSH_RECIPIENTS_MAX`] recipients due.
     Flush { now: Timestamp, reply: Reply<usize> },
+    /// Look whether there is space again.
+    Maintain,
     /// Commit what waits, checkpoint, and end.
     Close,
 }
@@ -150,7 +152,7 @@ impl Group<'_> {
                 ..
             } => self.back_off(destination, *until, text),
             Operation::Flush { now, .. } => self.flush(*now),
-            Operation::Close => Ok(()),
+            Operation::Close | Operation::Maintain => Ok(()),
         }
     }
 

@@ -41,9 +41,25 @@ impl FreeSpace {
         self.octets() >= self.mark_octets.saturating_add(ballast)
     }
 
+    /// Whether the ballast was given up and there is no room to make it anew: what is free is for deletes. Asks the
+    /// file system each time while the ballast is missing, since a second is enough to fill what is left.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let is_missing = self.ballast_missing_octets.load(Ordering::Relaxed) > 0;
+        if is_missing {
+            self.ask_anew();
+        }
+        is_missing && !self.is_above_mark()
+    }
+
     /// Says what the ballast lacks now.
     pub(super) fn set_ballast_missing(&self, octets: u64) {
         self.ballast_missing_octets.store(octets, Ordering::Relaxed);
+        self.ask_anew();
+    }
+
+    /// Forgets the last answer: blocks were taken or given back.
+    pub(super) fn ask_anew(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn octets(&self) -> u64 {
@@ -58,6 +74,12 @@ impl FreeSpace {
         *last = Some((now, octets));
         octets
     }
+}
+
+/// Octets of the whole file system, used or free; in whole MiB.
+pub(super) fn total_octets(directory: &Path) -> u64 {
+    let octets = statvfs(directory).map_or(0, |found| found.blocks() * found.fragment_size());
+    octets & !0xf_ffff
 }
 
 /// A warning in words when the file system does not keep fsync's promise.

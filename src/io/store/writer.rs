@@ -137,7 +137,13 @@ impl Writer {
     pub(super) fn process(&mut self, mut group: Vec<Operation>) {
         // A client that gave up waiting was told nothing: its message need not exist.
         group.retain(|operation| !matches!(operation, Operation::Enqueue(new) if new.reply.is_closed()));
-        group.retain(|operation| !matches!(operation, Operation::Close));
+        group.retain(|operation| !matches!(operation, Operation::Close | Operation::Maintain));
+        if self.space.is_exhausted() {
+            // Drafts begun before the disk was full must not use up the blocks that deletes need.
+            let (new, rest) = split_new(group);
+            refuse(new, &StoreError::NoSpace);
+            group = rest;
+        }
         if group.is_empty() {
             return;
         }
@@ -230,10 +236,14 @@ impl Writer {
         self.reserve.free();
         self.space.set_ballast_missing(self.reserve.missing_octets());
         self.state.reserve_freed = Some(Instant::now());
-        let (new, rest): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .partition(|operation| matches!(operation, Operation::Enqueue(_)));
+        let (new, rest) = split_new(group);
         refuse(new, &StoreError::NoSpace);
+        if let Some(connection) = &self.connection
+            && let Err(Failure::Other(text)) = run_checkpoint(connection, "TRUNCATE").map_err(Failure::from)
+        {
+            // Moving the WAL would have given its blocks back.
+            return self.fail(rest, &text);
+        }
         if rest.is_empty() {
             return;
         }
@@ -279,11 +289,21 @@ impl Writer {
         let rested = self.state.reserve_freed.is_none_or(|at| at.elapsed() > RESERVE_PAUSE);
         if !self.reserve.is_present() && rested {
             self.state.reserve_freed = Some(Instant::now());
-            if self.space.is_above_mark() {
-                // Not made now, tried again after the pause.
-                let _ = self.reserve.make();
-                self.space.set_ballast_missing(self.reserve.missing_octets());
-            }
+            self.make_reserve();
+        }
+    }
+
+    /// Makes the ballast anew when there is space for it and for new mail. Not made now, it is tried again.
+    fn make_reserve(&mut self) {
+        if let Some(connection) = &self.connection
+            && let Err(Failure::Other(text)) = run_checkpoint(connection, "TRUNCATE").map_err(Failure::from)
+        {
+            // The WAL's blocks are space as well.
+            return self.fail(Vec::new(), &text);
+        }
+        self.space.ask_anew();
+        if self.space.is_above_mark() && self.reserve.make().is_ok() {
+            self.space.set_ballast_missing(0);
         }
     }
 
@@ -320,6 +340,13 @@ impl Writer {
         }
         self.state.owed.into_iter().for_each(keep_file);
     }
+}
+
+/// New messages, and everything else.
+fn split_new(group: Vec<Operation>) -> (Vec<Operation>, Vec<Operation>) {
+    group
+        .into_iter()
+        .partition(|operation| matches!(operation, Operation::Enqueue(_)))
 }
 
 /// Tells the callers, and returns what has to be written nevertheless.
@@ -359,7 +386,7 @@ fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation> {
                 let _ = reply.send(Err(error.clone()));
             }
             Operation::Replay(_) | Operation::Discard { .. } | Operation::Hold { .. } => owed.push(operation),
-            Operation::Close => {}
+            Operation::Close | Operation::Maintain => {}
         }
     }
     owed

@@ -14,6 +14,7 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyP
 
 use super::authorities::{Authorities, Purpose, Sources};
 use super::error::TlsFileError;
+use super::presented;
 use super::provider::{algorithms, unix_time};
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
@@ -22,9 +23,6 @@ use crate::cert::name::DistinguishedName;
 
 /// The smallest RSA key that counts, bits; smaller ones cannot complete a handshake either.
 const RSA_BITS_MIN: u32 = 2048;
-
-/// The most certificates looked at behind the leaf; a peer must not make us search long.
-const PRESENTED_MAX: usize = 16;
 
 /// The authorities of a listener and the rule by which they vouch.
 #[derive(Debug)]
@@ -176,12 +174,7 @@ impl Judge {
             .pool
             .iter()
             .map(|der| CertificateDer::from(der.as_ref()));
-        let presented = presented
-            .iter()
-            .take(PRESENTED_MAX)
-            .filter(|der| EndEntityCert::try_from(*der).is_ok())
-            .map(|der| CertificateDer::from(der.as_ref()));
-        pool.chain(presented).collect()
+        pool.chain(presented::leading_on(presented)).collect()
     }
 
     /// Follows issuer names upwards, without looking at signatures or dates.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod judge;
 pub mod pem;
 mod possession;
+mod presented;
 mod provider;
 pub mod server;
 mod server_check;

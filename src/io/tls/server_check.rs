@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::possession;
+use super::{possession, presented};
 use crate::cert::decode;
 
 /// Roots of the outbound side, and intermediates that complete what a server sends.
@@ -50,8 +50,7 @@ impl ServerCertVerifier for ServerVerifier {
         if let Demand::ChainAndName(trust, names) = &self.demand {
             let parsed = ParsedCertificate::try_from(leaf)?;
             let pool = trust.pool.iter().map(|der| CertificateDer::from(der.as_ref()));
-            let presented = intermediates.iter().map(|der| CertificateDer::from(der.as_ref()));
-            let candidates: Vec<CertificateDer<'_>> = pool.chain(presented).collect();
+            let candidates: Vec<CertificateDer<'_>> = pool.chain(presented::leading_on(intermediates)).collect();
             let algorithms = self.algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&parsed, &trust.roots, &candidates, now, algorithms)?;
             if !names.iter().any(|name| matches_name(&parsed, leaf, name)) {

@@ -1,0 +1,368 @@
+//! Runs the dialogues in `tests/dialogues/*.smtp` over TCP and TLS: a real listener, `io::inbound`, handshakes with
+//! the certificates of `certs-example`, the embedded store.
+//!
+//! **Does not** run what [`LEFT_OUT`] names; `dialogues.rs` does.
+
+mod common;
+#[path = "dialogues/moody_store.rs"]
+mod moody_store;
+#[path = "dialogues/script.rs"]
+mod script;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::client::Client;
+use estafette::io::clock;
+use estafette::io::dns::SystemResolver;
+use estafette::io::inbound::{Inbound, serve};
+use estafette::io::store::{OpenOptions, SqliteStore};
+use estafette::io::tls::server::ServerTls;
+use estafette::io::tls::settings::ServerTlsFiles;
+use estafette::mail::queue_id::QueueId;
+use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::queue::Store;
+use estafette::queue::entry::Entry;
+use estafette::queue::settings::QueueSettings;
+use moody_store::MoodyStore;
+use script::{Script, Step, matches, scripts};
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Dialogues that do not run over TCP, and why.
+const LEFT_OUT: &[(&str, &str)] = &[(
+    "refused_revoked.smtp",
+    "the relay reads no revocation lists yet, so that no handshake can end with a revoked certificate",
+)];
+
+/// The time limit of a dialogue in which one passes; long enough for the steps before on a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Dialogues that run at a time, each on a queue that only one of them uses.
+const AT_A_TIME: usize = 4;
+
+/// Whether a dialogue needs what no handshake here can give.
+fn cannot_run(script: &Script) -> bool {
+    let revoked = Step::Tls("revoked".into());
+    script.steps.iter().any(|(_, step)| *step == revoked)
+}
+
+/// One relay with one connection.
+struct Bench<'a> {
+    directory: &'a Path,
+    runtime: Handle,
+    store: MoodyStore,
+    /// Messages of earlier dialogues, and those that a `queued` has looked at.
+    seen: BTreeSet<QueueId>,
+    stopping: CancellationToken,
+    served: JoinHandle<()>,
+    client: Client,
+}
+
+impl<'a> Bench<'a> {
+    fn connect(script: &Script, runtime: &Handle, directory: &'a Path, queue: &SqliteStore) -> Self {
+        let (_, Step::Connect(peer)) = &script.steps[0] else {
+            panic!("{}: the first step connects", script.name);
+        };
+        let peer = SocketAddr::new(*peer, 40000);
+        let inbound = inbound(script, directory, queue);
+        let store = (*inbound.store).clone();
+        let earlier = runtime.block_on(store.list(None, 1000)).expect("a listing");
+        let stopping = CancellationToken::new();
+        let told = stopping.clone();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let served = runtime.spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            serve(stream, peer, "s1".into(), &inbound, &told).await;
+        });
+        Self {
+            directory,
+            runtime: runtime.clone(),
+            store,
+            seen: earlier.into_iter().map(|entry| entry.id).collect(),
+            stopping,
+            served,
+            client: Client::connect_silently(address).expect("connected"),
+        }
+    }
+
+    fn step(mut self, step: &Step, place: &str) -> Self {
+        match step {
+            Step::Connect(_) => unreachable!("connect comes first, once"),
+            Step::Server(pattern) => {
+                let line = self.client.read_line();
+                let good = line
+                    .as_deref()
+                    .is_ok_and(|line| line.strip_suffix("\r\n").is_some_and(|line| matches(pattern, line)));
+                assert!(good, "{place}: expected {pattern:?}, the server said {line:?}");
+            }
+            Step::Client(octets) => {
+                let written = self.client.write(octets);
+                written.unwrap_or_else(|error| panic!("{place}: {error}"));
+            }
+            Step::Tls(name) => {
+                let shown = match name.as_str() {
+                    "none" => None,
+                    "unknown-issuer" => Some("rogue"),
+                    other => Some(other),
+                };
+                let upgraded = self.client.handshake(self.directory, shown);
+                self.client = upgraded.unwrap_or_else(|error| panic!("{place}: {error}"));
+            }
+            Step::Queue(mode) => {
+                // The relay has not yet read what was sent a moment ago: the mode before is for that.
+                common::wait_until(place, || self.store.has_had_its_way());
+                self.store.set_mode(mode);
+            }
+            // It passes by itself; what the server says and does then is in the steps that follow.
+            Step::Timeout => {}
+            Step::Eof => self.client.finish().unwrap_or_else(|error| panic!("{place}: {error}")),
+            Step::Shutdown => self.stopping.cancel(),
+            Step::Closed => self.check_closed(place),
+            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::NothingQueued => {
+                self.check_queue(step, place);
+            }
+        }
+        self
+    }
+
+    /// The server has said everything, has ended the stream, and has not reset the connection.
+    fn check_closed(&mut self, place: &str) {
+        let rest = self.client.read_end();
+        let rest = rest.unwrap_or_else(|error| panic!("{place}: no clean end: {error}"));
+        assert_eq!(String::from_utf8_lossy(&rest), "", "{place}: the server said more");
+        let error = self.client.tcp().take_error().expect("a socket");
+        assert!(error.is_none(), "{place}: {error:?}");
+    }
+
+    /// The message that no `queued` has looked at.
+    fn message(&self) -> Option<Entry> {
+        let entries = self.runtime.block_on(self.store.list(None, 1000)).expect("a listing");
+        let mut unseen = entries.into_iter().filter(|entry| !self.seen.contains(&entry.id));
+        let first = unseen.next();
+        assert!(unseen.next().is_none(), "one message at a time");
+        first
+    }
+
+    /// A message's trace header and what follows it.
+    fn text(&self, id: QueueId) -> (Vec<u8>, Vec<u8>) {
+        let mut octets = Vec::new();
+        loop {
+            let piece = self.store.data(id, octets.len() as u64, 65_536);
+            let piece = self.runtime.block_on(piece).expect("a piece");
+            if piece.is_empty() {
+                break;
+            }
+            octets.extend(piece);
+        }
+        let mut end = 0;
+        while let Some(length) = octets[end..].windows(2).position(|two| two == b"\r\n") {
+            end += length + 2;
+            if !matches!(octets.get(end), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        let content = octets.split_off(end);
+        (octets, content)
+    }
+
+    fn check_queue(&mut self, step: &Step, place: &str) {
+        let message = self.message();
+        if *step == Step::NothingQueued {
+            assert!(message.is_none(), "{place}: a message was queued");
+            return;
+        }
+        let message = message.unwrap_or_else(|| panic!("{place}: nothing was queued"));
+        let (header, content) = self.text(message.id);
+        assert_eq!(message.size_octets, (header.len() + content.len()) as u64, "{place}");
+        match step {
+            Step::Queued(expected) => {
+                let (expected, queued) = (String::from_utf8_lossy(expected), String::from_utf8_lossy(&content));
+                assert_eq!(queued, expected, "{place}");
+                self.seen.insert(message.id);
+            }
+            Step::Trace(pattern) => {
+                let header = String::from_utf8_lossy(&header);
+                assert!(matches(pattern, &header), "{place}: the header is {header:?}");
+            }
+            Step::Envelope(expected) => {
+                let mut words = vec![format!("<{}>", message.reverse_path)];
+                words.extend(message.recipients.iter().map(|to| format!("<{}>", to.forward_path)));
+                words.push(format!("by {}", message.submitter.decided_by));
+                assert_eq!(&words.join(" "), expected, "{place}");
+            }
+            other => unreachable!("{other:?} does not look at the queue"),
+        }
+    }
+
+    /// The client goes too; nothing may be left behind.
+    fn leave(self, script: &Script) {
+        let place = &script.name;
+        assert!(self.message().is_none(), "{place}: a message no line asks for");
+        drop(self.client);
+        let served = self
+            .runtime
+            .block_on(async { tokio::time::timeout(common::PATIENCE, self.served).await });
+        served.expect("the session ends").expect("it does not panic");
+        assert_eq!(self.store.open_drafts(), 0, "{place}: a draft is left open");
+    }
+}
+
+fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<MoodyStore> {
+    let mut session = script.settings.clone();
+    if script.steps.iter().any(|(_, step)| *step == Step::Timeout) {
+        session.timeout = SHORT;
+        session.starttls_timeout = SHORT;
+    }
+    let files = ServerTlsFiles {
+        certificate: directory.join("server.crt"),
+        key: directory.join("server.key"),
+        ca_file: Some(directory.join("CAcert.pem")),
+        ca_path: None,
+        ask_client_certificate: session.ask_client_certificate,
+        verify_depth: 9,
+        append_default_ca: false,
+        tls12: true,
+    };
+    let tls = ServerTls::load(&files, clock::unix_seconds()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    Inbound {
+        session: Arc::new(session),
+        tls: Some(Arc::new(tls)),
+        store: Arc::new(MoodyStore::new(queue.clone())),
+        queue: Arc::new(queue_settings(Path::new(""))),
+        outbound: Arc::new(outbound_settings()),
+        queued: Arc::new(Notify::new()),
+        // Nobody answers there: the peers of the dialogues have no names.
+        resolver: Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
+    }
+}
+
+/// A store in a directory that nobody else can look into, as it demands.
+fn open_queue() -> (SqliteStore, tempfile::TempDir) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let directory = tempfile::Builder::new().permissions(mode).tempdir();
+    let directory = directory.expect("a directory");
+    let options = OpenOptions {
+        reserve_octets: 64 * 1024,
+        ..OpenOptions::default()
+    };
+    let store = SqliteStore::open_with(&queue_settings(directory.path()), clock::timestamp, options);
+    (store.expect("a store"), directory)
+}
+
+fn queue_settings(directory: &Path) -> QueueSettings {
+    QueueSettings {
+        directory: directory.to_owned(),
+        inline_octets_max: 64 * 1024,
+        minfree_octets: 1024,
+        message_size_octets_max: 10_240_000,
+        minimal_backoff: Duration::from_mins(5),
+        maximal_backoff: Duration::from_mins(60),
+        lifetime: Duration::from_hours(120),
+        bounce_lifetime: Duration::from_hours(120),
+        run_delay: Duration::from_mins(5),
+    }
+}
+
+fn outbound_settings() -> OutboundSettings {
+    let limit = Duration::from_mins(5);
+    OutboundSettings {
+        myhostname: "relay.example".into(),
+        hello_name: "relay.example".into(),
+        relayhost: None,
+        tls_level: TlsLevel::May,
+        tls_wrapper: false,
+        ipv4: true,
+        ipv6: true,
+        bind_addresses: Vec::new(),
+        connect_timeout: limit,
+        hello_timeout: limit,
+        data_transfer_timeout: limit,
+        data_done_timeout: limit,
+        recipients_per_transaction_max: 50,
+        destination_concurrency_max: 20,
+        mx_sessions_max: 2,
+        mx_addresses_max: 5,
+        bounce_octets_max: 50_000,
+        own_endpoints: Vec::new(),
+    }
+}
+
+fn run(script: &Script, runtime: &Handle, certificates: &Path, queue: &SqliteStore) {
+    let mut bench = Bench::connect(script, runtime, certificates, queue);
+    for (number, step) in &script.steps[1..] {
+        let place = format!("{}:{number} (TCP)", script.name);
+        bench = bench.step(step, &place);
+    }
+    bench.leave(script);
+}
+
+#[test]
+fn dialogues_left_out_are_those_named() {
+    let scripts = scripts();
+    let left_out: Vec<&str> = scripts
+        .iter()
+        .filter(|script| cannot_run(script))
+        .map(|script| script.name.as_str())
+        .collect();
+    let named: Vec<&str> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
+    assert_eq!(left_out, named);
+    let ends = |script: &Script| script.steps.iter().any(|(_, step)| *step == Step::Closed);
+    let open: Vec<&str> = scripts
+        .iter()
+        .filter(|script| !ends(script))
+        .map(|script| script.name.as_str())
+        .collect();
+    assert!(
+        open.is_empty(),
+        "only `closed` shows that nothing more is said: {open:?}"
+    );
+}
+
+#[test]
+fn dialogues_run_over_tcp_and_tls() {
+    let scripts: Vec<Script> = scripts().into_iter().filter(|script| !cannot_run(script)).collect();
+    assert!(scripts.len() >= 60, "only {} dialogues", scripts.len());
+    let certificates = tempfile::tempdir().expect("a directory");
+    common::copy_certificates(certificates.path());
+    let runtime = Runtime::new().expect("a runtime");
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                let (queue, _directory) = open_queue();
+                while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run(script, runtime.handle(), certificates.path(), &queue);
+                }
+            });
+        }
+    });
+}
+
+/// RFC 8446 section 6.2: the peer is told why. What is still under way must not destroy that.
+#[test]
+fn handshake_begun_in_plaintext_ends_with_an_alert_and_no_reset() {
+    let text = "connect 192.0.2.10\nS: 220 *\nC: EHLO a\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250 *\n\
+                C: STARTTLS\nS: 220 *\nC: \\*900000*x\n";
+    let script = Script::parse("plaintext", text);
+    let certificates = tempfile::tempdir().expect("a directory");
+    common::copy_certificates(certificates.path());
+    let runtime = Runtime::new().expect("a runtime");
+    let (queue, _directory) = open_queue();
+    let mut bench = Bench::connect(&script, runtime.handle(), certificates.path(), &queue);
+    for (number, step) in &script.steps[1..] {
+        bench = bench.step(step, &format!("plaintext:{number}"));
+    }
+    let rest = bench.client.read_end().expect("a clean end");
+    assert_eq!(rest[..2], [21, 3], "a record that holds an alert: {rest:?}");
+    assert!(bench.client.tcp().take_error().expect("a socket").is_none());
+    bench.leave(&script);
+}
