@@ -246,7 +246,7 @@ fn sockets_handed_over_go_to_the_listener_of_their_address_whatever_their_names(
     greet(first);
     greet(second);
     let started = format!("one 127.0.0.1:{first}, two 127.0.0.1:{second}");
-    assert!(relay.log().contains(&started), "{}", relay.log());
+    wait_until("started", || relay.log().contains(&started));
     assert!(!relay.log().contains("socket.unused"), "{}", relay.log());
 }
 
@@ -256,11 +256,11 @@ fn socket_handed_over_by_name_is_used_and_one_for_nobody_is_warned_about() {
     let listeners = "[[listener]]\nname = \"x\"\naddress = \"127.0.0.1:1\"\nsocket_name = \"mail\"\n";
     let relay = Activated::start(&[(named, "mail"), (stray, "stray")], listeners);
     greet(named);
-    let log = relay.log();
-    assert!(
-        log.contains("socket.unused") && log.contains(&format!("127.0.0.1:{stray}")),
-        "{log}"
-    );
+    wait_until("warned", || {
+        let log = relay.log();
+        log.lines()
+            .any(|line| line.contains("socket.unused") && line.contains(&format!("127.0.0.1:{stray}")))
+    });
 }
 
 #[test]
