@@ -8,8 +8,11 @@ use super::configuration::load;
 pub(super) fn run(arguments: &ConfigArgument) -> ExitCode {
     match load(&arguments.config) {
         Ok(loaded) => {
-            let warnings = loaded.warnings.len();
-            println!("{}: good ({warnings} warnings)", arguments.config.display());
+            let warnings = match loaded.warnings.len() {
+                1 => "1 warning".to_owned(),
+                count => format!("{count} warnings"),
+            };
+            println!("{}: good ({warnings})", arguments.config.display());
             for listener in &loaded.settings.listeners {
                 let words = |list: &[crate::policy::restriction::Restriction]| {
                     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -18,6 +18,7 @@ use crate::policy::verdict::{Step, Verdict};
 use crate::session::replies;
 use crate::session::settings::TlsOffer;
 use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::reply::Reply;
 
 /// What the reply shows where a session would put its own reference.
 const REFERENCE: &str = "explain";
@@ -47,6 +48,8 @@ pub(super) fn text(arguments: &ExplainArguments) -> Result<String, String> {
 struct Decision<'a> {
     listener: &'a ListenerSettings,
     identity: Identity,
+    /// The reply that ends it before any recipient is named.
+    before: Option<Reply>,
     reverse_path: ReversePath,
     answers: Vec<(ForwardPath, Verdict)>,
 }
@@ -63,6 +66,12 @@ fn explain(arguments: &ExplainArguments, settings: &Settings) -> Result<bool, St
 
 fn decide<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<Decision<'a>, String> {
     let listener = choose(arguments, settings)?;
+    if arguments.plaintext && listener.session.tls == TlsOffer::Implicit {
+        let name = &listener.name;
+        return Err(format!(
+            "listener {name} takes TLS from the first octet: nothing is said in plaintext there"
+        ));
+    }
     let identity = identity(arguments, listener)?;
     let reverse_path = ReversePath::parse(&bracketed(&arguments.mail_from))
         .map_err(|error| format!("--mail-from {}: {error}", arguments.mail_from))?;
@@ -82,6 +91,7 @@ fn decide<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<De
     }
     Ok(Decision {
         listener,
+        before: replies::before_recipients(&listener.session, &identity),
         identity,
         reverse_path,
         answers,
@@ -142,7 +152,12 @@ fn identity(arguments: &ExplainArguments, listener: &ListenerSettings) -> Result
 
 impl Decision<'_> {
     fn is_permit(&self) -> bool {
-        self.answers.iter().all(|(_, verdict)| verdict.is_permit())
+        self.before.is_none() && self.answers.iter().all(|(_, verdict)| verdict.is_permit())
+    }
+
+    /// The recipients whose turn comes.
+    fn asked(&self) -> impl Iterator<Item = &(ForwardPath, Verdict)> {
+        self.answers.iter().filter(|_| self.before.is_none())
     }
 
     fn to_text(&self, arguments: &ExplainArguments) -> String {
@@ -160,6 +175,12 @@ impl Decision<'_> {
         }
         if arguments.client_cert.is_some() && !listener.session.ask_client_certificate {
             text.push_str("  note       this listener does not ask for a certificate (smtpd_tls_ask_ccert)\n");
+        }
+        if let Some(reply) = &self.before {
+            text.push_str(&format!(
+                "  reply      {reply}\n  verdict    refused before any recipient\n"
+            ));
+            return text;
         }
         text.push_str(&format!("mail from    <{}>\n", self.reverse_path));
         for (forward_path, verdict) in &self.answers {
@@ -196,7 +217,8 @@ impl Decision<'_> {
             "sha256": certificate.map(|c| c.fingerprint.clone()),
             "reverse_path": self.reverse_path.to_string(),
             "permitted": self.is_permit(),
-            "recipients": self.answers.iter().map(|(path, verdict)| answer(path, verdict)).collect::<Vec<_>>(),
+            "reply": self.before.as_ref().map(ToString::to_string),
+            "recipients": self.asked().map(|(path, verdict)| answer(path, verdict)).collect::<Vec<_>>(),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{QueueArguments, QueueCommand};
-use super::configuration::{NO, load};
+use super::configuration::{NO, no_answer, queue_directory};
 use crate::admin::request::Request;
 use crate::io::{admin_socket, store};
 use crate::mail::queue_id::QueueId;
@@ -16,20 +16,19 @@ use crate::queue::entry::Entry;
 const PAGE: usize = 500;
 
 pub(super) async fn run(arguments: &QueueArguments) -> ExitCode {
-    let loaded = match load(&arguments.config.config) {
-        Ok(loaded) => loaded,
+    let directory = match queue_directory(&arguments.config.config) {
+        Ok(directory) => directory,
         Err(code) => return code,
     };
-    let directory = &loaded.settings.queue.directory;
     match arguments.command {
-        QueueCommand::List { json } => list(directory, json),
-        QueueCommand::Flush => match admin_socket::ask(directory, Request::Flush).await {
+        QueueCommand::List { json } => list(&directory, json),
+        QueueCommand::Flush => match admin_socket::ask(&directory, Request::Flush).await {
             Ok(answer) => {
                 println!("{}", answer.message);
                 ExitCode::from(if answer.done { 0 } else { NO })
             }
             Err(error) => {
-                eprintln!("estafette: no relay answers in {}: {error}", directory.display());
+                eprintln!("{}", no_answer(&directory, &error));
                 ExitCode::from(NO)
             }
         },
@@ -38,6 +37,12 @@ pub(super) async fn run(arguments: &QueueArguments) -> ExitCode {
 
 /// Lists a running or stopped queue. A reader that goes away ends it quietly.
 fn list(directory: &std::path::Path, json: bool) -> ExitCode {
+    // A wrong queue_directory must not look like an empty queue.
+    if let Err(error) = std::fs::read_dir(directory) {
+        let directory = directory.display();
+        eprintln!("estafette: the queue in {directory} cannot be read: {error}");
+        return ExitCode::from(NO);
+    }
     let mut out = std::io::stdout().lock();
     let mut after: Option<QueueId> = None;
     let mut count = 0_usize;
@@ -69,7 +74,8 @@ fn list(directory: &std::path::Path, json: bool) -> ExitCode {
         }
     }
     if !json {
-        let _ = writeln!(out, "-- {count} messages");
+        let noun = if count == 1 { "message" } else { "messages" };
+        let _ = writeln!(out, "-- {count} {noun}");
     }
     ExitCode::SUCCESS
 }
@@ -115,7 +121,9 @@ fn to_text(entry: &Entry) -> String {
     for recipient in &entry.recipients {
         text.push_str(&format!("    <{}> due {}", recipient.forward_path, recipient.due));
         if recipient.attempts > 0 {
-            text.push_str(&format!(", {} attempts, {}", recipient.attempts, recipient.last_reply));
+            let noun = if recipient.attempts == 1 { "attempt" } else { "attempts" };
+            let (attempts, reply) = (recipient.attempts, &recipient.last_reply);
+            text.push_str(&format!(", {attempts} {noun}, {reply}"));
         }
         text.push('\n');
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::ConfigArgument;
-use super::configuration::{NO, load};
+use super::configuration::{NO, load, no_answer};
 use crate::admin::request::Request;
 use crate::io::admin_socket;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: &ConfigArgument) -> ExitCode {
             ExitCode::from(NO)
         }
         Err(error) => {
-            eprintln!("estafette: no relay answers in {}: {error}", directory.display());
+            eprintln!("{}", no_answer(directory, &error));
             ExitCode::from(NO)
         }
     }

@@ -12,6 +12,12 @@ use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 /// Longest piece of the file that a diagnostic quotes as found, in characters.
 const FOUND_CHARS_MAX: usize = 120;
 
+/// Longest sentence of a diagnostic, in characters: it may quote a value.
+const MESSAGE_CHARS_MAX: usize = 400;
+
+/// Most diagnostics that are printed; a file that has more is no configuration.
+const PRINTED_MAX: usize = 100;
+
 /// Octets of the file.
 pub type Span = Range<usize>;
 
@@ -98,7 +104,7 @@ impl Diagnostic {
             severity,
             key: key.into(),
             line: span.as_ref().map_or(0, |span| line_of(&source.text, span.start)),
-            message: complaint.message,
+            message: shortened(complaint.message),
             found: found.chars().take(FOUND_CHARS_MAX).collect(),
             expected: complaint.expected,
             hint: complaint.hint,
@@ -110,6 +116,25 @@ impl Diagnostic {
     /// The file it is about.
     pub fn path(&self) -> &Path {
         &self.source.path
+    }
+
+    /// Place, directive, what is wrong and what to do, on one line.
+    pub fn one_line(&self) -> String {
+        let mut text = self.path().display().to_string();
+        if self.line > 0 {
+            text.push_str(&format!(":{}", self.line));
+        }
+        for part in [self.key.as_str(), self.message.as_str()] {
+            if !part.is_empty() {
+                text.push_str(": ");
+                text.push_str(part);
+            }
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str("; ");
+            text.push_str(hint);
+        }
+        text
     }
 
     /// With the line of the file and a pointer into it; `styled` adds colours for a terminal.
@@ -160,8 +185,19 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 impl Diagnostics {
     /// All of them, one after the other; `styled` adds colours for a terminal.
     pub fn render(&self, styled: bool) -> String {
-        let rendered: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(styled)).collect();
+        let printed = self.0.iter().take(PRINTED_MAX);
+        let mut rendered: Vec<String> = printed.map(|diagnostic| diagnostic.render(styled)).collect();
+        let left = self.0.len().saturating_sub(PRINTED_MAX);
+        if left > 0 {
+            rendered.push(format!("and {left} more"));
+        }
         rendered.join("\n\n")
+    }
+
+    /// The errors, a line each, for a log.
+    pub fn lines(&self) -> Vec<String> {
+        let errors = self.0.iter().filter(|found| found.severity == Severity::Error);
+        errors.take(PRINTED_MAX).map(Diagnostic::one_line).collect()
     }
 }
 
@@ -218,6 +254,11 @@ impl Findings {
         }
     }
 
+    /// Keeps only what is about this directive.
+    pub fn retain(&mut self, key: &str) {
+        self.found.retain(|found| found.key == key);
+    }
+
     /// Whether an error was recorded.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
@@ -236,6 +277,17 @@ impl Findings {
             Ok(self.found)
         }
     }
+}
+
+/// The sentence without the middle of what it quotes, when that is very long.
+fn shortened(message: String) -> String {
+    let count = message.chars().count();
+    if count <= MESSAGE_CHARS_MAX {
+        return message;
+    }
+    let half = MESSAGE_CHARS_MAX / 2;
+    let (head, tail) = (message.chars().take(half), message.chars().skip(count - half));
+    head.chain(" ... ".chars()).chain(tail).collect()
 }
 
 /// The span cut to the text and moved outwards to whole characters.

@@ -144,6 +144,19 @@ impl<'de> Visitor<'de> for RawValueVisitor {
         Ok(RawValue::Integer(number))
     }
 
+    // TOML allows any length; what 64 bits do not hold is kept as text, so that the directive says what it expects.
+    fn visit_i128<E>(self, number: i128) -> Result<RawValue, E> {
+        Ok(i64::try_from(number).map_or_else(|_| RawValue::Text(number.to_string()), RawValue::Integer))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<RawValue, E> {
+        Ok(i64::try_from(number).map_or_else(|_| RawValue::Text(number.to_string()), RawValue::Integer))
+    }
+
+    fn visit_u128<E>(self, number: u128) -> Result<RawValue, E> {
+        Ok(RawValue::Text(number.to_string()))
+    }
+
     fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
         Ok(RawValue::Boolean(value))
     }
@@ -210,6 +223,10 @@ pub fn read_value(text: &str) -> Option<Located> {
 
 fn syntax_error(findings: &mut Findings, error: &toml::de::Error) {
     let complaint = Complaint::new(format!("not TOML: {}", error.message()), "the syntax of TOML 1.1");
+    // What a main.cf looks like to a reader of TOML.
+    let is_unquoted = error.message().contains("must be quoted") || error.message().contains("key with no value");
+    let hint = "unlike in main.cf, texts are quoted and lists are arrays: relay_domains = [\"example.org\"]";
+    let complaint = complaint.maybe_hint(is_unquoted.then(|| hint.into()));
     findings.error("", error.span().or(Some(0..0)), complaint);
 }
 

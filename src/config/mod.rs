@@ -23,7 +23,8 @@ pub mod server;
 pub mod settings;
 pub mod value;
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use environment::Environment;
@@ -36,20 +37,63 @@ use scope::{Defaults, Layers, Scope};
 
 use crate::wire::domain::Domain;
 
+/// Largest configuration file, octets: a wrong name such as a device must not fill the memory.
+const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
+
 /// Reads the file and checks it against this machine.
 ///
 /// # Errors
 /// Everything that is wrong, or that the file cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => load_text(path, &text, &Environment::of_system()),
-        Err(error) => {
-            let mut findings = findings_of(path, "");
-            let complaint = Complaint::new(format!("cannot be read: {error}"), "expected a TOML file in UTF-8");
-            findings.error("", None, complaint.hint("name another file with --config"));
-            Err(findings.finish().err().unwrap_or(Diagnostics(Vec::new())))
+    load_text(path, &read_text(path)?, &Environment::of_system())
+}
+
+/// `queue_directory` alone: an expired certificate must not keep an operator from looking at the queue.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or the directive itself is wrong.
+pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
+    const KEY: &str = "queue_directory";
+    let text = read_text(path)?;
+    let mut findings = findings_of(path, &text);
+    if let Some(file) = file::read(&mut findings) {
+        let (defaults, environment) = (Defaults::read(), Environment::of_system());
+        let layers = Layers {
+            own: None,
+            top: &file.directives,
+            defaults: &defaults,
+            environment: &environment,
+            directory: path.parent().unwrap_or(Path::new("")),
+        };
+        if let Some(directory) = Scope::read(&layers, &mut findings).path(KEY) {
+            return Ok(directory);
         }
+        findings.retain(KEY);
     }
+    Err(findings.finish().err().unwrap_or(Diagnostics(Vec::new())))
+}
+
+/// The whole text of the file, which must be UTF-8 and not endless.
+fn read_text(path: &Path) -> Result<String, Diagnostics> {
+    let failed = |message: String| {
+        let mut findings = findings_of(path, "");
+        let complaint = Complaint::new(message, "expected a TOML file in UTF-8");
+        findings.error("", None, complaint.hint("name another file with --config"));
+        findings.finish().err().unwrap_or(Diagnostics(Vec::new()))
+    };
+    let mut octets = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets))
+        .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
+        return Err(failed(format!("is larger than {FILE_OCTETS_MAX} octets")));
+    }
+    String::from_utf8(octets).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..at).unwrap_or_default();
+        let line = before.split(|octet| *octet == b'\n').count();
+        failed(format!("is not UTF-8: octet {} on line {line}", at + 1))
+    })
 }
 
 /// Checks a text as if it stood in the file; relative paths start at the file's directory.

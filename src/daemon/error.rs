@@ -28,6 +28,16 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// An address shares its port with one that this daemon already listens on.
+    #[error("cannot listen on {address} (listener {name}) while this daemon listens on {open}: that needs a restart")]
+    Overlaps {
+        /// The listener's name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// The address in its way.
+        open: SocketAddr,
+    },
     /// Certificate or key files.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Tls(Vec<TlsFileError>),

@@ -1,6 +1,7 @@
 //! The listeners of a daemon: which sockets, with which settings; and the TLS materials they share.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -88,13 +89,24 @@ struct Open {
     name: String,
     /// As bound, with the port the system chose.
     address: SocketAddr,
+    /// The number of the socket that systemd handed over, when it is one.
+    handed: Option<usize>,
     inbound: Arc<ArcSwap<Inbound<SqliteStore>>>,
     closing: CancellationToken,
+}
+
+/// A socket that no listener has yet.
+struct Fresh {
+    /// The listener's number in the settings.
+    number: usize,
+    handed: Option<usize>,
+    socket: std::net::TcpListener,
 }
 
 /// The open listeners, keyed by the address the configuration names.
 pub(super) struct Listeners {
     open: HashMap<SocketAddr, Open>,
+    /// Kept open for good: systemd would not hand a closed one over again, and its port stays taken.
     activated: Vec<Activated>,
     shared: Shared,
 }
@@ -128,22 +140,25 @@ impl Listeners {
         store: &Arc<SqliteStore>,
         queued: &Arc<Notify>,
     ) -> Result<(), StartError> {
-        let mut fresh = Vec::new();
-        for (n, listener) in settings.listeners.iter().enumerate() {
+        let mut fresh: Vec<Fresh> = Vec::new();
+        for (number, listener) in settings.listeners.iter().enumerate() {
             if !self.open.contains_key(&listener.address) {
-                fresh.push((n, self.socket(listener)?));
+                let (handed, socket) = self.socket(listener, &fresh)?;
+                fresh.push(Fresh { number, handed, socket });
             }
         }
         for (listener, tls) in settings.listeners.iter().zip(&materials.server) {
-            if let Some(open) = self.open.get(&listener.address) {
+            if let Some(open) = self.open.get_mut(&listener.address) {
+                open.name.clone_from(&listener.name);
                 open.inbound
                     .store(Arc::new(inbound(listener, tls.as_ref(), materials, store, queued)));
             }
         }
-        for (n, socket) in fresh {
-            if let (Some(listener), Some(tls)) = (settings.listeners.get(n), materials.server.get(n)) {
+        for fresh in fresh {
+            let number = fresh.number;
+            if let (Some(listener), Some(tls)) = (settings.listeners.get(number), materials.server.get(number)) {
                 let inbound = inbound(listener, tls.as_ref(), materials, store, queued);
-                self.open_listener(listener, socket, inbound)?;
+                self.open_listener(listener, fresh, inbound)?;
             }
         }
         let named: Vec<SocketAddr> = settings.listeners.iter().map(|listener| listener.address).collect();
@@ -157,32 +172,73 @@ impl Listeners {
         Ok(())
     }
 
-    /// The socket systemd handed over under the listener's name or address, or a new one.
-    fn socket(&mut self, listener: &ListenerSettings) -> Result<std::net::TcpListener, StartError> {
-        let fits = |activated: &Activated| {
-            let by_name = listener.socket_name.as_deref().unwrap_or(&listener.name) == activated.name;
-            by_name
-                || activated
-                    .socket
-                    .local_addr()
-                    .is_ok_and(|address| address == listener.address)
-        };
-        if let Some(at) = self.activated.iter().position(fits) {
-            return Ok(self.activated.remove(at).socket);
-        }
-        listener::bind(listener.address).map_err(|source| StartError::Listen {
+    /// The socket systemd handed over for the listener, or a new one. Its address tells it best: one name may stand
+    /// for several sockets.
+    fn socket(
+        &self,
+        listener: &ListenerSettings,
+        fresh: &[Fresh],
+    ) -> Result<(Option<usize>, std::net::TcpListener), StartError> {
+        let failed = |source| StartError::Listen {
             name: listener.name.clone(),
             address: listener.address,
             source,
-        })
+        };
+        let is_taken = |number: usize| {
+            self.open.values().any(|open| open.handed == Some(number))
+                || fresh.iter().any(|fresh| fresh.handed == Some(number))
+        };
+        let free = || self.activated.iter().enumerate().filter(|(n, _)| !is_taken(*n));
+        let has_address = |socket: &Activated| socket.socket.local_addr().is_ok_and(|own| own == listener.address);
+        let name = listener.socket_name.as_deref().unwrap_or(&listener.name);
+        let handed = free()
+            .find(|(_, socket)| has_address(socket))
+            .or_else(|| free().find(|(_, socket)| socket.name == name));
+        match handed {
+            Some((number, handed)) => Ok((Some(number), handed.socket.try_clone().map_err(failed)?)),
+            None => Ok((
+                None,
+                listener::bind(listener.address).map_err(|source| self.in_use(listener, source))?,
+            )),
+        }
+    }
+
+    /// Why an address cannot be bound; this daemon may itself be in the way.
+    fn in_use(&self, listener: &ListenerSettings, source: io::Error) -> StartError {
+        let (name, address) = (listener.name.clone(), listener.address);
+        let is_ours =
+            |open: &&Open| open.address.port() == address.port() && open.address.is_ipv4() == address.is_ipv4();
+        match self.open.values().find(is_ours) {
+            Some(open) if source.kind() == io::ErrorKind::AddrInUse => StartError::Overlaps {
+                name,
+                address,
+                open: open.address,
+            },
+            _ => StartError::Listen { name, address, source },
+        }
+    }
+
+    /// Name and address of every socket handed over that no listener has.
+    pub(super) fn unused(&self) -> Vec<(String, String)> {
+        let is_used = |number: usize| self.open.values().any(|open| open.handed == Some(number));
+        let unused = self.activated.iter().enumerate().filter(|(n, _)| !is_used(*n));
+        let described = unused.map(|(_, socket)| {
+            let address = socket.socket.local_addr();
+            (
+                socket.name.clone(),
+                address.map_or_else(|error| error.to_string(), |own| own.to_string()),
+            )
+        });
+        described.collect()
     }
 
     fn open_listener(
         &mut self,
         listener: &ListenerSettings,
-        socket: std::net::TcpListener,
+        fresh: Fresh,
         inbound: Inbound<SqliteStore>,
     ) -> Result<(), StartError> {
+        let Fresh { handed, socket, .. } = fresh;
         let address = socket.local_addr().map_err(|source| StartError::Listen {
             name: listener.name.clone(),
             address: listener.address,
@@ -202,6 +258,7 @@ impl Listeners {
             Open {
                 name,
                 address,
+                handed,
                 inbound,
                 closing,
             },

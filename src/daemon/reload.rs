@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::listeners::Materials;
 use super::service::Daemon;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::io::{clock, systemd};
 use crate::observe::log;
 
@@ -33,7 +33,9 @@ impl Daemon {
         let Some(path) = &self.config else {
             return Err("this daemon was started without a configuration file".into());
         };
-        let loaded = config::load(path).map_err(|errors| errors.to_string())?;
+        // Held from here on, so that of two reloads the later one reads the later file.
+        let mut listeners = self.listeners.lock().await;
+        let loaded = config::load(path).map_err(|errors| errors.lines().join("\n"))?;
         let settings = loaded.settings;
         if settings.queue.directory != self.queue_directory {
             let (new, old) = (settings.queue.directory.display(), self.queue_directory.display());
@@ -43,19 +45,35 @@ impl Daemon {
         }
         let materials = Materials::load(&settings, clock::unix_seconds())
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-        let mut listeners = self.listeners.lock().await;
         listeners
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
         self.plan.store(Arc::new(materials.plan(&self.store)));
         self.queued.notify_one();
         for warning in &loaded.warnings {
-            log::configuration_warning(&warning.to_string());
+            log::configuration_warned(&warning.one_line());
         }
-        Ok(format!(
-            "reloaded {}: {} listeners",
-            path.display(),
-            settings.listeners.len()
-        ))
+        let count = settings.listeners.len();
+        let noun = if count == 1 { "listener" } else { "listeners" };
+        let later = self.needs_restart(&settings);
+        Ok(format!("reloaded {}: {count} {noun}{later}", path.display()))
+    }
+
+    /// What changed but is read at start only.
+    fn needs_restart(&self, settings: &Settings) -> String {
+        let mut names = Vec::new();
+        if settings.log.format != self.log.format {
+            names.push("log_format");
+        }
+        if settings.log.level != self.log.level {
+            names.push("log_level");
+        }
+        if settings.shutdown_timeout != self.grace {
+            names.push("shutdown_timeout");
+        }
+        if names.is_empty() {
+            return String::new();
+        }
+        format!("; {} changed, which needs a restart", names.join(", "))
     }
 }

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::error::StartError;
 use super::listeners::{Listeners, Materials};
-use super::signals::{self, Health};
+use super::signals::{Health, Signals};
 use crate::admin::request::{Answer, Request};
-use crate::config::Settings;
+use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
 use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
 use crate::io::plan::Plan;
@@ -36,7 +36,8 @@ pub struct Daemon {
     shared: Shared,
     pub(super) queued: Arc<Notify>,
     pub(super) queue_directory: PathBuf,
-    grace: Duration,
+    pub(super) log: LogSettings,
+    pub(super) grace: Duration,
     scheduler: tokio::task::JoinHandle<()>,
     background: TaskTracker,
 }
@@ -72,6 +73,9 @@ impl Daemon {
         let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));
         let mut listeners = Listeners::new(activated, shared.clone());
         listeners.apply(settings, &materials, &store, &queued)?;
+        for (name, address) in listeners.unused() {
+            log::socket_unused(&name, &address);
+        }
         let admin = admin_socket::bind(&directory).map_err(|source| StartError::System {
             what: "the admin socket cannot be bound",
             source,
@@ -86,6 +90,7 @@ impl Daemon {
             shared,
             queued,
             queue_directory: directory,
+            log: settings.log,
             grace: settings.shutdown_timeout,
             scheduler,
             background: TaskTracker::new(),
@@ -104,6 +109,11 @@ impl Daemon {
     /// # Errors
     /// When the queue failed for good: exit with an error, so that the supervisor starts anew.
     pub async fn run(self: Arc<Self>) -> Result<(), String> {
+        let signals = Signals::listen().map_err(|error| {
+            let fault = format!("signals cannot be received: {error}");
+            log::start_failed(&fault);
+            fault
+        })?;
         let listening: Vec<String> = self
             .addresses()
             .await
@@ -112,7 +122,9 @@ impl Daemon {
             .collect();
         log::daemon_started(&listening);
         systemd::ready(&format!("listening on {}", listening.join(", ")));
-        let fault = signals::until_stopped(async || drop(self.reload().await), || self.health()).await;
+        let fault = signals
+            .until_stopped(async || drop(self.reload().await), || self.health())
+            .await;
         systemd::stopping();
         self.stop().await;
         fault.map_or(Ok(()), Err)

@@ -1,8 +1,9 @@
 //! Signals, and the watch on the queue's health.
 
+use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::observe::log;
 
@@ -19,21 +20,33 @@ pub(super) enum Health {
     Failed(String),
 }
 
-/// Calls `reload` on SIGHUP; returns nothing on SIGTERM or SIGINT, the reason when the queue has failed for good.
-pub(super) async fn until_stopped(reload: impl AsyncFn(), health: impl Fn() -> Health) -> Option<String> {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
-        return Some("signals cannot be received".into());
-    };
-    let mut beat = tokio::time::interval(HEALTH_INTERVAL);
-    let mut was_told = false;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return None,
-            _ = interrupt.recv() => return None,
-            _ = hangup.recv() => reload().await,
-            _ = beat.tick() => {
-                match health() {
+/// The signals that the daemon listens to.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens to them from now on: a SIGHUP that comes early must not end the process.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Calls `reload` on SIGHUP; returns nothing on SIGTERM or SIGINT, the reason when the queue has failed for good.
+    pub(super) async fn until_stopped(mut self, reload: impl AsyncFn(), health: impl Fn() -> Health) -> Option<String> {
+        let mut beat = tokio::time::interval(HEALTH_INTERVAL);
+        let mut was_told = false;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return None,
+                _ = self.interrupt.recv() => return None,
+                _ = self.hangup.recv() => reload().await,
+                _ = beat.tick() => match health() {
                     Health::Good => {}
                     Health::Refusing if was_told => {}
                     Health::Refusing => {
@@ -44,7 +57,7 @@ pub(super) async fn until_stopped(reload: impl AsyncFn(), health: impl Fn() -> H
                         log::queue_failed(&fault);
                         return Some(fault);
                     }
-                }
+                },
             }
         }
     }

@@ -105,6 +105,7 @@ struct Driver<'a, S: Store> {
     wire: Wire,
     session: Session,
     session_id: String,
+    peer: SocketAddr,
     inbound: &'a Inbound<S>,
     stopping: &'a CancellationToken,
     draft: Option<S::Draft>,
@@ -132,6 +133,7 @@ pub async fn serve<S: Store>(
         wire: Wire::Plain(stream),
         session,
         session_id,
+        peer,
         inbound,
         stopping,
         draft: None,
@@ -267,7 +269,7 @@ impl<S: Store> Driver<'_, S> {
                     }
                     _ => String::from("the handshake took too long"),
                 };
-                log::tls_failed(&self.session_id, &why);
+                log::tls_failed(&self.session_id, &self.inbound.session.listener, self.peer, &why);
                 self.session.handle_eof(clock::now());
                 Flow::Closed
             }
@@ -316,7 +318,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     fn refusal(&self, error: &StoreError) -> QueueRefusal {
-        log::queue_refused(&self.session_id, error);
+        log::queue_refused(&self.session_id, self.peer, error);
         match error {
             StoreError::NoSpace => QueueRefusal::NoSpace,
             StoreError::Io(_) | StoreError::Damaged(_) => QueueRefusal::Failed,

@@ -2,6 +2,7 @@
 //!
 //! **Does not** escape: certificate names come in their unambiguous text, replies are printable already.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -47,7 +48,7 @@ pub fn reload_refused(why: &str) {
 }
 
 /// The configuration works but should be changed.
-pub fn configuration_warning(warning: &str) {
+pub fn configuration_warned(warning: &str) {
     warn!(warning, "configuration.warned");
 }
 
@@ -57,13 +58,18 @@ pub fn accept_failed(why: &str) {
 }
 
 /// A TLS handshake failed; the session ends.
-pub fn tls_failed(session_id: &str, why: &str) {
-    info!(session_id, because = why, "tls.failed");
+pub fn tls_failed(session_id: &str, listener: &str, peer: SocketAddr, why: &str) {
+    info!(session_id, listener, %peer, because = why, "tls.failed");
 }
 
 /// The queue did not take a message.
-pub fn queue_refused(session_id: &str, why: &StoreError) {
-    warn!(session_id, because = %why, "queue.refused");
+pub fn queue_refused(session_id: &str, peer: SocketAddr, why: &StoreError) {
+    warn!(session_id, %peer, because = %why, "queue.refused");
+}
+
+/// systemd handed over a socket that no listener takes: whoever connects to it waits for ever.
+pub fn socket_unused(name: &str, address: &str) {
+    warn!(name, address, "socket.unused");
 }
 
 /// The store failed at something that is tried again.

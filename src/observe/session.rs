@@ -1,4 +1,7 @@
 //! The lines of a session.
+//!
+//! What a peer chose is logged as a string, never with `%`: the text form quotes strings, so that a quoted local-part
+//! such as `"x decided_by=y"` cannot pass for a field.
 
 use tracing::{debug, info, warn};
 
@@ -75,7 +78,7 @@ pub fn session_event(event: &Event) {
                 BareNewlinePlace::Command => "command",
                 BareNewlinePlace::MailData => "mail data",
             };
-            line!(warn, origin, "bare_newline.seen", place, %which);
+            line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
         }
         Event::SessionClosed {
             origin,

@@ -263,8 +263,18 @@ pub(super) fn too_many_errors(settings: &SessionSettings) -> Reply {
     closing(settings, (4, 7, 0), "Error: too many errors")
 }
 
+/// What such a client is told before any recipient: `smtpd_tls_security_level = encrypt` answers MAIL in plaintext,
+/// `smtpd_tls_req_ccert` whatever is said first after a handshake without a verified certificate.
+pub fn before_recipients(settings: &SessionSettings, identity: &Identity) -> Option<Reply> {
+    if matches!(identity, Identity::Plaintext) {
+        return (settings.tls == TlsOffer::Encrypt).then(must_start_tls);
+    }
+    let is_unwelcome = settings.require_client_certificate && identity.verified().is_none();
+    is_unwelcome.then(|| certificate_required(settings, identity))
+}
+
 /// `smtpd_tls_req_ccert`: no certificate, or one that does not verify.
-pub(super) fn certificate_required(settings: &SessionSettings, identity: &Identity) -> Reply {
+fn certificate_required(settings: &SessionSettings, identity: &Identity) -> Reply {
     let text = match identity {
         Identity::Unverified { why, .. } => format!("Error: Client certificate not trusted ({why})"),
         _ => "Error: No client certificate presented".to_owned(),

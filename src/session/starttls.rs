@@ -56,8 +56,7 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
         tls: Box::new(tls.clone()),
         identity: Box::new(identity.clone()),
     });
-    let is_unwelcome = settings.require_client_certificate && identity.verified().is_none();
-    let refusal = is_unwelcome.then(|| replies::certificate_required(&settings, &identity));
+    let refusal = replies::before_recipients(&settings, &identity);
     connection.identity = identity;
     connection.tls = Some(tls);
     refusal

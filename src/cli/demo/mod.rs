@@ -57,9 +57,10 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), DemoError> {
         .directory
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("estafette-demo-{}", std::process::id())));
-    let next_hop = next_hop::start(&directory)
-        .await
-        .map_err(system("the receiving server cannot start"))?;
+    let next_hop = next_hop::start(&directory).await.map_err(system(format!(
+        "the receiving server cannot start in {}",
+        directory.display()
+    )))?;
     let config = write_files(&directory, next_hop.address.port()).map_err(system(directory.display().to_string()))?;
     let loaded = config::load(&config).map_err(|errors| DemoError::Configuration(errors.to_string()))?;
     logging::install(loaded.settings.log);
