@@ -356,7 +356,17 @@ fn tls_files_that_are_missing_or_open_are_refused_with_the_command_to_run() {
         fs::read(examples.join("CAcert.pem")).unwrap(),
     )
     .unwrap();
-    load().unwrap();
+    assert!(load().unwrap().warnings.is_empty());
+    // Our own certificate has expired: somebody must be told, and mail goes on.
+    let expired = ["expired.key", "expired.pem"].map(|name| fs::read_to_string(examples.join(name)).unwrap());
+    fs::write(&key, expired.concat()).unwrap();
+    let warnings = load().unwrap().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.to_string().contains("expired on")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

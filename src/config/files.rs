@@ -8,6 +8,7 @@ use std::path::Path;
 use super::error::{Complaint, Findings, Span};
 use crate::io::clock;
 use crate::io::tls::client::ClientTls;
+use crate::io::tls::error::TlsFileError;
 use crate::io::tls::server::ServerTls;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 
@@ -84,19 +85,30 @@ pub fn check_tls_files(files: TlsFiles<'_>, places: Places<'_>, findings: &mut F
 /// Has `io::tls` make what the daemon will make, and puts each error where its file is named.
 fn check_contents(files: TlsFiles<'_>, named: &[(&str, &Path)], places: Places<'_>, findings: &mut Findings) {
     let now = clock::unix_seconds();
-    let errors = match files {
-        TlsFiles::Server(server) => ServerTls::load(server, now).err(),
-        TlsFiles::Client(client) => ClientTls::load(client, now).err(),
-    };
-    for error in errors.into_iter().flatten() {
+    let name_of = |error: &TlsFileError| {
         let names = |path: &Path| error.path() == path || error.path().starts_with(path);
-        let name = named
-            .iter()
-            .find(|(_, path)| names(path))
-            .or(named.first())
-            .map_or("", |(name, _)| name);
-        let complaint = Complaint::new(error.to_string(), "expected a file that TLS can use");
-        findings.error(name, places(name), complaint);
+        let found = named.iter().find(|(_, path)| names(path)).or(named.first());
+        found.map_or("", |(name, _)| *name)
+    };
+    let told = |fault: &TlsFileError| (name_of(fault), fault.to_string());
+    let loaded = match files {
+        TlsFiles::Server(server) => ServerTls::load(server, now).map(|tls| tls.certificate_fault().map(told)),
+        TlsFiles::Client(client) => ClientTls::load(client, now).map(|tls| tls.certificate_fault().map(told)),
+    };
+    match loaded {
+        Ok(None) => {}
+        Ok(Some((name, fault))) => {
+            let complaint = Complaint::new(fault, "expected a certificate that is valid now")
+                .hint("it is used all the same; peers that verify refuse it");
+            findings.warning(name, places(name), complaint);
+        }
+        Err(errors) => {
+            for error in errors {
+                let (name, text) = told(&error);
+                let complaint = Complaint::new(text, "expected a file that TLS can use");
+                findings.error(name, places(name), complaint);
+            }
+        }
     }
 }
 

@@ -40,6 +40,7 @@ pub struct ClientTls {
     tls12: bool,
     /// Demands nothing and keeps sessions.
     unchecked: Arc<ClientConfig>,
+    certificate_fault: Option<TlsFileError>,
 }
 
 impl ClientTls {
@@ -63,7 +64,10 @@ impl ClientTls {
             (Ok(own), Ok(authorities)) => (own, authorities),
             (own, authorities) => return Err([own.err(), authorities.err()].into_iter().flatten().flatten().collect()),
         };
-        let own_certificate = own.map(|(pair, _)| Arc::new(SingleCertAndKey::from(pair)));
+        let (own_certificate, certificate_fault) = match own {
+            Some(own) => (Some(Arc::new(SingleCertAndKey::from(own.pair))), own.fault),
+            None => (None, None),
+        };
         let trust = Trust {
             roots: RootCertStore {
                 roots: authorities.anchors,
@@ -91,7 +95,13 @@ impl ClientTls {
             trust: Arc::new(trust),
             tls12: files.tls12,
             unchecked: Arc::new(unchecked),
+            certificate_fault,
         })
+    }
+
+    /// Whether our certificate was expired or not yet valid when it was read. It is shown all the same.
+    pub fn certificate_fault(&self) -> Option<&TlsFileError> {
+        self.certificate_fault.as_ref()
     }
 
     /// Whether any certificate can verify at all; without, `verify` and `secure` are configuration errors.

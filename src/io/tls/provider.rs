@@ -39,15 +39,19 @@ pub(super) fn unix_time(now_unix_seconds: i64) -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
 }
 
-/// Our own key and chain, checked: decodable, valid now, belonging together.
+/// Our own key and chain, decodable and belonging together.
+pub(super) struct Own {
+    pub(super) pair: CertifiedKey,
+    pub(super) leaf: Certificate,
+    /// Expired or not yet valid: no reason to stop mail, since most peers do not look, but somebody must be told.
+    pub(super) fault: Option<TlsFileError>,
+}
+
+/// Reads our own key and chain.
 ///
 /// # Errors
 /// Everything that is wrong with the two files.
-pub(super) fn certified_key(
-    certificate: &Path,
-    key: &Path,
-    now_unix_seconds: i64,
-) -> Result<(CertifiedKey, Certificate), Vec<TlsFileError>> {
+pub(super) fn certified_key(certificate: &Path, key: &Path, now_unix_seconds: i64) -> Result<Own, Vec<TlsFileError>> {
     let (chain, private_key) = match (pem::certificates(certificate), pem::private_key(key)) {
         (Ok(chain), Ok(private_key)) => (chain, private_key),
         (chain, private_key) => return Err([chain.err(), private_key.err()].into_iter().flatten().collect()),
@@ -60,9 +64,10 @@ pub(super) fn certified_key(
     };
     let leaf = chain.first().ok_or_else(malformed)?;
     let leaf = decode::decode(leaf).map_err(|_| malformed())?;
-    check_validity(certificate, &leaf, now_unix_seconds).map_err(|e| vec![e])?;
+    let fault = check_validity(certificate, &leaf, now_unix_seconds).err();
     let pair = CertifiedKey::from_der(chain, private_key, &provider());
-    Ok((pair.map_err(|e| vec![unusable(certificate, key, &e)])?, leaf))
+    let pair = pair.map_err(|e| vec![unusable(certificate, key, &e)])?;
+    Ok(Own { pair, leaf, fault })
 }
 
 /// Refuses a certificate that is expired or not yet valid.

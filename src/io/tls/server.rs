@@ -30,6 +30,7 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     judge: Judge,
     certificate: Certificate,
+    certificate_fault: Option<TlsFileError>,
 }
 
 impl ServerTls {
@@ -38,7 +39,7 @@ impl ServerTls {
     /// # Errors
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
-        let pair = certified_key(&files.certificate, &files.key, now_unix_seconds);
+        let own = certified_key(&files.certificate, &files.key, now_unix_seconds);
         let judge = Judge::load(
             files.ca_file.as_deref(),
             files.ca_path.as_deref(),
@@ -46,9 +47,9 @@ impl ServerTls {
             files.verify_depth,
             now_unix_seconds,
         );
-        let ((pair, certificate), judge) = match (pair, judge) {
-            (Ok(pair), Ok(judge)) => (pair, judge),
-            (pair, judge) => return Err([pair.err(), judge.err()].into_iter().flatten().flatten().collect()),
+        let (own, judge) = match (own, judge) {
+            (Ok(own), Ok(judge)) => (own, judge),
+            (own, judge) => return Err([own.err(), judge.err()].into_iter().flatten().flatten().collect()),
         };
         let unusable = |error: rustls::Error| {
             vec![TlsFileError::Unusable {
@@ -64,13 +65,14 @@ impl ServerTls {
         } else {
             builder.with_no_client_auth()
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.pair)));
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(unusable)?;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         Ok(Self {
             config: Arc::new(config),
             judge,
-            certificate,
+            certificate: own.leaf,
+            certificate_fault: own.fault,
         })
     }
 
@@ -92,6 +94,11 @@ impl ServerTls {
     /// Our own certificate, for its expiry.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// Whether our certificate was expired or not yet valid when it was read. It is used all the same.
+    pub fn certificate_fault(&self) -> Option<&TlsFileError> {
+        self.certificate_fault.as_ref()
     }
 
     /// What was negotiated, as far as rustls says; signature and digest are those the key type leaves no choice of.
