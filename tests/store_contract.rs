@@ -12,7 +12,9 @@ mod sqlite;
 use std::collections::BTreeMap;
 
 use common::{ARRIVED, done, enqueue, read_all, retry};
+use estafette::queue::entry::Settlement;
 use estafette::queue::memory::MemoryStore;
+use estafette::queue::schedule::LEASES_PER_DESTINATION_MAX;
 use estafette::queue::{Draft, Store, StoreError};
 use estafette::time::Timestamp;
 
@@ -30,6 +32,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     concurrent_looks_never_lease_twice(&make()).await;
     large_data_is_byte_exact(&make()).await;
     destination_backed_off_is_not_due_before_its_time(&make()).await;
+    slow_destination_leaves_leases_for_others(&make()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,4 +222,22 @@ async fn destination_backed_off_is_not_due_before_its_time<S: Store>(store: &S) 
     assert_eq!(store.due(ARRIVED, 10).await, Ok(Vec::new()));
     store.flush(ARRIVED).await.unwrap();
     assert_eq!(store.due(ARRIVED, 10).await.unwrap().len(), 2);
+}
+
+async fn slow_destination_leaves_leases_for_others<S: Store>(store: &S) {
+    for _ in 0..LEASES_PER_DESTINATION_MAX + 10 {
+        enqueue(store, b"x", &["a@slow.example"]).await;
+    }
+    let mut held = store.due(ARRIVED, 1_000).await.unwrap();
+    assert_eq!(held.len(), LEASES_PER_DESTINATION_MAX);
+    assert_eq!(store.due(ARRIVED, 1_000).await, Ok(Vec::new()));
+    enqueue(store, b"y", &["a@other.example"]).await;
+    let other = store.due(ARRIVED, 1_000).await.unwrap();
+    assert_eq!(other.len(), 1, "the other destination has its turn");
+    // What ends makes room for what waits.
+    store
+        .settle(held.remove(0), vec![Settlement::Done { number: 0 }])
+        .await
+        .unwrap();
+    assert_eq!(store.due(ARRIVED, 1_000).await.unwrap().len(), 1);
 }

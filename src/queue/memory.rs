@@ -122,6 +122,10 @@ impl Queue {
             && let Some((ready, _)) = self.schedule.first_ready()
         {
             let name = self.name(ready);
+            if self.schedule.room(&name) == 0 {
+                self.schedule.wait(ready, None);
+                continue;
+            }
             self.schedule.served(ready);
             match self.waiting(&name).first() {
                 Some((due, id)) if *due <= now => leases.extend(self.lease(*id, &name, now)),

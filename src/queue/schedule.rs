@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// The store's number of a destination.
 pub type DestinationNumber = i64;
 
+/// Leases that one destination may hold at once.
+pub const LEASES_PER_DESTINATION_MAX: usize = 200;
+
 /// The schedule.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -23,6 +26,7 @@ pub struct Schedule {
     ready: BTreeSet<(u64, DestinationNumber)>,
     waiting: BTreeSet<(Timestamp, DestinationNumber)>,
     leased: HashSet<(QueueId, String)>,
+    leases_of: HashMap<String, usize>,
     ended_in_scan: Vec<(QueueId, String)>,
     scanning: bool,
     counter: u64,
@@ -130,7 +134,7 @@ impl Schedule {
     pub fn end_scan(&mut self) {
         self.scanning = false;
         for ended in std::mem::take(&mut self.ended_in_scan) {
-            self.leased.remove(&ended);
+            self.forget(&ended);
         }
     }
 
@@ -141,7 +145,15 @@ impl Schedule {
 
     /// Leases them.
     pub fn lease(&mut self, id: QueueId, destination: &str) {
-        self.leased.insert((id, destination.to_owned()));
+        if self.leased.insert((id, destination.to_owned())) {
+            *self.leases_of.entry(destination.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// How many more leases the destination may have: one that is slow must not take all there are.
+    pub fn room(&self, destination: &str) -> usize {
+        let held = self.leases_of.get(destination).copied().unwrap_or_default();
+        LEASES_PER_DESTINATION_MAX.saturating_sub(held)
     }
 
     /// Ends their lease. The caller wakes the destination.
@@ -150,7 +162,19 @@ impl Schedule {
         if self.scanning {
             self.ended_in_scan.push(ended);
         } else {
-            self.leased.remove(&ended);
+            self.forget(&ended);
+        }
+    }
+
+    fn forget(&mut self, ended: &(QueueId, String)) {
+        if !self.leased.remove(ended) {
+            return;
+        }
+        if let Some(held) = self.leases_of.get_mut(&ended.1) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.leases_of.remove(&ended.1);
+            }
         }
     }
 

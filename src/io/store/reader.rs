@@ -168,6 +168,12 @@ impl Reader {
             self.shared.schedule().wait(ready, Some(next_try));
             return Ok(());
         }
+        let share = share.min(self.shared.schedule().room(&name));
+        if share == 0 {
+            // The end of one of its leases wakes it.
+            self.shared.schedule().wait(ready, None);
+            return Ok(());
+        }
         let mut chosen: Vec<QueueId> = Vec::new();
         rows::visit_waiting(connection, number, now, |_, id| {
             if chosen.last() != Some(&id) && !chosen.contains(&id) && !self.shared.schedule().is_leased(id, &name) {
