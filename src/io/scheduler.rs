@@ -127,14 +127,12 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
                 total += 1;
                 let (plan, ended) = (Arc::clone(&plan), ended.clone());
                 self.deliveries.spawn(async move {
-                    let destination = lease.destination.clone();
-                    let is_suspended = run_delivery(&plan, lease).await;
-                    let _ = ended
-                        .send(Ended {
-                            destination,
-                            is_suspended,
-                        })
-                        .await;
+                    let mut place = Place {
+                        destination: lease.destination.clone(),
+                        is_suspended: false,
+                        ended,
+                    };
+                    place.is_suspended = run_delivery(&plan, lease).await;
                 });
             }
         }
@@ -157,6 +155,24 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
                     .spawn(async move { give_back(store.as_ref(), lease).await });
             }
         }
+    }
+}
+
+/// The place of a delivery; it is given back when this is dropped, however the delivery ends.
+struct Place {
+    destination: String,
+    is_suspended: bool,
+    ended: mpsc::Sender<Ended>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let destination = std::mem::take(&mut self.destination);
+        // The channel holds as many as there are deliveries; it is closed only when the scheduler has stopped.
+        let _ = self.ended.try_send(Ended {
+            destination,
+            is_suspended: self.is_suspended,
+        });
     }
 }
 
