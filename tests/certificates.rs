@@ -236,13 +236,6 @@ fn directory_of_authorities_is_read_whole_and_hash_links_count_once() {
     assert_eq!(judge.anchors().len(), 1);
     assert!(judge.hints().is_empty(), "only those of a CAfile are sent");
     assert_eq!(judge.judge(Some(&pki.chain("ok")), now()).state(), "verified");
-    assert_eq!(judge.public_roots_shared(), 0);
-}
-
-#[test]
-fn default_authorities_are_seen_to_be_public() {
-    let judge = Judge::load(None, None, true, 9, now()).expect("the system's store");
-    assert_eq!(judge.public_roots_shared(), judge.anchors().len());
 }
 
 #[test]

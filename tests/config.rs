@@ -512,3 +512,29 @@ proptest! {
         let _ = load(&text).map_err(|found| found.to_string());
     }
 }
+
+#[test]
+fn few_certificates_of_the_public_store_are_told_and_a_listener_of_a_switched_off_family_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs-example");
+    for name in ["CAcert.pem", "sendmail.pem"] {
+        fs::write(folder.path().join(name), fs::read(examples.join(name)).unwrap()).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let environment = Environment {
+        check_files: true,
+        public_ca_bundles: vec![examples.join("CAcert.pem")],
+        ..environment()
+    };
+    let head = "smtpd_tls_security_level = \"may\"\nsmtpd_tls_cert_file = \"sendmail.pem\"\nsmtpd_tls_CAfile = \"CAcert.pem\"\n\
+                smtpd_tls_ask_ccert = true\nsmtpd_relay_restrictions = [\"permit_tls_all_clientcerts\", \"reject\"]\n";
+    let path = folder.path().join("estafette.toml");
+    let warnings = load_text(&path, head, &environment).unwrap().warnings;
+    assert!(
+        warnings.iter().any(|w| w.to_string().contains("public store")),
+        "{warnings:?}"
+    );
+    let text = format!("{head}inet_protocols = [\"ipv4\"]\n[[listener]]\nname = \"six\"\naddress = \"[::1]:2525\"\n");
+    let found = load_text(&path, &text, &environment).unwrap_err().to_string();
+    assert!(found.contains("inet_protocols does not allow [::1]:2525"), "{found}");
+}

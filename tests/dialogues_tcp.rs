@@ -277,6 +277,7 @@ fn outbound_settings() -> OutboundSettings {
     OutboundSettings {
         myhostname: "relay.example".into(),
         hello_name: "relay.example".into(),
+        mydomain: "example.org".into(),
         relayhost: None,
         tls_level: TlsLevel::May,
         tls_wrapper: false,

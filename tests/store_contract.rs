@@ -4,6 +4,8 @@
 mod common;
 #[path = "store_contract/faults.rs"]
 mod faults;
+#[path = "store_contract/forgotten.rs"]
+mod forgotten;
 #[path = "store_contract/kill.rs"]
 mod kill;
 #[path = "store_contract/sqlite.rs"]

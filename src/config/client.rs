@@ -30,6 +30,7 @@ pub fn outbound(
     let myhostname = scope.text("myhostname").unwrap_or_default();
     OutboundSettings {
         myhostname: myhostname.into(),
+        mydomain: scope.text("mydomain").unwrap_or(myhostname).into(),
         hello_name: scope.text("smtp_helo_name").unwrap_or(myhostname).into(),
         relayhost: scope.next_hop("relayhost").cloned(),
         tls_level: tls_level(scope, findings),

@@ -1,7 +1,7 @@
 //! What the configuration needs to know of the machine: its name and its networks.
 //!
 //! **Implements** `mynetworks_style` of postconf(5).
-//! **Bugs** interfaces are read from Linux' /proc; elsewhere only the loopback networks are known.
+//! **Bugs** interfaces are read from Linux' /proc (from /proc/self/net, which a sandbox with ProcSubset=pid leaves); elsewhere only the loopback networks are known.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -42,10 +42,10 @@ impl Environment {
     pub fn of_system() -> Self {
         let hostname = nix::unistd::gethostname().map_or_else(|_| String::new(), |name| name.to_string_lossy().into());
         let mut interfaces = ipv4_interfaces(
-            &read("/proc/net/fib_trie").unwrap_or_default(),
-            &read("/proc/net/route").unwrap_or_default(),
+            &read("/proc/self/net/fib_trie").unwrap_or_default(),
+            &read("/proc/self/net/route").unwrap_or_default(),
         );
-        let ipv6 = read("/proc/net/if_inet6");
+        let ipv6 = read("/proc/self/net/if_inet6");
         interfaces.extend(ipv6_interfaces(ipv6.as_deref().unwrap_or_default()));
         Self {
             hostname: hostname.trim().to_ascii_lowercase(),

@@ -199,13 +199,24 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
 
 /// Anybody can get a certificate of a public CA, so permitting all of them permits everybody.
 fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Findings) {
-    let Some((directive, why)) = &trust.because else { return };
     let permits_all = |listed: &Listed| match &listed.restriction {
         Restriction::PermitTlsAllClientcerts => true,
         Restriction::Certificate(rule) => matches_everything(rule),
         _ => false,
     };
     for (key, listed) in lists.all().filter(|(_, listed)| permits_all(listed)) {
+        if let Some((directive, count)) = trust.few {
+            let message = format!(
+                "\"{}\" together with {directive}: {count} of its certificates are in the system's public store as well",
+                listed.restriction
+            );
+            let complaint = Complaint::new(message, "open to the world if one of them is a public CA's");
+            let hint = "leave it if it is your own CA that is installed there; take any other out";
+            findings.warning(key, listed.span.clone(), complaint.hint(hint));
+        }
+        let Some((directive, why)) = &trust.because else {
+            continue;
+        };
         let message = format!(
             "open relay: \"{}\" together with {directive}: {why}, and anybody can get a certificate of a public CA",
             listed.restriction

@@ -56,6 +56,7 @@ pub fn endpoints<'a>(
             continue;
         };
         check_unique(&endpoints, &name, address, listener, findings);
+        check_protocol(address, top, listener, findings);
         endpoints.push(Endpoint {
             name,
             address,
@@ -66,6 +67,25 @@ pub fn endpoints<'a>(
     endpoints
 }
 
+/// `inet_protocols` says which addresses may be listened on at all.
+fn check_protocol(address: SocketAddr, top: &Scope, listener: &RawListener, findings: &mut Findings) {
+    let (ipv4, ipv6) = protocols(top);
+    let (family, is_allowed) = if address.is_ipv4() {
+        ("ipv4", ipv4)
+    } else {
+        ("ipv6", ipv6)
+    };
+    if !is_allowed && top.is_good("inet_protocols") {
+        let complaint = Complaint::new(
+            format!("inet_protocols does not allow {address}"),
+            "expected an address of a family that inet_protocols names",
+        );
+        let span = listener.table.get("address").map(|located| located.span.clone());
+        let hint = format!("add \"{family}\" to inet_protocols, or take the listener out");
+        findings.error("address", span, complaint.hint(hint));
+    }
+}
+
 fn check_unique(
     endpoints: &[Endpoint<'_>],
     name: &str,
@@ -74,10 +94,7 @@ fn check_unique(
     findings: &mut Findings,
 ) {
     let place = |key: &str| listener.table.get(key).map(|located| located.span.clone());
-    if let Some(other) = endpoints
-        .iter()
-        .find(|other| other.address == address && address.port() != 0)
-    {
+    if let Some(other) = endpoints.iter().find(|other| other.address == address) {
         let message = format!("{address} is the address of listener \"{}\" already", other.name);
         let complaint = Complaint::new(message, "expected an address of its own");
         findings.error(

@@ -16,6 +16,9 @@ const SHARED_CERTIFICATES_MIN: usize = 10;
 pub struct PublicTrust {
     /// The directive and the reason.
     pub because: Option<(&'static str, String)>,
+    /// The directive that names a few public CAs, and how many: perhaps a campus CA that is installed in the system's
+    /// store as well, perhaps a public one.
+    pub few: Option<(&'static str, usize)>,
 }
 
 impl PublicTrust {
@@ -25,27 +28,39 @@ impl PublicTrust {
             let why = "it trusts all public CAs of the system".to_owned();
             return Self {
                 because: Some(("tls_append_default_CA", why)),
+                few: None,
             };
         }
+        let mut few = None;
         for name in ["smtpd_tls_CAfile", "smtpd_tls_CApath"] {
             let Some(path) = scope.path(name) else { continue };
             if is_public_path(&path, environment) {
                 let why = format!("{} holds the public CAs of the system", path.display());
                 return Self {
                     because: Some((name, why)),
+                    few: None,
                 };
             }
-            if environment.check_files && shares_certificates(&path, environment) {
+            let shared = if environment.check_files {
+                shared_certificates(&path, environment)
+            } else {
+                0
+            };
+            if shared >= SHARED_CERTIFICATES_MIN {
                 let why = format!(
                     "{} holds a copy of certificates of the system's public CAs",
                     path.display()
                 );
                 return Self {
                     because: Some((name, why)),
+                    few: None,
                 };
             }
+            if shared > 0 {
+                few = Some((name, shared));
+            }
         }
-        Self::default()
+        Self { because: None, few }
     }
 }
 
@@ -61,10 +76,16 @@ fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn shares_certificates(path: &Path, environment: &Environment) -> bool {
+/// How many certificates a file or directory shares with a public bundle.
+fn shared_certificates(path: &Path, environment: &Environment) -> usize {
     let own = certificates(path);
-    let shares = |public: &PathBuf| own.intersection(&certificates(public)).count() >= SHARED_CERTIFICATES_MIN;
-    own.len() >= SHARED_CERTIFICATES_MIN && environment.public_ca_bundles.iter().any(shares)
+    let shared = |public: &PathBuf| own.intersection(&certificates(public)).count();
+    environment
+        .public_ca_bundles
+        .iter()
+        .map(shared)
+        .max()
+        .unwrap_or_default()
 }
 
 /// The base64 texts of all certificates of a file, or of the files of a directory.

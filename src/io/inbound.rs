@@ -1,6 +1,7 @@
 //! Drives one [`Session`]: reads the socket, upgrades to TLS, hands mail data to the queue, keeps the deadlines.
 //!
 //! **Does not** decide anything: the session does, and this carries out its actions in order.
+//! **Bugs** while the queue is asked for a draft or a commit no deadline runs: a disk that hangs holds its sessions.
 
 use std::future::{Future, pending};
 use std::io;

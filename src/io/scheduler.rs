@@ -195,6 +195,7 @@ async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) ->
     let started = clock::timestamp();
     let attempts = plan.deliverer.deliver(&lease, started).await;
     let now = clock::timestamp();
+    let is_suspended = suspend_if_unreached(plan, &lease, &attempts, now).await;
     let attempts: Vec<Attempt> = attempts
         .into_iter()
         .map(|attempt| give_up_if_expired(attempt, &lease, now))
@@ -224,7 +225,6 @@ async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) ->
         .iter()
         .map(|attempt| settlement(attempt, &lease, &plan.queue, now, bounced.is_ok()));
     let settlements: Vec<Settlement> = settlements.collect();
-    let is_suspended = suspend_if_unreached(plan, &lease, &attempts, now).await;
     settle(plan, lease, settlements).await;
     is_suspended
 }

@@ -64,7 +64,7 @@ pub fn tls_failed(session_id: &str, listener: &str, peer: SocketAddr, why: &str)
 
 /// The queue did not take a message.
 pub fn queue_refused(session_id: &str, peer: SocketAddr, why: &StoreError) {
-    warn!(session_id, %peer, because = %why, "queue.refused");
+    warn!(session_id, %peer, because = why.to_string(), "queue.refused");
 }
 
 /// systemd handed over a socket that no listener takes: whoever connects to it waits for ever.
@@ -74,7 +74,7 @@ pub fn socket_unused(name: &str, address: &str) {
 
 /// The store failed at something that is tried again.
 pub fn store_failed(step: &'static str, why: &StoreError) {
-    error!(step, because = %why, "queue.store_failed");
+    error!(step, because = why.to_string(), "queue.store_failed");
 }
 
 /// The store failed once: it refuses new mail until a restart and delivers what it has.

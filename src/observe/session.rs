@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::verdict::{Opinion, Verdict};
-use crate::session::event::{BareNewlinePlace, Event, Origin};
+use crate::session::event::{BareNewlinePlace, BareOctet, Event, Origin};
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
 
@@ -69,23 +69,33 @@ pub fn session_event(event: &Event) {
             because,
             reply,
         } => {
-            let recipients = forward_paths.len();
-            line!(info, origin, "message.rejected", reverse_path = reverse_path.to_string(), recipients, size_octets, %because, reply = reply.to_string());
+            let (recipients, because) = (forward_paths.len(), because.to_string());
+            let (reverse_path, reply) = (reverse_path.to_string(), reply.to_string());
+            line!(
+                info,
+                origin,
+                "message.rejected",
+                reverse_path,
+                recipients,
+                size_octets,
+                because,
+                reply
+            );
         }
         Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
-        Event::BareNewlineSeen { origin, place, which } => {
-            let place = match place {
-                BareNewlinePlace::Command => "command",
-                BareNewlinePlace::MailData => "mail data",
-            };
-            line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
-        }
+        Event::BareNewlineSeen { origin, place, which } => bare_newline_seen(origin, *place, *which),
         Event::SessionClosed {
             origin,
             because,
             messages_queued,
         } => {
-            line!(debug, origin, "session.closed", %because, messages_queued);
+            line!(
+                debug,
+                origin,
+                "session.closed",
+                because = because.to_string(),
+                messages_queued
+            );
         }
     }
 }
@@ -109,6 +119,14 @@ fn tls_started(origin: &Origin, tls: &TlsDescription, who: &Identity) {
         resumed,
         because
     );
+}
+
+fn bare_newline_seen(origin: &Origin, place: BareNewlinePlace, which: BareOctet) {
+    let place = match place {
+        BareNewlinePlace::Command => "command",
+        BareNewlinePlace::MailData => "mail data",
+    };
+    line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
 }
 
 fn recipient_decided(

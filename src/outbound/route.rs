@@ -142,16 +142,7 @@ pub fn destination(settings: &OutboundSettings, path: &ForwardPath) -> String {
     match (&settings.relayhost, path) {
         (Some(relayhost), _) => relayhost.to_string(),
         (None, ForwardPath::Mailbox(mailbox)) => mailbox.host.to_string(),
-        (None, ForwardPath::Postmaster) => own_domain(&settings.myhostname),
-    }
-}
-
-/// `$mydomain` as Postfix derives it: the host name without its first label, unless that leaves a bare top level.
-fn own_domain(myhostname: &str) -> String {
-    let name = myhostname.to_ascii_lowercase();
-    match name.split_once('.') {
-        Some((_, domain)) if domain.contains('.') => domain.to_owned(),
-        _ => name,
+        (None, ForwardPath::Postmaster) => settings.mydomain.to_ascii_lowercase(),
     }
 }
 
@@ -169,7 +160,7 @@ impl Route {
             };
         }
         let name = match path {
-            ForwardPath::Postmaster => own_domain(&settings.myhostname),
+            ForwardPath::Postmaster => settings.mydomain.to_ascii_lowercase(),
             ForwardPath::Mailbox(mailbox) => match &mailbox.host {
                 Host::Name(domain) => domain.as_str().to_owned(),
                 Host::Literal(address) => return Self::Address(SocketAddr::new(*address, 25)),

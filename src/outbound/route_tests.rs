@@ -11,6 +11,7 @@ fn settings(relayhost: Option<&str>) -> OutboundSettings {
     OutboundSettings {
         myhostname: "relay.example.org".into(),
         hello_name: "relay.example.org".into(),
+        mydomain: "example.org".into(),
         relayhost: relayhost.map(|text| text.parse().unwrap()),
         tls_level: TlsLevel::May,
         tls_wrapper: false,

@@ -10,6 +10,8 @@ use crate::net::NextHop;
 pub struct OutboundSettings {
     /// `myhostname`.
     pub myhostname: String,
+    /// `mydomain`: where mail for `<postmaster>` goes without a relayhost.
+    pub mydomain: String,
     /// `smtp_helo_name`.
     pub hello_name: String,
     /// `relayhost`.

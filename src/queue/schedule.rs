@@ -28,6 +28,8 @@ pub struct Schedule {
     leased: HashSet<(QueueId, String)>,
     leases_of: HashMap<String, usize>,
     ended_in_scan: Vec<(QueueId, String)>,
+    /// Woken while look-ups went on: these may have passed over a lease that had just ended.
+    woken_in_scan: Vec<DestinationNumber>,
     scanning: bool,
     counter: u64,
     now: Timestamp,
@@ -63,6 +65,9 @@ impl Schedule {
             self.waiting.remove(&(until, destination));
         }
         self.ready.insert((place.served, destination));
+        if self.scanning {
+            self.woken_in_scan.push(destination);
+        }
     }
 
     /// Makes ready what waited until `now`.
@@ -135,6 +140,9 @@ impl Schedule {
         self.scanning = false;
         for ended in std::mem::take(&mut self.ended_in_scan) {
             self.forget(&ended);
+        }
+        for destination in std::mem::take(&mut self.woken_in_scan) {
+            self.wake(destination);
         }
     }
 
@@ -237,5 +245,31 @@ mod tests {
         schedule.end_scan();
         assert!(!schedule.is_leased(id, "a"));
         assert_eq!(schedule.leases(), 0);
+    }
+
+    #[test]
+    fn stranger_lease_that_ends_within_a_scan_is_not_lost() {
+        let mut schedule = Schedule::default();
+        let id = crate::mail::queue_id::QueueId::from_number(5).unwrap();
+        schedule.wake(1);
+        let (ready, _) = schedule.first_ready().unwrap();
+        schedule.lease(id, "d");
+        schedule.served(ready);
+        schedule.wait(ready, None);
+        // Another destination is being looked at ...
+        schedule.begin_scan();
+        // ... the writer settles: Retry later. acknowledge() of writer.rs.
+        schedule.release(id, "d");
+        schedule.wake(1);
+        // The scan comes to destination 1: serve() / first_unleased() of reader.rs.
+        let (ready, _) = schedule.first_ready().unwrap();
+        assert!(schedule.is_leased(id, "d"), "so first_unleased skips it: next = None");
+        schedule.served(ready);
+        schedule.wait(ready, None);
+        schedule.end_scan();
+        assert!(
+            schedule.first_ready().is_some() || schedule.first_waiting().is_some(),
+            "nobody will ever look at it again"
+        );
     }
 }

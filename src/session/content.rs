@@ -63,7 +63,7 @@ impl Content {
         if limit > 0 && self.size_octets > limit {
             self.fault.get_or_insert(MessageFault::TooBig);
         }
-        if self.hops.count > settings.hops_max {
+        if self.hops.count >= settings.hops_max {
             self.fault.get_or_insert(MessageFault::TooManyHops);
         }
         if self.fault.is_some() {

@@ -90,6 +90,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
     OutboundSettings {
         myhostname: "relay.example.org".into(),
         hello_name: "relay.example.org".into(),
+        mydomain: "example.org".into(),
         relayhost: relayhost.parse().ok(),
         tls_level,
         tls_wrapper: false,

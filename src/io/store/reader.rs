@@ -132,8 +132,8 @@ impl Reader {
         self.with(|connection| {
             let turns = {
                 let mut schedule = self.shared.schedule();
-                schedule.begin_scan();
                 schedule.advance(now);
+                schedule.begin_scan();
                 schedule.first_ready().map_or(0, |(_, count)| count) + limit
             };
             let _scan = Scan(&self.shared);

@@ -70,22 +70,6 @@ impl Judge {
         limits.map(|(anchor, _)| anchor.subject.clone()).collect()
     }
 
-    /// How many of our anchors stand in the system's public store as well: with any,
-    /// `permit_tls_all_clientcerts` would open the relay to whoever can buy a certificate. Reads the store.
-    pub fn public_roots_shared(&self) -> usize {
-        let public = rustls_native_certs::load_native_certs().certs;
-        let public: Vec<TrustAnchor<'_>> = public
-            .iter()
-            .filter_map(|der| webpki::anchor_from_trusted_cert(der).ok())
-            .collect();
-        let is_public = |ours: &&TrustAnchor<'_>| {
-            public.iter().any(|theirs| {
-                theirs.subject == ours.subject && theirs.subject_public_key_info == ours.subject_public_key_info
-            })
-        };
-        self.authorities.anchors.iter().filter(is_public).count()
-    }
-
     /// Judges what a client presented, leaf first; `now_unix_seconds` is the time to judge at.
     pub fn judge(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Identity {
         let Some([leaf, rest @ ..]) = presented else {
