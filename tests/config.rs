@@ -538,3 +538,22 @@ fn few_certificates_of_the_public_store_are_told_and_a_listener_of_a_switched_of
     let found = load_text(&path, &text, &environment).unwrap_err().to_string();
     assert!(found.contains("inet_protocols does not allow [::1]:2525"), "{found}");
 }
+
+#[test]
+fn values_without_effect_are_told() {
+    let text = "smtp_tls_wrappermode = true\nsmtp_tls_security_level = \"encrypt\"\nsmtpd_tls_ccert_verifydepth = 7\n\
+                parent_domain_matches_subdomains = [\"relay_domains\", \"mynetworks\"]\n";
+    let warnings = good(text).warnings;
+    let keys = [
+        "smtp_tls_wrappermode",
+        "smtpd_tls_ccert_verifydepth",
+        "parent_domain_matches_subdomains",
+    ];
+    for key in keys {
+        assert_eq!(
+            warnings.iter().filter(|warning| warning.key == key).count(),
+            1,
+            "{key}: {warnings:?}"
+        );
+    }
+}

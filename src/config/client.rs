@@ -96,6 +96,18 @@ fn tls_level(scope: &Scope, findings: &mut Findings) -> TlsLevel {
             complaint.hint("write smtp_tls_security_level = \"encrypt\""),
         );
     }
+    if scope.boolean("smtp_tls_wrappermode") && scope.next_hop("relayhost").is_none() {
+        let complaint = Complaint::new(
+            "every mail exchanger would be spoken TLS to from the first octet, and hardly one answers on port 25",
+            "meant for a relayhost",
+        );
+        let hint = "write relayhost = \"[smtp.example.net]:465\"";
+        findings.warning(
+            "smtp_tls_wrappermode",
+            scope.span("smtp_tls_wrappermode"),
+            complaint.hint(hint),
+        );
+    }
     level
 }
 

@@ -27,6 +27,7 @@ pub fn build(
     let trust = PublicTrust::of(scope, environment);
     list_checks::check(&lists, scope, offer, &trust, findings);
     check_required_certificate(scope, offer, findings);
+    tell_what_has_no_effect(scope, findings);
     let tls = tls_files(scope, offer, findings);
     if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
@@ -69,6 +70,34 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
             _ => BareNewline::Normalize,
         },
         bare_newline_exclusions: CidrSet::new(scope.networks("smtpd_forbid_bare_newline_exclusions").to_vec()),
+    }
+}
+
+/// Intermediates that the verification of a chain follows at most, whatever the directive says.
+const VERIFY_DEPTH_MAX: usize = 6;
+
+/// Values that are good in Postfix and change nothing here: somebody who wrote them must not rely on them.
+fn tell_what_has_no_effect(scope: &Scope, findings: &mut Findings) {
+    let depth = "smtpd_tls_ccert_verifydepth";
+    if scope.is_written(depth) && scope.count(depth) > VERIFY_DEPTH_MAX {
+        let complaint = Complaint::new(
+            format!("a chain of more than {VERIFY_DEPTH_MAX} intermediates never verifies"),
+            "has no effect beyond that",
+        );
+        findings.warning(
+            depth,
+            scope.span(depth),
+            complaint.hint(format!("write {depth} = {VERIFY_DEPTH_MAX}")),
+        );
+    }
+    let parents = "parent_domain_matches_subdomains";
+    let other = scope.words(parents).iter().find(|list| *list != "relay_domains");
+    if let Some(other) = other.filter(|_| scope.is_written(parents)) {
+        let complaint = Complaint::new(
+            format!("\"{other}\" has no effect here"),
+            "only \"relay_domains\" is looked at",
+        );
+        findings.warning(parents, scope.span(parents), complaint.hint("take the others out"));
     }
 }
 
