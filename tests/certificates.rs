@@ -78,10 +78,7 @@ fn verified_chain_names_the_issuers_up_to_the_anchor() {
         certificate.subject.one_line(),
         "/C=FR/O=CNRS/OU=UMR5168/CN=Alice Martin"
     );
-    let names: Vec<String> = chain
-        .iter()
-        .map(estafette::cert::name::DistinguishedName::rfc4514)
-        .collect();
+    let names: Vec<String> = chain.iter().map(|issuer| issuer.subject.rfc4514()).collect();
     assert_eq!(names, ["CN=Sub,O=CNRS,C=FR", "CN=Root,O=CNRS,C=FR"]);
 }
 

@@ -109,6 +109,7 @@ impl Driver {
         match action {
             Action::Send(octets) => self.said.extend(octets),
             Action::UpgradeTls => self.awaits_tls = true,
+            Action::Charge(_) => panic!("nothing is limited here"),
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::client::Client;
 use estafette::io::clock;
 use estafette::io::dns::SystemResolver;
 use estafette::io::inbound::{Inbound, serve};
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
-use estafette::io::tls::settings::ServerTlsFiles;
+use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{OutboundSettings, TlsLevel};
 use estafette::queue::Store;
@@ -81,7 +82,7 @@ impl<'a> Bench<'a> {
         let address = listener.local_addr().expect("bound");
         let served = runtime.spawn(async move {
             let (stream, _) = listener.accept().await.expect("a connection");
-            serve(stream, peer, "s1".into(), &inbound, &told).await;
+            serve(stream, peer, "s1".into(), &ArcSwap::from_pointee(inbound), &told).await;
         });
         Self {
             directory,
@@ -231,6 +232,8 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         verify_depth: 9,
         append_default_ca: false,
         tls12: true,
+        revocation: RevocationSettings::default(),
+        accept_email_protection: false,
     };
     let tls = ServerTls::load(&files, clock::unix_seconds()).unwrap_or_else(|errors| panic!("{errors:?}"));
     Inbound {
@@ -242,6 +245,8 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
         resolver: Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
+        journal: None,
+        counters: Arc::default(),
     }
 }
 

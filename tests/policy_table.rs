@@ -36,8 +36,11 @@ fn certificate(issuer: &str, subject: &[(&str, &str)]) -> Arc<Certificate> {
         mail_addresses: Vec::new(),
         dns_names: Vec::new(),
         user_principal_names: Vec::new(),
+        key_usages: Vec::new(),
         extended_key_usages: Vec::new(),
         policies: Vec::new(),
+        ocsp_responders: Vec::new(),
+        crl_distribution_points: Vec::new(),
         is_ca: false,
         fingerprint: "AA:BB".into(),
         public_key_fingerprint: "CC:DD".into(),
@@ -103,6 +106,7 @@ fn decide(row: &Row<'_>) -> (Opinion, String) {
         identity: &row.identity,
         reverse_path: &ReversePath::Null,
         forward_path: &forward_path,
+        now_unix_seconds: 1_795_510_800,
     };
     let verdict = chain.evaluate(&facts);
     (verdict.opinion, verdict.decided_by().to_owned())

@@ -25,10 +25,16 @@ pub struct Certificate {
     pub dns_names: Vec<String>,
     /// SAN otherName User Principal Name.
     pub user_principal_names: Vec<String>,
+    /// The names of RFC 5280 section 4.2.1.3 such as `digitalSignature`; empty without the extension.
+    pub key_usages: Vec<String>,
     /// Dotted OIDs; empty without the extension.
     pub extended_key_usages: Vec<String>,
     /// Dotted OIDs; empty without the extension.
     pub policies: Vec<String>,
+    /// Authority information access: the `http` URLs of OCSP responders.
+    pub ocsp_responders: Vec<String>,
+    /// CRL distribution points: their URLs.
+    pub crl_distribution_points: Vec<String>,
     /// Basic constraints CA:TRUE.
     pub is_ca: bool,
     /// SHA-256 of the whole certificate, upper-case hexadecimal with colons, as Postfix prints it.
@@ -39,4 +45,23 @@ pub struct Certificate {
     pub key_algorithm: String,
     /// Size of the public key in bits; 0 when unknown.
     pub key_bits: u32,
+}
+
+/// Which name of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameOf {
+    /// The issuer.
+    Issuer,
+    /// The subject.
+    Subject,
+}
+
+impl Certificate {
+    /// One of its two names.
+    pub const fn name(&self, of: NameOf) -> &DistinguishedName {
+        match of {
+            NameOf::Issuer => &self.issuer,
+            NameOf::Subject => &self.subject,
+        }
+    }
 }

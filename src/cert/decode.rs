@@ -10,7 +10,9 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Any, Oid, Tag};
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{
+    DistributionPointName, ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension,
+};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
@@ -29,6 +31,9 @@ pub enum DecodeError {
 /// otherName type of the User Principal Name.
 const USER_PRINCIPAL_NAME: &str = "1.3.6.1.4.1.311.20.2.3";
 
+/// accessMethod id-ad-ocsp.
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";
+
 /// Decodes one certificate.
 ///
 /// # Errors
@@ -46,8 +51,11 @@ pub fn decode(der: &[u8]) -> Result<Certificate, DecodeError> {
         mail_addresses: Vec::new(),
         dns_names: Vec::new(),
         user_principal_names: Vec::new(),
+        key_usages: Vec::new(),
         extended_key_usages: Vec::new(),
         policies: Vec::new(),
+        ocsp_responders: Vec::new(),
+        crl_distribution_points: Vec::new(),
         is_ca: false,
         fingerprint: fingerprint(der),
         public_key_fingerprint: fingerprint(parsed.public_key().raw),
@@ -128,11 +136,54 @@ fn read_extension(certificate: &mut Certificate, extension: &X509Extension<'_>) 
         ParsedExtension::CertificatePolicies(policies) => {
             certificate.policies = policies.iter().map(|p| p.policy_id.to_id_string()).collect();
         }
+        ParsedExtension::KeyUsage(usages) => certificate.key_usages = key_usage_names(*usages),
+        ParsedExtension::AuthorityInfoAccess(access) => {
+            let responders = access
+                .accessdescs
+                .iter()
+                .filter(|a| a.access_method.to_id_string() == OCSP);
+            certificate.ocsp_responders = responders.filter_map(|a| url(&a.access_location)).collect();
+        }
+        ParsedExtension::CRLDistributionPoints(points) => {
+            let names = points
+                .points
+                .iter()
+                .filter_map(|point| match &point.distribution_point {
+                    Some(DistributionPointName::FullName(names)) => Some(names),
+                    _ => None,
+                });
+            certificate.crl_distribution_points = names.flatten().filter_map(url).collect();
+        }
         ParsedExtension::BasicConstraints(constraints) => certificate.is_ca = constraints.ca,
         ParsedExtension::ParseError { .. } => return Err(DecodeError::Malformed),
         _ => {}
     }
     Ok(())
+}
+
+/// The URL in a general name.
+fn url(general_name: &GeneralName<'_>) -> Option<String> {
+    match general_name {
+        GeneralName::URI(url) => Some((*url).to_owned()),
+        _ => None,
+    }
+}
+
+/// The bits of RFC 5280 section 4.2.1.3, by name.
+fn key_usage_names(usages: KeyUsage) -> Vec<String> {
+    let bits = [
+        (usages.digital_signature(), "digitalSignature"),
+        (usages.non_repudiation(), "nonRepudiation"),
+        (usages.key_encipherment(), "keyEncipherment"),
+        (usages.data_encipherment(), "dataEncipherment"),
+        (usages.key_agreement(), "keyAgreement"),
+        (usages.key_cert_sign(), "keyCertSign"),
+        (usages.crl_sign(), "cRLSign"),
+        (usages.encipher_only(), "encipherOnly"),
+        (usages.decipher_only(), "decipherOnly"),
+    ];
+    let set = bits.iter().filter(|(is_set, _)| *is_set);
+    set.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 fn read_general_name(certificate: &mut Certificate, general_name: &GeneralName<'_>) -> Result<(), DecodeError> {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::certificate::Certificate;
-use super::name::DistinguishedName;
 
 /// What TLS told us of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +25,8 @@ pub enum Identity {
     Verified {
         /// The leaf.
         certificate: Arc<Certificate>,
-        /// Subjects of the issuers from the leaf's to the anchor's.
-        chain: Vec<DistinguishedName>,
+        /// The issuers, from the leaf's own to the trust anchor.
+        chain: Vec<Arc<Certificate>>,
     },
 }
 
@@ -38,6 +37,23 @@ impl Identity {
             Self::Verified { certificate, .. } => Some(certificate),
             Self::Unverified { certificate, .. } => certificate.as_deref(),
             Self::Plaintext | Self::NoCertificate => None,
+        }
+    }
+
+    /// The leaf, verified or not, to be kept.
+    pub fn shared_certificate(&self) -> Option<Arc<Certificate>> {
+        match self {
+            Self::Verified { certificate, .. } => Some(Arc::clone(certificate)),
+            Self::Unverified { certificate, .. } => certificate.clone(),
+            Self::Plaintext | Self::NoCertificate => None,
+        }
+    }
+
+    /// The issuers of a verified leaf, its own first; empty otherwise.
+    pub fn issuers(&self) -> &[Arc<Certificate>] {
+        match self {
+            Self::Verified { chain, .. } => chain,
+            _ => &[],
         }
     }
 
@@ -75,9 +91,18 @@ pub enum Why {
     /// On a CRL.
     #[error("certificate has been revoked")]
     Revoked,
-    /// No CRL of its issuer is at hand, or it is past nextUpdate.
-    #[error("revocation status of the certificate is unknown")]
-    RevocationUnknown,
+    /// On the relay's own deny-list (`estafette cert revoke`).
+    #[error("certificate has been blocked by the postmaster of this relay")]
+    Denied,
+    /// No CRL of its issuer, or of an intermediate's, is at hand and `smtpd_tls_crl_policy` is fail-closed.
+    #[error("revocation status of the certificate is unknown: there is no revocation list of its issuer")]
+    CrlMissing,
+    /// The CRL is past nextUpdate and the grace time, and `smtpd_tls_crl_policy` is fail-closed.
+    #[error("revocation status of the certificate is unknown: the revocation list of its issuer is out of date")]
+    CrlStale,
+    /// `smtpd_tls_ocsp = require`, and no responder has vouched for it.
+    #[error("revocation status of the certificate is unknown: its OCSP responder has not vouched for it")]
+    OcspUnknown,
     /// An extended key usage without clientAuth.
     #[error("certificate is not for client authentication")]
     WrongExtendedKeyUsage,

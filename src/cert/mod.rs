@@ -5,5 +5,6 @@
 
 pub mod certificate;
 pub mod decode;
+pub mod examination;
 pub mod identity;
 pub mod name;

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::args::ExplainArguments;
 use super::configuration::{NO, WRONG, load};
 use crate::cert::identity::Identity;
-use crate::cert::name::DistinguishedName;
 use crate::config::{ListenerSettings, Settings};
 use crate::io::clock;
 use crate::io::tls::judge::Judge;
@@ -85,6 +84,7 @@ fn decide<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<De
             identity: &identity,
             reverse_path: &reverse_path,
             forward_path: &forward_path,
+            now_unix_seconds: clock::unix_seconds(),
         };
         let verdict = listener.session.chain.evaluate(&facts);
         answers.push((forward_path, verdict));
@@ -246,7 +246,7 @@ fn describe(identity: &Identity) -> String {
     match identity {
         Identity::Unverified { why, .. } => format!("unverified: {why}"),
         Identity::Verified { chain, .. } => {
-            let issuers: Vec<_> = chain.iter().map(DistinguishedName::one_line).collect();
+            let issuers: Vec<_> = chain.iter().map(|issuer| issuer.subject.one_line()).collect();
             format!("verified by {}", issuers.join(" <- "))
         }
         other => other.state().to_owned(),

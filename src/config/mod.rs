@@ -156,6 +156,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),
         log: client::log(&top),
+        journal_octets_max: top.number("decision_journal_size_limit"),
         shutdown_timeout: top.time("shutdown_timeout"),
         listeners,
     }

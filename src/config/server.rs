@@ -1,5 +1,8 @@
 //! From the directives of one scope to the settings of its sessions and its TLS files.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
 use super::files::{TlsFiles, check_tls_files};
@@ -7,7 +10,7 @@ use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
 use super::scope::Scope;
-use crate::io::tls::settings::ServerTlsFiles;
+use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::policy::facts::{DestinationPattern, Lists as PolicyLists};
@@ -46,7 +49,8 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || require,
         require_client_certificate: require,
         tls_received_header: scope.boolean("smtpd_tls_received_header"),
-        chain: Chain {
+        auth_external: scope.boolean("smtpd_tls_auth_external"),
+        chain: Arc::new(Chain {
             relay: restrictions(&lists.relay),
             recipient: restrictions(&lists.recipient),
             lists: PolicyLists {
@@ -54,7 +58,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
                 destinations: destinations(scope),
                 relay_clientcerts: scope.words("relay_clientcerts").to_vec(),
             },
-        },
+        }),
         message_size_octets_max: scope.number("message_size_limit"),
         recipients_max: scope.count("smtpd_recipient_limit"),
         hops_max: scope.count("hopcount_limit"),
@@ -185,7 +189,32 @@ fn tls_files(scope: &Scope, offer: TlsOffer, findings: &mut Findings) -> Option<
         verify_depth: scope.count("smtpd_tls_ccert_verifydepth"),
         append_default_ca: scope.boolean("tls_append_default_CA"),
         tls12: scope.tls12(versions),
+        revocation: revocation(scope),
+        accept_email_protection: scope.boolean("smtpd_tls_ccert_email_protection"),
     })
+}
+
+fn revocation(scope: &Scope) -> RevocationSettings {
+    RevocationSettings {
+        crl_files: scope.words("smtpd_tls_crl_files").iter().map(PathBuf::from).collect(),
+        crl_path: scope.path("smtpd_tls_crl_path"),
+        crl_policy: CrlPolicy {
+            on_unknown: match scope.text("smtpd_tls_crl_policy") {
+                Some("fail-open") => OnUnknown::FailOpen,
+                _ => OnUnknown::FailClosed,
+            },
+            grace: scope.time("smtpd_tls_crl_grace_time"),
+        },
+        issuer_policies: Vec::new(),
+        crl_warning_time: scope.time("smtpd_tls_crl_warning_time"),
+        deny_list: scope.path("smtpd_tls_deny_list_file"),
+        ocsp: match scope.text("smtpd_tls_ocsp") {
+            Some("prefer") => OcspMode::Prefer,
+            Some("require") => OcspMode::Require,
+            _ => OcspMode::Off,
+        },
+        ocsp_timeout: scope.time("smtpd_tls_ocsp_timeout"),
+    }
 }
 
 fn complain_of_missing_certificate(scope: &Scope, findings: &mut Findings) {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The log.
     pub log: LogSettings,
+    /// `decision_journal_size_limit`, octets; 0 keeps no journal.
+    pub journal_octets_max: u64,
     /// `shutdown_timeout`: how long sessions get to finish on SIGTERM.
     pub shutdown_timeout: Duration,
 }

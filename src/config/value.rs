@@ -63,6 +63,10 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::Text => reader.text(located, "a string").map(|text| Value::Text(set(&text))),
         Kind::Name => name(reader, located),
         Kind::Path => path(reader, located),
+        Kind::Paths => each_word(reader, located, "paths", |reader, word| {
+            Some(reader.directory.join(&word.text).to_string_lossy().into_owned())
+        })
+        .map(Value::Words),
         Kind::Choice(words) => choice(reader, located, words),
         Kind::Choices(words) => choices(reader, located, words).map(Value::Words),
         Kind::Networks => networks(reader, located),

@@ -150,14 +150,20 @@ impl Listeners {
         for (listener, tls) in settings.listeners.iter().zip(&materials.server) {
             if let Some(open) = self.open.get_mut(&listener.address) {
                 open.name.clone_from(&listener.name);
-                open.inbound
-                    .store(Arc::new(inbound(listener, tls.as_ref(), materials, store, queued)));
+                open.inbound.store(Arc::new(inbound(
+                    listener,
+                    tls.as_ref(),
+                    materials,
+                    store,
+                    queued,
+                    &self.shared,
+                )));
             }
         }
         for fresh in fresh {
             let number = fresh.number;
             if let (Some(listener), Some(tls)) = (settings.listeners.get(number), materials.server.get(number)) {
-                let inbound = inbound(listener, tls.as_ref(), materials, store, queued);
+                let inbound = inbound(listener, tls.as_ref(), materials, store, queued, &self.shared);
                 self.open_listener(listener, fresh, inbound)?;
             }
         }
@@ -280,6 +286,7 @@ fn inbound(
     materials: &Materials,
     store: &Arc<SqliteStore>,
     queued: &Arc<Notify>,
+    shared: &Shared,
 ) -> Inbound<SqliteStore> {
     Inbound {
         session: Arc::clone(&listener.session),
@@ -289,5 +296,7 @@ fn inbound(
         outbound: Arc::clone(&materials.outbound),
         queued: Arc::clone(queued),
         resolver: Arc::clone(&materials.resolver),
+        journal: shared.journal.clone(),
+        counters: Arc::clone(&shared.counters),
     }
 }

@@ -19,6 +19,7 @@ use super::signals::{Health, Signals};
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
+use crate::io::journal::Journal;
 use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
 use crate::io::plan::Plan;
 use crate::io::scheduler::Scheduler;
@@ -68,6 +69,14 @@ impl Daemon {
             permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            journal: (settings.journal_octets_max > 0)
+                .then(|| Journal::open(&directory, settings.journal_octets_max))
+                .transpose()
+                .map_err(|source| StartError::System {
+                    what: "the decision journal cannot be opened",
+                    source,
+                })?,
+            counters: Arc::default(),
         };
         let materials = Materials::load(settings, now).map_err(StartError::Tls)?;
         let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));

@@ -62,6 +62,7 @@ pub async fn send<S: Store, R: Resolver>(
         forward_path,
     };
     let envelope = Envelope {
+        hold: None,
         reverse_path: ReversePath::Null,
         forward_paths: vec![recipient.forward_path.clone()],
         body: bounce.body(),

@@ -7,9 +7,11 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -18,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::dns::SystemResolver;
+use super::journal::Journal;
 use super::tls::server::ServerTls;
+use crate::cert::identity::Identity;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::observe::{self, log};
 use crate::outbound::route;
 use crate::outbound::settings::OutboundSettings;
+use crate::policy::limits::{Charge, Counters};
 use crate::queue::entry::NewRecipient;
 use crate::queue::settings::QueueSettings;
 use crate::queue::{Draft, Store, StoreError};
@@ -56,6 +61,22 @@ pub struct Inbound<S> {
     pub queued: Arc<Notify>,
     /// Finds the names of peers.
     pub resolver: Arc<SystemResolver>,
+    /// Where decisions are recorded; `None` without a journal.
+    pub journal: Option<Arc<Journal>>,
+    /// What holders have sent; the same through every reload.
+    pub counters: Arc<Mutex<Counters>>,
+}
+
+/// What a session was judged by.
+struct Judged<S> {
+    /// The settings of the listener at that moment.
+    inbound: Arc<Inbound<S>>,
+    /// What the peer showed; `None` without TLS.
+    presented: Option<Vec<CertificateDer<'static>>>,
+    /// [`ServerTls::generation`] at that moment.
+    generation: u64,
+    /// When time alone may change the verdict.
+    until_unix_seconds: i64,
 }
 
 enum Wire {
@@ -107,7 +128,11 @@ struct Driver<'a, S: Store> {
     session: Session,
     session_id: String,
     peer: SocketAddr,
-    inbound: &'a Inbound<S>,
+    /// The settings the session began with.
+    inbound: Arc<Inbound<S>>,
+    /// The listener's settings as they are now.
+    listener: &'a ArcSwap<Inbound<S>>,
+    judged: Judged<S>,
     stopping: &'a CancellationToken,
     draft: Option<S::Draft>,
     /// Replies not yet written.
@@ -124,9 +149,10 @@ pub async fn serve<S: Store>(
     stream: TcpStream,
     peer: SocketAddr,
     session_id: String,
-    inbound: &Inbound<S>,
+    listener: &ArcSwap<Inbound<S>>,
     stopping: &CancellationToken,
 ) {
+    let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
@@ -135,7 +161,14 @@ pub async fn serve<S: Store>(
         session,
         session_id,
         peer,
+        judged: Judged {
+            inbound: Arc::clone(&inbound),
+            presented: None,
+            generation: 0,
+            until_unix_seconds: i64::MAX,
+        },
         inbound,
+        listener,
         stopping,
         draft: None,
         pending: Vec::new(),
@@ -148,7 +181,8 @@ impl<S: Store> Driver<'_, S> {
         let mut buffer = vec![0_u8; READ_OCTETS];
         let mut told_to_stop = false;
         // The name is looked up beside the dialogue: nobody waits for it.
-        let mut name = pin!(self.inbound.resolver.verified_name(peer.ip()));
+        let resolver = Arc::clone(&self.inbound.resolver);
+        let mut name = pin!(resolver.verified_name(peer.ip()));
         let mut name_is_known = false;
         loop {
             let flow = self.perform_actions().await;
@@ -167,6 +201,7 @@ impl<S: Store> Driver<'_, S> {
                             self.session.handle_shutdown(clock::now());
                         }
                         self.session.handle_space(self.inbound.store.has_space());
+                        self.renew_identity().await;
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
                 },
@@ -196,6 +231,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::UpgradeTls => self.upgrade().await,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
+                Action::Charge(charge) => self.charge(&charge),
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Discard => {
                     self.draft = None;
@@ -217,6 +253,9 @@ impl<S: Store> Driver<'_, S> {
     fn record_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
             observe::session::session_event(&event);
+            if let Some(journal) = &self.inbound.journal {
+                journal.record(&event, clock::timestamp());
+            }
         }
     }
 
@@ -234,11 +273,56 @@ impl<S: Store> Driver<'_, S> {
         Flow::Closed
     }
 
+    /// Judges the peer anew when a reload, a revocation list, the deny-list, an OCSP answer or time has changed what it
+    /// was judged by. The session takes the new verdict at its next MAIL.
+    async fn renew_identity(&mut self) {
+        let now = clock::unix_seconds();
+        let current = self.listener.load_full();
+        let is_reloaded = !Arc::ptr_eq(&current, &self.judged.inbound);
+        // A listener that no longer offers TLS judges nobody; what its sessions began with still does.
+        let Some(tls) = current.tls.as_ref().or(self.inbound.tls.as_ref()) else {
+            if is_reloaded {
+                self.session
+                    .handle_identity(Identity::Plaintext, Arc::clone(&current.session.chain));
+                self.judged.inbound = current;
+            }
+            return;
+        };
+        let generation = tls.generation();
+        if !is_reloaded && generation == self.judged.generation && now < self.judged.until_unix_seconds {
+            return;
+        }
+        let identity = match &self.judged.presented {
+            None => Identity::Plaintext,
+            presented => {
+                tls.ask_responders(presented.as_deref()).await;
+                let examination = tls.examine(presented.as_deref(), now);
+                self.judged.until_unix_seconds = examination.until_unix_seconds;
+                examination.identity
+            }
+        };
+        self.judged.generation = generation;
+        self.session
+            .handle_identity(identity, Arc::clone(&current.session.chain));
+        self.judged.inbound = current;
+    }
+
+    /// Answers with the holder's allowance; counting never waits.
+    fn charge(&mut self, charge: &Charge) -> Flow {
+        let allowance = {
+            let mut counters = self.inbound.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            counters.charge(charge, clock::timestamp())
+        };
+        self.session.handle_charged(allowance, clock::now());
+        Flow::Continue
+    }
+
     async fn upgrade(&mut self) -> Flow {
         if let Flow::Closed = self.flush().await {
             return Flow::Closed;
         }
-        let (Some(tls), Wire::Plain(stream)) = (&self.inbound.tls, std::mem::replace(&mut self.wire, Wire::Gone))
+        let (Some(tls), Wire::Plain(stream)) =
+            (self.inbound.tls.clone(), std::mem::replace(&mut self.wire, Wire::Gone))
         else {
             self.session.handle_eof(clock::now());
             return Flow::Closed;
@@ -255,8 +339,20 @@ impl<S: Store> Driver<'_, S> {
         match finished {
             Ok(Ok(stream)) => {
                 let connection = stream.get_ref().1;
-                let identity = tls.judge(connection, clock::unix_seconds());
                 let description = tls.describe(connection);
+                let presented = connection.peer_certificates().unwrap_or_default();
+                let presented: Vec<_> = presented.iter().map(|der| der.clone().into_owned()).collect();
+                // Taken first: what changes from here on is judged anew.
+                let generation = tls.generation();
+                tls.ask_responders(Some(&presented)).await;
+                let examination = tls.examine(Some(&presented), clock::unix_seconds());
+                self.judged = Judged {
+                    inbound: Arc::clone(&self.inbound),
+                    presented: Some(presented),
+                    generation,
+                    until_unix_seconds: examination.until_unix_seconds,
+                };
+                let identity = examination.identity;
                 self.wire = Wire::Tls(Box::new(stream));
                 self.session.handle_tls(identity, description, clock::now());
                 Flow::Continue
@@ -307,13 +403,15 @@ impl<S: Store> Driver<'_, S> {
 
     async fn commit(&mut self, envelope: Envelope) -> Flow {
         let answer = match self.draft.take() {
-            Some(draft) => commit(draft, envelope, self.inbound).await,
+            Some(draft) => commit(draft, envelope, &self.inbound).await,
             None => Err(StoreError::Closed),
         };
         let answer = answer.map_err(|error| self.refusal(&error));
         if answer.is_ok() {
             self.inbound.queued.notify_one();
         }
+        // Commands that follow in the same octets come next.
+        self.renew_identity().await;
         self.session.handle_committed(answer, clock::now());
         Flow::Continue
     }

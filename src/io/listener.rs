@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inbound::{self, Inbound};
+use super::journal::Journal;
 use crate::observe::log;
+use crate::policy::limits::Counters;
 use crate::queue::Store;
 
 /// Connections the kernel holds for us before they are accepted.
@@ -102,6 +104,10 @@ pub struct Shared {
     pub sessions: TaskTracker,
     /// Cancelled when the daemon stops.
     pub stopping: CancellationToken,
+    /// Where decisions are recorded; `None` without a journal.
+    pub journal: Option<Arc<Journal>>,
+    /// What holders have sent.
+    pub counters: Arc<Mutex<Counters>>,
 }
 
 /// Accepts until `closing` is cancelled. Every session takes the settings of the moment it was accepted.
@@ -130,9 +136,9 @@ pub async fn accept<S: Store>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (settings, id, stopping) = (inbound.load_full(), shared.ids.next(), shared.stopping.clone());
+                let (listener, id, stopping) = (Arc::clone(&inbound), shared.ids.next(), shared.stopping.clone());
                 shared.sessions.spawn(async move {
-                    inbound::serve(stream, peer, id, &settings, &stopping).await;
+                    inbound::serve(stream, peer, id, &listener, &stopping).await;
                     drop(permit);
                 });
             }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod deliver;
 pub mod dns;
 pub mod inbound;
+pub mod journal;
 pub mod listener;
 pub mod plan;
 pub mod scheduler;

@@ -62,4 +62,6 @@ pub struct Envelope {
     pub body: Body,
     /// Who handed it in.
     pub submitter: Submitter,
+    /// Why the message waits on hold from the start, for the postmaster; `None` for a message that is delivered.
+    pub hold: Option<String>,
 }

@@ -56,6 +56,8 @@ pub fn session_event(event: &Event) {
             reverse_path,
             forward_paths,
             decided_by,
+            references: _,
+            hold: _,
         } => {
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
@@ -67,6 +69,7 @@ pub fn session_event(event: &Event) {
             forward_paths,
             size_octets,
             because,
+            reference: _,
             reply,
         } => {
             let (recipients, because) = (forward_paths.len(), because.to_string());

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::facts::{Facts, Lists};
 use super::restriction::{Action, CertificateMatch, Restriction};
-use super::verdict::{Because, Opinion, Step, Verdict};
+use super::verdict::{Because, Obligations, Opinion, Refusal, Step, Verdict};
 use crate::cert::certificate::Certificate;
 use crate::cert::identity::{Identity, Why};
 use crate::wire::domain::{Domain, Host};
@@ -53,6 +53,8 @@ impl Chain {
             opinion,
             trace,
             certificate_fault,
+            refusal: Refusal::RelayDenied,
+            obligations: Obligations::default(),
         }
     }
 
@@ -96,6 +98,9 @@ impl Chain {
             }),
             Restriction::PermitTlsClientcerts => self.permit_tls_clientcerts(facts.identity),
             Restriction::Certificate(rule) => with_verified(facts.identity, |certificate| rule.ask(certificate)),
+            Restriction::Rule(_) | Restriction::RejectSenderCertificateMismatch(_) => {
+                (Opinion::Pass, Because::Unconditional)
+            }
             Restriction::PermitAuthDestination => self.destination(facts, Opinion::Permit, Opinion::Pass),
             Restriction::RejectUnauthDestination => self.destination(facts, Opinion::Pass, Opinion::Reject),
             Restriction::DeferUnauthDestination => self.destination(facts, Opinion::Pass, Opinion::Defer),

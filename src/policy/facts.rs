@@ -20,6 +20,8 @@ pub struct Facts<'a> {
     pub reverse_path: &'a ReversePath,
     /// RCPT TO.
     pub forward_path: &'a ForwardPath,
+    /// Seconds since 1970, for the validity that a certificate has left.
+    pub now_unix_seconds: i64,
 }
 
 /// The lists that restrictions refer to.

@@ -1,10 +1,14 @@
 //! The restriction chain: who may relay, decided by a pure function that keeps its reasons.
 //!
 //! **Implements** `smtpd_relay_restrictions` and `smtpd_recipient_restrictions` of postconf(5) for the words in
-//! [`restriction::Restriction`], and Sendmail's CERTISSUER and CERTSUBJECT as regular expressions.
+//! [`restriction::Restriction`], and Sendmail's CERTISSUER and CERTSUBJECT as regular expressions, and
+//! `[[certificate_rule]]` tables.
 //! **Does not** ask the outside world: no restriction here needs it.
 
+pub mod certificate_rule;
 pub mod chain;
 pub mod facts;
+pub mod limits;
 pub mod restriction;
+pub mod sender_binding;
 pub mod verdict;

@@ -4,8 +4,12 @@
 //! unambiguous one-line text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regex::Regex;
+
+use super::certificate_rule::CertificateRule;
+use super::sender_binding::SenderBinding;
 
 /// One element of a restriction list.
 #[derive(Clone, Debug)]
@@ -18,6 +22,10 @@ pub enum Restriction {
     PermitTlsClientcerts,
     /// `CERTISSUER:<regex>`, `CERTSUBJECT:<regex>` or both in one table, with what to do on a match.
     Certificate(CertificateMatch),
+    /// The name of a `[[certificate_rule]]`.
+    Rule(Arc<CertificateRule>),
+    /// `reject_sender_certificate_mismatch`: the holder of a verified certificate sends with its addresses only.
+    RejectSenderCertificateMismatch(Arc<SenderBinding>),
     /// `permit_auth_destination`.
     PermitAuthDestination,
     /// `reject_unauth_destination`.
@@ -69,7 +77,11 @@ impl Restriction {
     pub const fn needs_client_certificate(&self) -> bool {
         matches!(
             self,
-            Self::PermitTlsAllClientcerts | Self::PermitTlsClientcerts | Self::Certificate(_)
+            Self::PermitTlsAllClientcerts
+                | Self::PermitTlsClientcerts
+                | Self::Certificate(_)
+                | Self::Rule(_)
+                | Self::RejectSenderCertificateMismatch(_)
         )
     }
 }
@@ -89,6 +101,8 @@ impl fmt::Display for Restriction {
             Self::Reject => "reject",
             Self::Defer => "defer",
             Self::Certificate(rule) => return write!(f, "{rule}"),
+            Self::Rule(rule) => &rule.name,
+            Self::RejectSenderCertificateMismatch(_) => "reject_sender_certificate_mismatch",
         })
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::certificate_rule::Finding;
+use super::limits::Limit;
+use super::sender_binding::SenderBinding;
 use crate::cert::identity::Why;
 
 /// What one restriction says. Postfix: OK, REJECT, DEFER, DUNNO.
@@ -49,6 +53,17 @@ pub enum Because {
     IssuerDiffers(String),
     /// The subject did not match; its one-line text.
     SubjectDiffers(String),
+    /// A `[[certificate_rule]]` was asked; how its conditions came out.
+    Conditions(Vec<Finding>),
+    /// The holder may not send with this address; the addresses it may send with, in words.
+    SenderNotOwned {
+        /// MAIL FROM.
+        sender: String,
+        /// What the certificate and the lists allow.
+        owned: String,
+    },
+    /// The holder may send with this address.
+    SenderOwned(String),
     /// The recipient's domain is one we relay to.
     DestinationAuthorised(String),
     /// It is not.
@@ -75,12 +90,37 @@ impl fmt::Display for Because {
             Self::NamesMatch { issuer, subject } => write!(f, "issuer {issuer}, subject {subject} match"),
             Self::IssuerDiffers(issuer) => write!(f, "issuer {issuer} does not match"),
             Self::SubjectDiffers(subject) => write!(f, "subject {subject} does not match"),
+            Self::Conditions(findings) => conditions(f, findings),
+            Self::SenderNotOwned { sender, owned } => {
+                write!(
+                    f,
+                    "<{sender}> is not an address of the certificate's holder, who may send with {owned}"
+                )
+            }
+            Self::SenderOwned(sender) => write!(f, "<{sender}> is an address of the certificate's holder"),
             Self::DestinationAuthorised(domain) => write!(f, "{domain} is a relay domain"),
             Self::DestinationNotAuthorised(domain) => write!(f, "{domain} is not a relay domain"),
             Self::Unconditional => f.write_str("unconditional"),
             Self::EndOfList => f.write_str("the list ended without a decision"),
         }
     }
+}
+
+/// What did not hold, or that all did.
+fn conditions(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
+    let differing: Vec<_> = findings.iter().filter(|finding| !finding.holds).collect();
+    if differing.is_empty() {
+        return f.write_str("all conditions hold");
+    }
+    for (n, finding) in differing.iter().enumerate() {
+        let (separator, condition) = (if n == 0 { "" } else { "; " }, &finding.condition);
+        write!(
+            f,
+            "{separator}{condition} is {}, wanted {}",
+            finding.found, finding.wanted
+        )?;
+    }
+    Ok(())
 }
 
 /// One restriction asked: where it stands, what it said, why.
@@ -106,6 +146,31 @@ pub struct Verdict {
     pub trace: Vec<Step>,
     /// Why the certificate that was shown did not verify: what the user can act on.
     pub certificate_fault: Option<Why>,
+    /// What a refusal says.
+    pub refusal: Refusal,
+    /// What a permission is bound to.
+    pub obligations: Obligations,
+}
+
+/// What the reply to a refused recipient says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Relay access denied`.
+    #[default]
+    RelayDenied,
+    /// The own text of the rule that decided.
+    Text(String),
+    /// 553 5.7.1: the holder may not send with this reverse-path.
+    SenderNotOwned,
+}
+
+/// What a permission is bound to: decided when the message is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Obligations {
+    /// Bindings with `from_header`, of the rules whose conditions held; every one must own every address of From.
+    pub from_header: Vec<Arc<SenderBinding>>,
+    /// Limits of the rules whose conditions held.
+    pub limits: Vec<Arc<Limit>>,
 }
 
 impl Verdict {

@@ -1,6 +1,7 @@
 //! What the session asks its driver to do, and what the queue may answer.
 
 use crate::mail::envelope::Envelope;
+use crate::policy::limits::Charge;
 
 /// One thing to do; the driver does them in the order they are polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Action {
     OpenDraft,
     /// Add mail data to the draft; a failure is told with `handle_append_failed`.
     Append(Vec<u8>),
+    /// Charge the holder of the session's certificate; answer with `handle_charged`.
+    Charge(Box<Charge>),
     /// Commit the draft with this envelope; answer with `handle_committed` once it is durable.
     Commit(Box<Envelope>),
     /// Drop the draft, if there is one.

@@ -12,6 +12,7 @@ use super::settings::SessionSettings;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::net;
+use crate::policy::chain::Chain;
 use crate::time::Now;
 use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
@@ -27,6 +28,10 @@ pub(super) struct Connection {
     pub(super) peer_name: Option<Domain>,
     pub(super) session_id: String,
     pub(super) identity: Identity,
+    /// The lists that decide; at first those of the settings.
+    pub(super) chain: Arc<Chain>,
+    /// What holds from the next MAIL on.
+    pub(super) renewal: Option<(Identity, Arc<Chain>)>,
     pub(super) tls: Option<TlsDescription>,
     pub(super) origin: Arc<Origin>,
     pub(super) input: Input,
@@ -51,6 +56,8 @@ impl Connection {
             origin: Arc::clone(&origin),
         };
         Self {
+            chain: Arc::clone(&settings.chain),
+            renewal: None,
             settings,
             peer,
             peer_name: None,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::action::QueueRefusal;
+use crate::cert::certificate::Certificate;
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
@@ -30,6 +31,8 @@ pub struct Origin {
     pub subject: Option<String>,
     /// SHA-256 of the certificate shown.
     pub fingerprint: Option<String>,
+    /// The certificate shown, verified or not.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl Origin {
@@ -44,6 +47,7 @@ impl Origin {
             issuer: certificate.map(|certificate| certificate.issuer.one_line()),
             subject: certificate.map(|certificate| certificate.subject.one_line()),
             fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
+            certificate: identity.shared_certificate(),
         }
     }
 }
@@ -95,6 +99,10 @@ pub enum Event {
         forward_paths: Vec<ForwardPath>,
         /// The restriction that permitted the last recipient.
         decided_by: String,
+        /// The references of the decisions on its recipients.
+        references: Vec<String>,
+        /// Why it waits on hold, when it does.
+        hold: Option<String>,
     },
     /// `message.rejected`: a transaction with permitted recipients did not become a message.
     MessageRejected {
@@ -108,6 +116,8 @@ pub enum Event {
         size_octets: u64,
         /// Why.
         because: MessageFault,
+        /// As it stands in the reply, when policy refused it.
+        reference: Option<String>,
         /// What was answered.
         reply: Reply,
     },

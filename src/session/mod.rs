@@ -20,6 +20,8 @@ use std::time::Instant;
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::chain::Chain;
+use crate::policy::limits::Allowance;
 use crate::time::Now;
 use crate::wire::domain::Domain;
 
@@ -116,6 +118,18 @@ impl Session {
         if !self.state.is_closed() {
             self.connection.wait(Wait::Command, now);
         }
+        self.advance(now);
+    }
+
+    /// The peer's certificate judged anew, and the restriction lists of this moment: revocation, time or a reload has
+    /// changed something. Both hold from the next MAIL on; a transaction under way goes on as it began.
+    pub fn handle_identity(&mut self, identity: Identity, chain: Arc<Chain>) {
+        self.connection.renewal = Some((identity, chain));
+    }
+
+    /// The answer to [`Action::Charge`].
+    pub fn handle_charged(&mut self, allowance: Allowance, now: Now) {
+        let _ = allowance;
         self.advance(now);
     }
 

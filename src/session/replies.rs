@@ -295,6 +295,7 @@ pub(super) fn foreign_protocol() -> Reply {
 mod tests {
     use super::*;
     use crate::cert::identity::Why;
+    use crate::policy::verdict::{Obligations, Refusal};
 
     #[test]
     fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
@@ -302,6 +303,8 @@ mod tests {
             opinion,
             trace: Vec::new(),
             certificate_fault,
+            refusal: Refusal::RelayDenied,
+            obligations: Obligations::default(),
         };
         for (verdict, text) in [
             (verdict(Opinion::Permit, None), "250 2.1.5 Ok"),

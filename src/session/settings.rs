@@ -1,5 +1,6 @@
 //! What the server dialogue is told by the configuration, checked already.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::CidrSet;
@@ -25,10 +26,12 @@ pub struct SessionSettings {
     pub ask_client_certificate: bool,
     /// `smtpd_tls_req_ccert`: refuse after the handshake, in words, whoever shows no verified certificate.
     pub require_client_certificate: bool,
+    /// `smtpd_tls_auth_external`: AUTH EXTERNAL for whoever holds a verified certificate.
+    pub auth_external: bool,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
     /// `smtpd_relay_restrictions`, `smtpd_recipient_restrictions` and their lists.
-    pub chain: Chain,
+    pub chain: Arc<Chain>,
     /// `message_size_limit`, octets; 0 means no limit.
     pub message_size_octets_max: u64,
     /// `smtpd_recipient_limit`.

@@ -174,7 +174,7 @@ impl State {
         match command.verb {
             Verb::Helo | Verb::Ehlo => self.on_hello(command, connection),
             Verb::Mail => self.on_mail(argument, connection),
-            Verb::Rcpt => self.on_rcpt(argument, connection),
+            Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
             Verb::Rset if argument.is_empty() => self.without_transaction().answer(&replies::ok(), connection),
@@ -241,7 +241,7 @@ impl State {
         }
     }
 
-    fn on_rcpt(self, argument: &str, connection: &mut Connection) -> Self {
+    fn on_rcpt(self, argument: &str, connection: &mut Connection, now: Now) -> Self {
         let Self::Mail(greeting, mut transaction) = self else {
             return self.refuse(replies::need_mail(), connection);
         };
@@ -256,7 +256,7 @@ impl State {
         }
         match Transaction::read_recipient(argument) {
             Ok(forward_path) => {
-                let reply = transaction.decide(forward_path, greeting.name(), connection);
+                let reply = transaction.decide(forward_path, greeting.name(), connection, now);
                 connection.send(&reply);
                 if !reply.is_positive() {
                     transaction.has_refused = true;
@@ -397,6 +397,8 @@ impl State {
             reverse_path: transaction.reverse_path,
             forward_paths: transaction.forward_paths,
             decided_by: transaction.decided_by,
+            references: Vec::new(),
+            hold: None,
         });
         match connection.leaving {
             Some(reason) => Self::close(connection, reason),
@@ -421,6 +423,7 @@ impl State {
             forward_paths: transaction.forward_paths.clone(),
             size_octets,
             because,
+            reference: None,
             reply,
         });
         let reason = match because {

@@ -12,6 +12,7 @@ use super::settings::SessionSettings;
 use crate::mail::envelope::{Body, Envelope, Submitter};
 use crate::net;
 use crate::policy::facts::Facts;
+use crate::time::Now;
 use crate::wire::command::split_path_argument;
 use crate::wire::parameters::{BodyType, MailParameters, parse_rcpt_parameters};
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -92,13 +93,20 @@ impl Transaction {
     }
 
     /// Lets the chain decide on a recipient, records the decision and returns the reply.
-    pub(super) fn decide(&mut self, forward_path: ForwardPath, hello: &str, connection: &mut Connection) -> Reply {
-        let verdict = connection.settings.chain.evaluate(&Facts {
+    pub(super) fn decide(
+        &mut self,
+        forward_path: ForwardPath,
+        hello: &str,
+        connection: &mut Connection,
+        now: Now,
+    ) -> Reply {
+        let verdict = connection.chain.evaluate(&Facts {
             peer: net::canonical(connection.peer.ip()),
             hello,
             identity: &connection.identity,
             reverse_path: &self.reverse_path,
             forward_path: &forward_path,
+            now_unix_seconds: now.wall.seconds(),
         });
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
@@ -136,6 +144,7 @@ impl Transaction {
                 fingerprint: origin.fingerprint.clone(),
                 decided_by: self.decided_by.clone(),
             },
+            hold: None,
         }
     }
 }

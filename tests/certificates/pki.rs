@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use estafette::io::tls::pem;
-use estafette::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
+use estafette::io::tls::settings::{ClientTlsFiles, RevocationSettings, ServerTlsFiles};
 use rustls::pki_types::CertificateDer;
 
 /// Seconds since the epoch.
@@ -79,6 +79,8 @@ impl Pki {
             verify_depth: 9,
             append_default_ca: false,
             tls12: true,
+            revocation: RevocationSettings::default(),
+            accept_email_protection: false,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::cert::certificate::Certificate;
@@ -80,7 +81,7 @@ impl Script {
 
     fn read_setting(&mut self, line: &str) -> bool {
         if let Some(words) = line.strip_prefix("chain ") {
-            self.settings.chain.recipient = words.split_whitespace().map(restriction).collect();
+            Arc::make_mut(&mut self.settings.chain).recipient = words.split_whitespace().map(restriction).collect();
         } else if let Some(rest) = line.strip_prefix("set ") {
             let (key, value) = rest.split_once(' ').expect("set KEY VALUE");
             set(&mut self.settings, key, value.trim());
@@ -97,7 +98,7 @@ impl Script {
                 let mut words = rest.split_whitespace();
                 let address = words.next().expect("an address").parse().expect("an address");
                 if words.next() == Some("mynetworks") {
-                    self.settings.chain.lists.mynetworks = networks(words);
+                    Arc::make_mut(&mut self.settings.chain).lists.mynetworks = networks(words);
                 }
                 Step::Connect(address)
             }
@@ -259,11 +260,12 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
                 domain: Domain::parse(word).expect("a domain"),
                 subdomains: true,
             };
-            settings.chain.lists.destinations = value.split_whitespace().map(pattern).collect();
+            Arc::make_mut(&mut settings.chain).lists.destinations = value.split_whitespace().map(pattern).collect();
         }
         "relay_clientcerts" => {
             let fingerprint = |name| example_certificate(name).fingerprint;
-            settings.chain.lists.relay_clientcerts = value.split_whitespace().map(fingerprint).collect();
+            Arc::make_mut(&mut settings.chain).lists.relay_clientcerts =
+                value.split_whitespace().map(fingerprint).collect();
         }
         "require_client_certificate" => settings.require_client_certificate = yes,
         "tls_received_header" => settings.tls_received_header = yes,
@@ -288,7 +290,8 @@ pub(crate) fn default_settings() -> SessionSettings {
         ask_client_certificate: true,
         require_client_certificate: false,
         tls_received_header: true,
-        chain: Chain {
+        auth_external: true,
+        chain: Arc::new(Chain {
             relay: Vec::new(),
             recipient: vec![
                 Restriction::PermitMynetworks,
@@ -296,7 +299,7 @@ pub(crate) fn default_settings() -> SessionSettings {
                 Restriction::Reject,
             ],
             lists: Lists::default(),
-        },
+        }),
         message_size_octets_max: 10_240_000,
         recipients_max: 1000,
         hops_max: 50,

@@ -64,6 +64,7 @@ pub(crate) fn open_with_calls(directory: &Path, calls: Arc<dyn FileCalls>) -> Sq
 
 pub(crate) fn envelope() -> Envelope {
     Envelope {
+        hold: None,
         reverse_path: ReversePath::parse("<\"a b\"@example.org>").unwrap(),
         forward_paths: Vec::new(),
         body: Body::EightBitMime,

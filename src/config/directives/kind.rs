@@ -54,6 +54,8 @@ pub enum Kind {
     Name,
     /// A path; relative ones start at the directory of the configuration file.
     Path,
+    /// Several paths.
+    Paths,
     /// One of these words; booleans count as `yes` and `no` when they are among them.
     Choice(&'static [&'static str]),
     /// Any of these words.
@@ -89,6 +91,7 @@ impl Kind {
             Self::Text => "text",
             Self::Name => "host name",
             Self::Path => "path",
+            Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
             Self::Choices(_) => "list of words",
             Self::Networks => "list of networks",

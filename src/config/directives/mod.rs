@@ -2,6 +2,7 @@
 //!
 //! **Implements** the list that the reference configuration, the manual table and the checks all come from.
 
+pub mod certificate_side;
 pub mod common;
 pub mod kind;
 pub mod later;
@@ -15,6 +16,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
     common::DIRECTIVES
         .iter()
         .chain(server_side::DIRECTIVES)
+        .chain(certificate_side::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
 }
 

@@ -16,8 +16,10 @@ use super::authorities::{Authorities, Purpose, Sources};
 use super::error::TlsFileError;
 use super::presented;
 use super::provider::{algorithms, unix_time};
+use super::settings::ServerTlsFiles;
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
+use crate::cert::examination::Examination;
 use crate::cert::identity::{Identity, Why};
 use crate::cert::name::DistinguishedName;
 
@@ -70,6 +72,29 @@ impl Judge {
         limits.map(|(anchor, _)| anchor.subject.clone()).collect()
     }
 
+    /// The judge of a listener with these files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn of(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
+        Self::load(
+            files.ca_file.as_deref(),
+            files.ca_path.as_deref(),
+            files.append_default_ca,
+            files.verify_depth,
+            now_unix_seconds,
+        )
+    }
+
+    /// Judges what a client presented and tells every check; `now_unix_seconds` is the time to judge at.
+    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Examination {
+        Examination {
+            identity: self.judge(presented, now_unix_seconds),
+            until_unix_seconds: i64::MAX,
+            steps: Vec::new(),
+        }
+    }
+
     /// Judges what a client presented, leaf first; `now_unix_seconds` is the time to judge at.
     pub fn judge(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Identity {
         let Some([leaf, rest @ ..]) = presented else {
@@ -97,7 +122,7 @@ impl Judge {
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         now_unix_seconds: i64,
-    ) -> Result<Vec<DistinguishedName>, Why> {
+    ) -> Result<Vec<Arc<Certificate>>, Why> {
         if certificate.version != 3 {
             return Err(Why::OldVersion);
         }
@@ -121,7 +146,7 @@ impl Judge {
         );
         match verified {
             Ok(_) if is_weak(certificate) => Err(Why::WeakAlgorithm),
-            Ok(path) => self.names(&path),
+            Ok(path) => self.issuers(&path),
             // A signature by a key under 2048 bits is refused as a bad one; say what is truly wrong.
             Err(Error::InvalidSignatureForPublicKey) if issuers.one_is_weak => Err(Why::WeakAlgorithm),
             Err(error) => Err(why(&error)),
@@ -188,16 +213,16 @@ impl Judge {
         found
     }
 
-    /// Subjects from the leaf's issuer up to the anchor.
-    fn names(&self, path: &VerifiedPath<'_>) -> Result<Vec<DistinguishedName>, Why> {
+    /// The certificates from the leaf's issuer up to the anchor.
+    fn issuers(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Certificate>>, Why> {
         let intermediates = path.intermediate_certificates();
-        let mut names = intermediates
-            .map(|c| decode::decode(&c.der()).map(|c| c.subject))
+        let mut issuers = intermediates
+            .map(|c| decode::decode(&c.der()).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| Why::Malformed)?;
         let anchor = self.anchors_with_limits().find(|(anchor, _)| *anchor == path.anchor());
-        names.extend(anchor.map(|(_, (certificate, _))| certificate.subject.clone()));
-        Ok(names)
+        issuers.extend(anchor.map(|(_, (certificate, _))| Arc::new(certificate.clone())));
+        Ok(issuers)
     }
 }
 
@@ -244,7 +269,8 @@ fn why(error: &Error) -> Why {
         Error::CertExpired { .. } => Why::Expired,
         Error::CertNotValidYet { .. } => Why::NotYetValid,
         Error::CertRevoked | Error::CertDistrusted => Why::Revoked,
-        Error::UnknownRevocationStatus | Error::CrlExpired { .. } => Why::RevocationUnknown,
+        Error::UnknownRevocationStatus => Why::CrlMissing,
+        Error::CrlExpired { .. } => Why::CrlStale,
         // An end entity above a leaf: nobody signed that leaf who may sign.
         Error::UnknownIssuer | Error::EndEntityUsedAsCa => Why::UnknownIssuer,
         Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Why::WrongExtendedKeyUsage,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
@@ -18,6 +19,7 @@ use super::settings::ServerTlsFiles;
 use super::verifier::AcceptThenJudge;
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
+use crate::cert::examination::Examination;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 
@@ -40,13 +42,7 @@ impl ServerTls {
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
         let own = certified_key(&files.certificate, &files.key, now_unix_seconds);
-        let judge = Judge::load(
-            files.ca_file.as_deref(),
-            files.ca_path.as_deref(),
-            files.append_default_ca,
-            files.verify_depth,
-            now_unix_seconds,
-        );
+        let judge = Judge::of(files, now_unix_seconds);
         let (own, judge) = match (own, judge) {
             (Ok(own), Ok(judge)) => (own, judge),
             (own, judge) => return Err([own.err(), judge.err()].into_iter().flatten().flatten().collect()),
@@ -84,6 +80,24 @@ impl ServerTls {
     /// Who holds the session, at the given time; ask again for a resumed one, and whenever time has passed.
     pub fn judge(&self, connection: &ServerConnection, now_unix_seconds: i64) -> Identity {
         self.judge.judge(connection.peer_certificates(), now_unix_seconds)
+    }
+
+    /// Who holds a session in which these certificates were shown, and until when that holds.
+    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Examination {
+        self.judge.examine(presented, now_unix_seconds)
+    }
+
+    /// Changes whenever a revocation list, the deny-list or an OCSP answer has changed: what was judged before must be
+    /// judged anew.
+    pub fn generation(&self) -> u64 {
+        0
+    }
+
+    /// Asks the OCSP responders of these certificates where `smtpd_tls_ocsp` says so: with `prefer` in the background,
+    /// with `require` to the end, or until `smtpd_tls_ocsp_timeout`. Cancel-safe: an answer that is not waited for is
+    /// not kept.
+    pub async fn ask_responders(&self, presented: Option<&[CertificateDer<'_>]>) {
+        let _ = presented;
     }
 
     /// The judge itself, for configuration checks and `explain`.

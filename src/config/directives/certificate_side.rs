@@ -1,0 +1,103 @@
+//! Client certificates beyond the chain: revocation, OCSP, AUTH EXTERNAL, the decision journal.
+
+use super::kind::{Directive, Kind, Place};
+
+/// Client certificates beyond the chain.
+pub const DIRECTIVES: &[Directive] = &[
+    Directive {
+        name: "smtpd_tls_crl_files",
+        default: "[]",
+        postfix: "-",
+        meaning: "certificate revocation lists, PEM or DER, one list or many in a file",
+        kind: Kind::Paths,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_crl_path",
+        default: "\"\"",
+        postfix: "-",
+        meaning: "directory of such files",
+        kind: Kind::Path,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_crl_policy",
+        default: "\"fail-closed\"",
+        postfix: "-",
+        meaning: "certificates whose issuer has no fresh revocation list: fail-closed (they do not verify) or fail-open",
+        kind: Kind::Choice(&["fail-closed", "fail-open"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_crl_grace_time",
+        default: "\"1d\"",
+        postfix: "-",
+        meaning: "how long past its nextUpdate a revocation list still counts as fresh",
+        kind: Kind::Time(0),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_crl_warning_time",
+        default: "\"2d\"",
+        postfix: "-",
+        meaning: "how long before its nextUpdate a revocation list is warned of",
+        kind: Kind::Time(0),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_deny_list_file",
+        default: "\"$queue_directory/denied-certificates\"",
+        postfix: "-",
+        meaning: "certificates blocked by estafette cert revoke",
+        kind: Kind::Path,
+        place: Place::Global,
+    },
+    Directive {
+        name: "smtpd_tls_ocsp",
+        default: "\"off\"",
+        postfix: "-",
+        meaning: "ask the OCSP responder that a client certificate names: off, prefer (no answer counts as good), require",
+        kind: Kind::Choice(&["off", "prefer", "require"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_ocsp_timeout",
+        default: "\"5s\"",
+        postfix: "-",
+        meaning: "longest wait for an OCSP responder",
+        kind: Kind::Time(1),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_ccert_email_protection",
+        default: "false",
+        postfix: "-",
+        meaning: "accept client certificates whose extended key usage lists emailProtection but not clientAuth",
+        kind: Kind::Boolean,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_auth_external",
+        default: "true",
+        postfix: "-",
+        meaning: "offer AUTH EXTERNAL to clients with a verified certificate",
+        kind: Kind::Boolean,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_certificate_null_sender",
+        default: "\"reject\"",
+        postfix: "-",
+        meaning: "the null reverse-path from a holder bound to its sender addresses: reject or permit",
+        kind: Kind::Choice(&["permit", "reject"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "decision_journal_size_limit",
+        default: "\"64 MiB\"",
+        postfix: "-",
+        meaning: "disk space for the journal that estafette why searches; 0 keeps none",
+        kind: Kind::Size,
+        place: Place::Global,
+    },
+];
