@@ -5,8 +5,10 @@
 
 mod authorities;
 pub mod client;
+pub mod deny_list;
 pub mod error;
 pub mod judge;
+pub mod ocsp;
 pub mod pem;
 mod possession;
 mod presented;
