@@ -227,7 +227,7 @@ fn dotted_usages(usages: &ExtendedKeyUsage<'_>) -> Vec<String> {
 fn name(name: &X509Name<'_>) -> Result<DistinguishedName, DecodeError> {
     let attribute = |a: &x509_parser::x509::AttributeTypeAndValue<'_>| {
         Ok(Attribute {
-            oid: a.attr_type().to_id_string(),
+            oid: attribute_type(a.attr_type())?,
             value: string(a.attr_value())?,
         })
     };
@@ -236,6 +236,23 @@ fn name(name: &X509Name<'_>) -> Result<DistinguishedName, DecodeError> {
         .map(|rdn| rdn.iter().map(attribute).collect::<Result<_, _>>().map(Rdn))
         .collect();
     rdns.map(DistinguishedName)
+}
+
+/// The dotted OID. X.690 section 8.19.2: "the leading octet of the subidentifier shall not have the value 80"; with such
+/// padding two encodings would be one attribute here and another elsewhere.
+fn attribute_type(oid: &Oid<'_>) -> Result<String, DecodeError> {
+    let octets = oid.as_bytes();
+    let starts_padded = |at: &(usize, &u8)| {
+        let before = at.0.checked_sub(1).and_then(|before| octets.get(before));
+        *at.1 == 0x80 && before.is_none_or(|before| before & 0x80 == 0)
+    };
+    let is_whole = octets.last().is_some_and(|last| last & 0x80 == 0);
+    let is_padded = octets.iter().enumerate().any(|at| starts_padded(&at));
+    if is_whole && !is_padded {
+        Ok(oid.to_id_string())
+    } else {
+        Err(DecodeError::Malformed)
+    }
 }
 
 /// A value as Unicode. T61String is read as Latin-1, which is what its users meant and OpenSSL assumes.
@@ -370,6 +387,16 @@ mod tests {
                 Err(DecodeError::Malformed),
                 "{tag:?} {octets:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_attribute_type_that_is_not_encoded_as_it_should_be_is_refused() {
+        let read = |octets: &[u8]| attribute_type(&Oid::new(octets.to_vec().into()));
+        assert_eq!(read(&[0x55, 4, 11]).as_deref(), Ok("2.5.4.11"));
+        assert_eq!(read(&[0x2a, 0x81, 0x80, 0x01]).as_deref(), Ok("1.2.16385"));
+        for octets in [&[][..], &[0x55, 4, 0x80, 11], &[0x55, 4, 0x8b], &[0x80, 0x55]] {
+            assert_eq!(read(octets), Err(DecodeError::Malformed), "{octets:?}");
         }
     }
 

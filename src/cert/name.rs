@@ -51,17 +51,20 @@ pub fn short_name(oid: &str) -> &str {
         .map_or(oid, |(name, _)| name)
 }
 
-/// The OID of a short name (letter case is ignored), or of a dotted OID itself.
+/// The OID of a short name (letter case is ignored), or of a dotted OID itself. A number with a leading zero is
+/// refused: no certificate is decoded to it, so that it would never be found.
 pub fn oid_of(name: &str) -> Option<&str> {
     let known = SHORT_NAMES
         .iter()
         .find(|(short, _)| short.eq_ignore_ascii_case(name))
         .map(|(_, oid)| *oid);
-    let is_dotted = name.contains('.')
-        && name
-            .split('.')
-            .all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()));
+    let is_dotted = name.contains('.') && name.split('.').all(|arc| is_number(arc));
     known.or(is_dotted.then_some(name))
+}
+
+fn is_number(arc: &str) -> bool {
+    let has_digits_only = !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit());
+    has_digits_only && (arc == "0" || !arc.starts_with('0'))
 }
 
 impl DistinguishedName {
@@ -88,7 +91,7 @@ impl DistinguishedName {
                 out.push(if n == 0 { '/' } else { '+' });
                 out.push_str(short_name(&attribute.oid));
                 out.push('=');
-                attribute.value.chars().for_each(|c| push_one_line(&mut out, c));
+                out.push_str(&escaped(&attribute.value));
             }
         }
         out
@@ -114,21 +117,46 @@ impl DistinguishedName {
     }
 }
 
-/// Printable characters stand for themselves; separators and the rest become `\HH` per UTF-8 octet.
-fn push_one_line(out: &mut String, c: char) {
-    let is_plain = !matches!(c, '/' | '+' | '=' | '\\') && is_printable(c);
-    if is_plain {
-        out.push(c);
-    } else {
-        push_hex(out, c);
-    }
+/// A value as it stands in the one-line text: printable characters stand for themselves; `/`, `+`, `=`, `\` and the
+/// rest become `\HH` per UTF-8 octet.
+pub fn escaped(value: &str) -> String {
+    escape_unless(value, |c| !matches!(c, '/' | '+' | '=' | '\\') && is_printable(c))
 }
 
-/// Controls, format characters that reorder or hide text, and private or unassigned marks are not printable.
+/// A value between double quotes, which are escaped inside, so that a text of several values has one reading.
+pub fn quoted(value: &str) -> String {
+    let is_plain = |c| !matches!(c, '/' | '+' | '=' | '\\' | '"') && is_printable(c);
+    format!("\"{}\"", escape_unless(value, is_plain))
+}
+
+/// Text of the configuration for a line of a log or a report: what is not printable becomes `\HH` per UTF-8 octet.
+pub fn printable(text: &str) -> String {
+    escape_unless(text, is_printable)
+}
+
+fn escape_unless(text: &str, is_plain: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) {
+            out.push(c);
+        } else {
+            push_hex(&mut out, c);
+        }
+    }
+    out
+}
+
+/// Controls, white space other than the plain space, characters that reorder or hide text or show nothing, and private or
+/// unassigned marks are not printable.
 fn is_printable(c: char) -> bool {
-    !(c.is_control()
-        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..))
+    let is_space = c.is_whitespace() && c != ' ';
+    let is_hidden = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}');
+    let is_unassigned = matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff0}'..='\u{ffff}'
+        | '\u{e0000}'..)
+        || u32::from(c) & 0xfffe == 0xfffe;
+    !(c.is_control() || is_space || is_hidden || is_unassigned)
 }
 
 fn push_hex(out: &mut String, c: char) {
@@ -204,6 +232,20 @@ mod tests {
         assert_eq!(name.one_line(), "/emailAddress=é@cnrs.fr");
         assert_eq!(name.values("e").collect::<Vec<_>>(), ["é@cnrs.fr"]);
         assert_eq!(oid_of("1.2.3"), Some("1.2.3"));
-        assert_eq!(oid_of("nonsense"), None);
+        for text in ["nonsense", "", ".", "1", "1.", "2.5.4.011", "2.5.4.x"] {
+            assert_eq!(oid_of(text), None, "{text}");
+        }
+        assert_eq!(oid_of("2.0.1"), Some("2.0.1"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_written_in_hexadecimal() {
+        for c in "\0\t\n\u{7f}\u{85}\u{a0}\u{ad}\u{1680}\u{2003}\u{200b}\u{2028}\u{202e}\u{2066}\u{2800}\u{3000}\u{fe0f}\u{feff}\u{ffff}\u{1fffe}\u{e0041}\u{10ffff}".chars() {
+            let text = escaped(&c.to_string());
+            assert!(text.starts_with('\\') && text.is_ascii(), "{text}");
+            assert_eq!(printable(&c.to_string()), text);
+        }
+        assert_eq!(escaped("É l'œuvre, 东京 😀"), "É l'œuvre, 东京 😀");
+        assert_eq!(printable("^/C=FR/O=a\\.b$\n"), "^/C=FR/O=a\\.b$\\0A");
     }
 }

@@ -1,10 +1,12 @@
 //! The evaluation of the two recipient lists.
 //!
 //! **Implements** the order of postconf(5): relay restrictions first, then recipient restrictions; a list that
-//! is empty has no opinion. The end of a list that is not empty is a refusal, where Postfix permits.
+//! is empty has no opinion. The end of a list that is not empty is a refusal, where Postfix permits. A permission is bound to
+//! the limits and the From header of every certificate rule on the way whose conditions held.
 
 use regex::Regex;
 
+use super::answer::{Answer, ask_binding, ask_rule};
 use super::facts::{Facts, Lists};
 use super::restriction::{Action, CertificateMatch, Restriction};
 use super::verdict::{Because, Obligations, Opinion, Refusal, Step, Verdict};
@@ -24,10 +26,40 @@ pub struct Chain {
     pub lists: Lists,
 }
 
+/// What has come together on the way through the lists.
+#[derive(Default)]
+struct Walk {
+    trace: Vec<Step>,
+    refusal: Refusal,
+    obligations: Obligations,
+}
+
+impl Walk {
+    fn take(&mut self, list: &'static str, restriction: &Restriction, answer: Answer) {
+        self.trace.push(Step {
+            list,
+            restriction: restriction.to_string(),
+            opinion: answer.opinion,
+            because: answer.because,
+        });
+        self.refusal = answer.refusal;
+        for limit in answer.obligations.limits {
+            if !self.obligations.limits.contains(&limit) {
+                self.obligations.limits.push(limit);
+            }
+        }
+        for binding in answer.obligations.from_header {
+            if !self.obligations.from_header.contains(&binding) {
+                self.obligations.from_header.push(binding);
+            }
+        }
+    }
+}
+
 impl Chain {
     /// Decides on one recipient. Both lists must permit when both are given; with neither, nothing is permitted.
     pub fn evaluate(&self, facts: &Facts<'_>) -> Verdict {
-        let mut trace = Vec::new();
+        let mut walk = Walk::default();
         let mut opinion = Opinion::Pass;
         let lists = [
             ("smtpd_relay_restrictions", &self.relay),
@@ -37,7 +69,7 @@ impl Chain {
             if restrictions.is_empty() {
                 continue;
             }
-            opinion = self.walk(name, restrictions, facts, &mut trace);
+            opinion = self.walk(name, restrictions, facts, &mut walk);
             if opinion != Opinion::Permit {
                 break;
             }
@@ -49,30 +81,23 @@ impl Chain {
             Identity::Unverified { why, .. } => Some(*why),
             _ => None,
         };
+        if opinion != Opinion::Permit {
+            walk.obligations = Obligations::default();
+        }
         Verdict {
             opinion,
-            trace,
+            trace: walk.trace,
             certificate_fault,
-            refusal: Refusal::RelayDenied,
-            obligations: Obligations::default(),
+            refusal: walk.refusal,
+            obligations: walk.obligations,
         }
     }
 
-    fn walk(
-        &self,
-        list: &'static str,
-        restrictions: &[Restriction],
-        facts: &Facts<'_>,
-        trace: &mut Vec<Step>,
-    ) -> Opinion {
+    fn walk(&self, list: &'static str, restrictions: &[Restriction], facts: &Facts<'_>, walk: &mut Walk) -> Opinion {
         for restriction in restrictions {
-            let (opinion, because) = self.ask(restriction, facts);
-            trace.push(Step {
-                list,
-                restriction: restriction.to_string(),
-                opinion,
-                because,
-            });
+            let answer = self.ask(restriction, facts);
+            let opinion = answer.opinion;
+            walk.take(list, restriction, answer);
             if opinion != Opinion::Pass {
                 return opinion;
             }
@@ -83,12 +108,12 @@ impl Chain {
             opinion: Opinion::Reject,
             because: Because::EndOfList,
         };
-        trace.push(end);
+        walk.trace.push(end);
         Opinion::Reject
     }
 
-    fn ask(&self, restriction: &Restriction, facts: &Facts<'_>) -> (Opinion, Because) {
-        match restriction {
+    fn ask(&self, restriction: &Restriction, facts: &Facts<'_>) -> Answer {
+        let (opinion, because) = match restriction {
             Restriction::PermitMynetworks => self.permit_mynetworks(facts),
             Restriction::PermitTlsAllClientcerts => with_verified(facts.identity, |certificate| {
                 (
@@ -98,8 +123,11 @@ impl Chain {
             }),
             Restriction::PermitTlsClientcerts => self.permit_tls_clientcerts(facts.identity),
             Restriction::Certificate(rule) => with_verified(facts.identity, |certificate| rule.ask(certificate)),
-            Restriction::Rule(_) | Restriction::RejectSenderCertificateMismatch(_) => {
-                (Opinion::Pass, Because::Unconditional)
+            Restriction::Rule(rule) => {
+                return with_verified(facts.identity, |certificate| ask_rule(rule, certificate, facts));
+            }
+            Restriction::RejectSenderCertificateMismatch(binding) => {
+                return with_verified(facts.identity, |certificate| ask_binding(binding, certificate, facts));
             }
             Restriction::PermitAuthDestination => self.destination(facts, Opinion::Permit, Opinion::Pass),
             Restriction::RejectUnauthDestination => self.destination(facts, Opinion::Pass, Opinion::Reject),
@@ -108,7 +136,8 @@ impl Chain {
             Restriction::Permit => (Opinion::Permit, Because::Unconditional),
             Restriction::Reject => (Opinion::Reject, Because::Unconditional),
             Restriction::Defer => (Opinion::Defer, Because::Unconditional),
-        }
+        };
+        Answer::from((opinion, because))
     }
 
     fn permit_mynetworks(&self, facts: &Facts<'_>) -> (Opinion, Because) {
@@ -165,10 +194,11 @@ fn has_sender_routing(path: &ForwardPath) -> bool {
     matches!(path, ForwardPath::Mailbox(mailbox) if mailbox.local_part.contains(['%', '!', '@']))
 }
 
-fn with_verified(identity: &Identity, ask: impl FnOnce(&Certificate) -> (Opinion, Because)) -> (Opinion, Because) {
+/// Asks of a verified certificate; every other identity has the opinion of nobody.
+fn with_verified<T: From<(Opinion, Because)>>(identity: &Identity, ask: impl FnOnce(&Certificate) -> T) -> T {
     match identity.verified() {
         Some(certificate) => ask(certificate),
-        None => (Opinion::Pass, without_certificate(identity)),
+        None => T::from((Opinion::Pass, without_certificate(identity))),
     }
 }
 

@@ -5,10 +5,15 @@
 //! `[[certificate_rule]]` tables.
 //! **Does not** ask the outside world: no restriction here needs it.
 
+mod answer;
 pub mod certificate_rule;
 pub mod chain;
+pub mod condition;
 pub mod facts;
+mod glob;
 pub mod limits;
 pub mod restriction;
 pub mod sender_binding;
+mod usage;
 pub mod verdict;
+mod wording;

@@ -61,9 +61,16 @@ pub enum Because {
         sender: String,
         /// What the certificate and the lists allow.
         owned: String,
+        /// How the conditions of the rule came out, all of which hold; none for `reject_sender_certificate_mismatch`.
+        conditions: Vec<Finding>,
     },
     /// The holder may send with this address.
-    SenderOwned(String),
+    SenderOwned {
+        /// MAIL FROM.
+        sender: String,
+        /// How the conditions of the rule came out, all of which hold; none for `reject_sender_certificate_mismatch`.
+        conditions: Vec<Finding>,
+    },
     /// The recipient's domain is one we relay to.
     DestinationAuthorised(String),
     /// It is not.
@@ -91,17 +98,36 @@ impl fmt::Display for Because {
             Self::IssuerDiffers(issuer) => write!(f, "issuer {issuer} does not match"),
             Self::SubjectDiffers(subject) => write!(f, "subject {subject} does not match"),
             Self::Conditions(findings) => conditions(f, findings),
-            Self::SenderNotOwned { sender, owned } => {
+            Self::SenderNotOwned { sender, owned, .. } => {
                 write!(
                     f,
                     "<{sender}> is not an address of the certificate's holder, who may send with {owned}"
                 )
             }
-            Self::SenderOwned(sender) => write!(f, "<{sender}> is an address of the certificate's holder"),
+            Self::SenderOwned { sender, conditions } => {
+                let rule = if conditions.is_empty() {
+                    ""
+                } else {
+                    "all conditions hold; "
+                };
+                write!(f, "{rule}<{sender}> is an address of the certificate's holder")
+            }
             Self::DestinationAuthorised(domain) => write!(f, "{domain} is a relay domain"),
             Self::DestinationNotAuthorised(domain) => write!(f, "{domain} is not a relay domain"),
             Self::Unconditional => f.write_str("unconditional"),
             Self::EndOfList => f.write_str("the list ended without a decision"),
+        }
+    }
+}
+
+impl Because {
+    /// How the conditions of a `[[certificate_rule]]` came out, also where the sender decided.
+    pub fn conditions(&self) -> &[Finding] {
+        match self {
+            Self::Conditions(conditions)
+            | Self::SenderNotOwned { conditions, .. }
+            | Self::SenderOwned { conditions, .. } => conditions,
+            _ => &[],
         }
     }
 }
@@ -116,7 +142,7 @@ fn conditions(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
         let (separator, condition) = (if n == 0 { "" } else { "; " }, &finding.condition);
         write!(
             f,
-            "{separator}{condition} is {}, wanted {}",
+            "{separator}{condition}: found {}, wanted {}",
             finding.found, finding.wanted
         )?;
     }
