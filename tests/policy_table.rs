@@ -1,11 +1,21 @@
 //! The restriction chain as a truth table: who, where to, with which lists, and who decides.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+#[path = "policy_table/binding.rs"]
+mod binding;
+#[path = "policy_table/conditions.rs"]
+mod conditions;
+#[path = "policy_table/holders.rs"]
+mod holders;
+#[path = "policy_table/limits.rs"]
+mod limits;
+#[path = "policy_table/properties.rs"]
+mod properties;
+#[path = "policy_table/rules.rs"]
+mod rules;
 
-use estafette::cert::certificate::Certificate;
+use std::net::IpAddr;
+
 use estafette::cert::identity::{Identity, Why};
-use estafette::cert::name::{Attribute, DistinguishedName, Rdn, oid_of};
 use estafette::net::{CidrSet, parse_network};
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Facts, Lists};
@@ -13,55 +23,8 @@ use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
 use estafette::policy::verdict::Opinion;
 use estafette::wire::domain::Domain;
 use estafette::wire::path::{ForwardPath, ReversePath};
+use holders::{alice, certificate, verified};
 use regex::Regex;
-
-fn name(attributes: &[(&str, &str)]) -> DistinguishedName {
-    let rdn = |(short, value): &(&str, &str)| {
-        Rdn(vec![Attribute {
-            oid: oid_of(short).expect("known").into(),
-            value: (*value).into(),
-        }])
-    };
-    DistinguishedName(attributes.iter().map(rdn).collect())
-}
-
-fn certificate(issuer: &str, subject: &[(&str, &str)]) -> Arc<Certificate> {
-    Arc::new(Certificate {
-        version: 3,
-        serial: "01".into(),
-        issuer: name(&[("C", "FR"), ("O", "CNRS"), ("CN", issuer)]),
-        subject: name(subject),
-        not_before_seconds: 0,
-        not_after_seconds: i64::MAX,
-        mail_addresses: Vec::new(),
-        dns_names: Vec::new(),
-        user_principal_names: Vec::new(),
-        key_usages: Vec::new(),
-        extended_key_usages: Vec::new(),
-        policies: Vec::new(),
-        ocsp_responders: Vec::new(),
-        crl_distribution_points: Vec::new(),
-        is_ca: false,
-        fingerprint: "AA:BB".into(),
-        public_key_fingerprint: "CC:DD".into(),
-        key_algorithm: "ECDSA".into(),
-        key_bits: 256,
-    })
-}
-
-fn verified(issuer: &str, subject: &[(&str, &str)]) -> Identity {
-    Identity::Verified {
-        certificate: certificate(issuer, subject),
-        chain: Vec::new(),
-    }
-}
-
-fn alice() -> Identity {
-    verified(
-        "CNRS-Standard",
-        &[("C", "FR"), ("O", "CNRS"), ("OU", "UMR5168"), ("CN", "Alice Martin")],
-    )
-}
 
 fn names(issuer: Option<&str>, subject: Option<&str>, action: Action) -> Restriction {
     let regex = |text: &str| Regex::new(text).expect("a regex");

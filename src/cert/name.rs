@@ -58,7 +58,7 @@ pub fn oid_of(name: &str) -> Option<&str> {
         .iter()
         .find(|(short, _)| short.eq_ignore_ascii_case(name))
         .map(|(_, oid)| *oid);
-    let is_dotted = name.contains('.') && name.split('.').all(|arc| is_number(arc));
+    let is_dotted = name.contains('.') && name.split('.').all(is_number);
     known.or(is_dotted.then_some(name))
 }
 

@@ -120,6 +120,7 @@ struct Account {
     is_told: bool,
     /// The part of what is allowed that was used at the last charge, in thousandths.
     share: u64,
+    charged_at: Timestamp,
 }
 
 impl Default for Counters {
@@ -173,6 +174,7 @@ impl Counters {
             is_exceeded: false,
             is_told: false,
             share: 0,
+            charged_at: now,
         })
     }
 
@@ -207,11 +209,13 @@ impl Account {
         let with_it = before.plus(amount);
         self.is_exceeded |= is_beyond(limit, with_it, limit.burst_percent);
         self.share = share(limit, with_it);
+        self.charged_at = now;
         with_it
     }
 
-    fn rank(&self) -> (bool, u64) {
-        (self.is_exceeded, self.share)
+    /// The higher, the longer it is kept.
+    const fn rank(&self) -> (bool, u64, Timestamp) {
+        (self.is_exceeded, self.share, self.charged_at)
     }
 }
 
@@ -333,4 +337,103 @@ fn key_of(limit: &str, party: &Party) -> Key {
         context.update(part);
     }
     Key::try_from(context.finish().as_ref()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit() -> Limit {
+        Limit {
+            name: "lab/1".into(),
+            per: Holder::Certificate,
+            messages: Some(10),
+            recipients: Some(1000),
+            octets: None,
+            window: Duration::from_hours(1),
+            burst_percent: 100,
+            on_exceed: OnExceed::Defer,
+        }
+    }
+
+    fn send(counters: &mut Counters, holder: u16, messages: u64, seconds: i64) -> bool {
+        let mut key = Key::default();
+        key[..2].copy_from_slice(&holder.to_be_bytes());
+        let amount = Amount {
+            messages,
+            ..Amount::default()
+        };
+        let (limit, now) = (limit(), Timestamp::from_seconds(seconds));
+        let account = counters.account(key, &limit, now);
+        account.charge(&limit, amount, now);
+        !account.is_exceeded
+    }
+
+    fn counters(accounts_max: usize) -> Counters {
+        Counters {
+            accounts_max,
+            ..Counters::default()
+        }
+    }
+
+    #[test]
+    fn holders_are_bounded_and_those_beyond_a_limit_are_forgotten_last() {
+        let mut counters = counters(16);
+        assert!(!send(&mut counters, 0, 11, 0));
+        assert!(send(&mut counters, 1, 9, 0));
+        for holder in 2..2000 {
+            assert!(send(&mut counters, holder, 1, i64::from(holder)));
+            assert!(counters.accounts.len() <= 16);
+        }
+        assert!(!send(&mut counters, 0, 1, 2000), "it is still beyond its limit");
+        assert!(!send(&mut counters, 1, 2, 2000), "it is still close to its limit");
+        assert!(send(&mut counters, 2, 10, 2000), "it was forgotten");
+    }
+
+    #[test]
+    fn holders_whose_usage_is_past_make_room_first() {
+        let mut counters = counters(16);
+        for holder in 0..15 {
+            assert!(!send(&mut counters, holder, 11, 0));
+        }
+        assert!(send(&mut counters, 15, 1, 3900));
+        assert!(send(&mut counters, 16, 1, 3901));
+        assert_eq!(counters.accounts.len(), 2);
+        assert!(send(&mut counters, 15, 9, 3902));
+        assert!(!send(&mut counters, 15, 1, 3902));
+    }
+
+    #[test]
+    fn place_for_one_holder_is_enough_to_go_on() {
+        for accounts_max in [0, 1, 2] {
+            let mut counters = counters(accounts_max);
+            for holder in 0..100 {
+                assert!(send(&mut counters, holder, 10, 0));
+                assert!(!send(&mut counters, holder, 1, 0));
+                assert!(counters.accounts.len() <= accounts_max.max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn factors_are_printed_as_they_are_written() {
+        let printed = |percent| {
+            let limit = Limit {
+                burst_percent: percent,
+                ..limit()
+            };
+            let usage = Amount {
+                messages: 1_000_000,
+                ..Amount::default()
+            };
+            in_words(&limit, usage)
+        };
+        assert_eq!(printed(100), "1000000 messages in 1h, 10 allowed");
+        for (percent, words) in [(101, "1.01"), (125, "1.25"), (150, "1.5"), (300, "3.0"), (1000, "10.0")] {
+            assert_eq!(
+                printed(percent),
+                format!("1000000 messages in 1h, 10 allowed, burst {words}")
+            );
+        }
+    }
 }

@@ -70,7 +70,15 @@ impl SenderBinding {
         };
         let null_sender = self.allows_null_sender.then(|| "the null reverse-path <>".to_owned());
         let parts = mailboxes.iter().map(mailbox_in_words);
-        let words = wording::joined(parts.chain(self.domains.iter().map(domain)).chain(null_sender));
+        let parts: Vec<String> = parts
+            .chain(self.domains.iter().map(domain))
+            .chain(null_sender)
+            .collect();
+        let words = if parts.is_empty() {
+            "no address".into()
+        } else {
+            wording::joined(parts)
+        };
         let odd: Vec<&str> = from_certificate()
             .filter(|text| Mailbox::parse(text).is_err())
             .collect();

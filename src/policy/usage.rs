@@ -34,6 +34,7 @@ pub struct Usage {
 
 impl Amount {
     /// Both together, saturating.
+    #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             messages: self.messages.saturating_add(other.messages),

@@ -7,8 +7,8 @@ use crate::cert::name::quoted;
 
 /// The longest text of a finding, in characters; what is cut off is told.
 const TEXT_CHARS_MAX: usize = 600;
-/// The longest value that is shown whole, in characters before escaping.
-const VALUE_CHARS_MAX: usize = 150;
+/// The longest value or name that is shown whole, in characters after escaping.
+const VALUE_CHARS_MAX: usize = 300;
 
 /// Cuts a text that is too long; an ellipsis stands for the rest.
 pub fn bounded(mut text: String) -> String {
@@ -21,15 +21,26 @@ pub fn bounded(mut text: String) -> String {
 
 /// One value, quoted; an ellipsis behind the quotes stands for what is cut off.
 pub fn value(text: &str) -> String {
-    match text.char_indices().nth(VALUE_CHARS_MAX) {
-        Some((at, _)) => format!("{}…", quoted(text.get(..at).unwrap_or_default())),
-        None => quoted(text),
+    let mut chars = 0_usize;
+    let fits = |c: &char| {
+        chars = chars.saturating_add(quoted(c.encode_utf8(&mut [0; 4])).chars().count().saturating_sub(2));
+        chars <= VALUE_CHARS_MAX
+    };
+    let shown: String = text.chars().take_while(fits).collect();
+    let ellipsis = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{ellipsis}", quoted(&shown))
+}
+
+/// The text of a distinguished name that is escaped already, quoted and cut like a value.
+pub fn escaped_name(one_line: &str) -> String {
+    match one_line.char_indices().nth(VALUE_CHARS_MAX) {
+        Some((at, _)) => format!("\"{}\"…", escape_quotes(one_line.get(..at).unwrap_or_default())),
+        None => format!("\"{}\"", escape_quotes(one_line)),
     }
 }
 
-/// The text of a distinguished name that is escaped already, quoted.
-pub fn escaped_name(one_line: &str) -> String {
-    bounded(format!("\"{}\"", one_line.replace('"', "\\22")))
+fn escape_quotes(one_line: &str) -> String {
+    one_line.replace('"', "\\22")
 }
 
 /// Values in a row, or `none`.
@@ -88,11 +99,13 @@ mod tests {
         let many = vec!["0123456789"; 1000];
         let text = listed(many);
         assert!(text.chars().count() < 700, "{text}");
-        assert!(text.ends_with(" and 957 more"), "{text}");
+        assert!(text.ends_with(" and 958 more"), "{text}");
         let long = "é".repeat(10_000);
-        assert_eq!(value(&long).chars().count(), 150 + 3);
+        assert_eq!(value(&long), format!("\"{}\"…", "é".repeat(300)));
         assert!(listed([long.as_str(), "b"]).ends_with("…, \"b\""));
+        assert!(escaped_name(&long).ends_with("é\"…"));
         let unprintable = "\u{10ffff}".repeat(10_000);
+        assert_eq!(value(&unprintable), format!("\"{}\"…", "\\F4\\8F\\BF\\BF".repeat(25)));
         assert!(listed([unprintable.as_str(); 100]).chars().count() < 700);
     }
 }
