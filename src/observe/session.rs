@@ -5,6 +5,7 @@
 
 use tracing::{debug, info, warn};
 
+use super::metrics;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::verdict::{Opinion, Verdict};
@@ -47,6 +48,7 @@ pub fn session_event(event: &Event) {
             verdict,
             reply,
         } => {
+            metrics::recipient_decided(verdict.opinion);
             recipient_decided(origin, reference, (reverse_path, forward_path), verdict, reply);
         }
         Event::MessageQueued {
@@ -59,6 +61,7 @@ pub fn session_event(event: &Event) {
             references: _,
             hold: _,
         } => {
+            metrics::message_queued();
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);

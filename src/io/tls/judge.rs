@@ -30,9 +30,9 @@ use crate::cert::examination::Examination;
 use crate::cert::identity::{Identity, Why};
 use crate::cert::name::DistinguishedName;
 
-/// What judges share beyond their files; both outlive a reload.
+/// What takes certificates back beside revocation lists; the judges of a daemon share it, and it outlives a reload.
 #[derive(Clone, Debug, Default)]
-pub struct Shared {
+pub struct SharedRevocation {
     /// The relay's own deny-list, if any.
     pub deny_list: Option<Arc<DenyList>>,
     /// What OCSP responders have said.
@@ -46,6 +46,8 @@ pub struct Judge {
     verify_depth: usize,
     usage: ClientUsage,
     revocation: Revocation,
+    /// What it was made of; `None` for one without a listener.
+    files: Option<ServerTlsFiles>,
 }
 
 impl Judge {
@@ -69,7 +71,13 @@ impl Judge {
             append_default_ca,
         };
         let settings = RevocationSettings::default();
-        Self::build(sources, verify_depth, settings, Shared::default(), now_unix_seconds)
+        Self::build(
+            sources,
+            verify_depth,
+            settings,
+            SharedRevocation::default(),
+            now_unix_seconds,
+        )
     }
 
     /// The judge of a listener with these files, with a deny-list of its own and without a responder's answer.
@@ -78,7 +86,7 @@ impl Judge {
     /// Everything that is wrong with the files.
     pub fn of(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
         let deny_list = files.revocation.deny_list.as_deref().map(deny_list).transpose();
-        let shared = Shared {
+        let shared = SharedRevocation {
             deny_list: deny_list.map_err(|error| vec![error])?,
             responders: Arc::default(),
         };
@@ -89,7 +97,11 @@ impl Judge {
     ///
     /// # Errors
     /// Everything that is wrong with the files.
-    pub fn sharing(files: &ServerTlsFiles, shared: Shared, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
+    pub fn sharing(
+        files: &ServerTlsFiles,
+        shared: SharedRevocation,
+        now_unix_seconds: i64,
+    ) -> Result<Self, Vec<TlsFileError>> {
         let sources = Sources {
             ca_file: files.ca_file.as_deref(),
             ca_path: files.ca_path.as_deref(),
@@ -100,14 +112,18 @@ impl Judge {
         let usage = ClientUsage {
             accept_email_protection: files.accept_email_protection,
         };
-        Ok(Self { usage, ..judge })
+        Ok(Self {
+            usage,
+            files: Some(files.clone()),
+            ..judge
+        })
     }
 
     fn build(
         sources: Sources<'_>,
         verify_depth: usize,
         settings: RevocationSettings,
-        shared: Shared,
+        shared: SharedRevocation,
         now: i64,
     ) -> Result<Self, Vec<TlsFileError>> {
         let authorities = Authorities::load(sources, Purpose::Clients, now)?;
@@ -124,6 +140,7 @@ impl Judge {
                 accept_email_protection: false,
             },
             revocation,
+            files: None,
         })
     }
 
@@ -163,9 +180,30 @@ impl Judge {
         self.revocation.deny_list.as_ref()
     }
 
-    /// Whether a list counts as stale at that time, grace included, under the policy of its issuer.
-    pub fn is_stale(&self, verified: &VerifiedList, now_unix_seconds: i64) -> bool {
-        now_unix_seconds >= self.revocation.stale_from(verified)
+    /// From when on, seconds since 1970, a list no longer counts under the policy of its issuer: grace included.
+    pub fn stale_from(&self, verified: &VerifiedList) -> i64 {
+        self.revocation.stale_from(verified)
+    }
+
+    /// Whether a listener with these files would have this same judge.
+    pub fn is_of(&self, other: &ServerTlsFiles) -> bool {
+        self.files.as_ref().is_some_and(|files| {
+            let own = (
+                &files.ca_file,
+                &files.ca_path,
+                files.append_default_ca,
+                files.verify_depth,
+            );
+            let others = (
+                &other.ca_file,
+                &other.ca_path,
+                other.append_default_ca,
+                other.verify_depth,
+            );
+            own == others
+                && files.revocation == other.revocation
+                && files.accept_email_protection == other.accept_email_protection
+        })
     }
 
     /// Judges what a client presented, leaf first; `now_unix_seconds` is the time to judge at.
