@@ -252,9 +252,7 @@ fn scope(extensions: &[X509Extension<'_>]) -> Result<Scope, ListError> {
 }
 
 fn read_point(point: &IssuingDistributionPoint<'_>, der: &[u8]) -> Result<Scope, ListError> {
-    if !is_read_whole(point, der) {
-        return Err(ListError::Malformed);
-    }
+    check_read_whole(point, der)?;
     if point.indirect_crl {
         return Err(ListError::Indirect);
     }
@@ -277,19 +275,22 @@ fn read_point(point: &IssuingDistributionPoint<'_>, der: &[u8]) -> Result<Scope,
 }
 
 /// The parser passes over parts that it cannot read, which would make the list one of everything.
-fn is_read_whole(point: &IssuingDistributionPoint<'_>, der: &[u8]) -> bool {
-    let Ok(([], sequence)) = Any::from_der(der) else {
-        return false;
-    };
+fn check_read_whole(point: &IssuingDistributionPoint<'_>, der: &[u8]) -> Result<(), ListError> {
+    let (_, sequence) = Any::from_der(der).map_err(|_| ListError::Malformed)?;
     let mut rest = sequence.data;
     while !rest.is_empty() {
-        let Ok((after, part)) = Any::from_der(rest) else {
-            return false;
-        };
+        let (after, part) = Any::from_der(rest).map_err(|_| ListError::Malformed)?;
         let is_false = part.data == [0];
         let is_read = match part.tag().0 {
             _ if part.class() != Class::ContextSpecific => false,
-            0 => point.distribution_point.is_some(),
+            0 if point.distribution_point.is_none() => {
+                let choice = Any::from_der(part.data).map(|(_, choice)| choice.tag().0);
+                return Err(match choice {
+                    Ok(1) => ListError::RelativeName,
+                    _ => ListError::Malformed,
+                });
+            }
+            0 => true,
             1 => point.only_contains_user_certs || is_false,
             2 => point.only_contains_ca_certs || is_false,
             3 => point.only_some_reasons.is_some(),
@@ -298,11 +299,11 @@ fn is_read_whole(point: &IssuingDistributionPoint<'_>, der: &[u8]) -> bool {
             _ => false,
         };
         if !is_read {
-            return false;
+            return Err(ListError::Malformed);
         }
         rest = after;
     }
-    true
+    Ok(())
 }
 
 #[cfg(test)]

@@ -30,8 +30,10 @@ macro_rules! line {
     }};
 }
 
-/// Logs one event.
+/// Logs and counts one event.
+// tidy: table
 pub fn session_event(event: &Event) {
+    metrics::session_event(event);
     match event {
         Event::SessionOpened { origin } => line!(
             debug,
@@ -48,7 +50,6 @@ pub fn session_event(event: &Event) {
             verdict,
             reply,
         } => {
-            metrics::recipient_decided(verdict.opinion);
             recipient_decided(origin, reference, (reverse_path, forward_path), verdict, reply);
         }
         Event::MessageQueued {
@@ -61,7 +62,6 @@ pub fn session_event(event: &Event) {
             references: _,
             hold: _,
         } => {
-            metrics::message_queued();
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
             let recipients = forward_paths.len();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);
