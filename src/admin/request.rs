@@ -12,6 +12,8 @@ pub enum Request {
     Reload,
     /// Make every queued recipient due now.
     Flush,
+    /// Tell counters and gauges in the OpenMetrics text format.
+    Metrics,
 }
 
 /// The daemon's answer.
@@ -52,7 +54,7 @@ mod tests {
 
     #[test]
     fn request_reads_back_what_was_written() {
-        for request in [Request::Reload, Request::Flush] {
+        for request in [Request::Reload, Request::Flush, Request::Metrics] {
             assert_eq!(Request::parse(to_line(&request).trim()), Ok(request));
         }
         assert!(!Request::parse("{\"request\":\"stop\"}").unwrap_err().done);

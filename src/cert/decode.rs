@@ -1,4 +1,4 @@
-//! DER to [`Certificate`]: the only file that names x509-parser.
+//! DER to [`Certificate`]: with `cert::revocation_list` the only file that names x509-parser.
 //!
 //! **Implements** what rules read of RFC 5280: names with their string types decoded to Unicode, the subject
 //! alternative name, key usages, policies, basic constraints and the key; and the raw pieces `io::tls` needs.
@@ -118,6 +118,51 @@ pub fn path_length_constraint(der: &[u8]) -> Result<Option<u32>, DecodeError> {
     Ok(constraints.and_then(|constraints| constraints.path_len_constraint))
 }
 
+/// The algorithm a certificate is signed with, as OpenSSL names it; the dotted OID of one without a name here.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn signature_algorithm(der: &[u8]) -> Result<String, DecodeError> {
+    let oid = parse(der)?.signature_algorithm.algorithm.to_id_string();
+    let known = [
+        ("1.2.840.113549.1.1.4", "md5WithRSAEncryption"),
+        ("1.2.840.113549.1.1.5", "sha1WithRSAEncryption"),
+        ("1.2.840.113549.1.1.10", "rsassaPss"),
+        ("1.2.840.113549.1.1.11", "sha256WithRSAEncryption"),
+        ("1.2.840.113549.1.1.12", "sha384WithRSAEncryption"),
+        ("1.2.840.113549.1.1.13", "sha512WithRSAEncryption"),
+        ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
+        ("1.2.840.10045.4.3.2", "ecdsa-with-SHA256"),
+        ("1.2.840.10045.4.3.3", "ecdsa-with-SHA384"),
+        ("1.2.840.10045.4.3.4", "ecdsa-with-SHA512"),
+        ("1.3.101.112", "ED25519"),
+    ];
+    let found = known.iter().find(|(known, _)| *known == oid);
+    Ok(found.map_or(oid, |(_, name)| (*name).to_owned()))
+}
+
+/// The name constraints that an authority is bound by, in words; absent without any.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn name_constraints(der: &[u8]) -> Result<Option<String>, DecodeError> {
+    let parsed = parse(der)?;
+    let constraints = parsed.name_constraints().map_err(|_| DecodeError::Malformed)?;
+    let Some(constraints) = constraints.map(|extension| extension.value) else {
+        return Ok(None);
+    };
+    let kinds = [
+        ("permitted", &constraints.permitted_subtrees),
+        ("excluded", &constraints.excluded_subtrees),
+    ];
+    let mut parts = Vec::new();
+    for (word, trees) in kinds {
+        let trees = trees.iter().flatten();
+        parts.extend(trees.map(|tree| format!("{word} {}", tree.base.to_string().escape_debug())));
+    }
+    Ok(Some(parts.join(", ")))
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, DecodeError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
@@ -162,7 +207,7 @@ fn read_extension(certificate: &mut Certificate, extension: &X509Extension<'_>) 
 }
 
 /// The URL in a general name.
-fn url(general_name: &GeneralName<'_>) -> Option<String> {
+pub(super) fn url(general_name: &GeneralName<'_>) -> Option<String> {
     match general_name {
         GeneralName::URI(url) => Some((*url).to_owned()),
         _ => None,
@@ -224,7 +269,7 @@ fn dotted_usages(usages: &ExtendedKeyUsage<'_>) -> Vec<String> {
         .collect()
 }
 
-fn name(name: &X509Name<'_>) -> Result<DistinguishedName, DecodeError> {
+pub(super) fn name(name: &X509Name<'_>) -> Result<DistinguishedName, DecodeError> {
     let attribute = |a: &x509_parser::x509::AttributeTypeAndValue<'_>| {
         Ok(Attribute {
             oid: attribute_type(a.attr_type())?,
@@ -299,7 +344,7 @@ fn without_sign_octet(octets: &[u8]) -> &[u8] {
     }
 }
 
-fn fingerprint(octets: &[u8]) -> String {
+pub(super) fn fingerprint(octets: &[u8]) -> String {
     hexadecimal(digest(&SHA256, octets).as_ref())
 }
 

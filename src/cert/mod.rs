@@ -8,3 +8,4 @@ pub mod decode;
 pub mod examination;
 pub mod identity;
 pub mod name;
+pub mod revocation_list;

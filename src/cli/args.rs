@@ -29,6 +29,8 @@ pub(super) enum Command {
     Queue(QueueArguments),
     /// Have the running relay read its configuration again; a wrong file changes nothing.
     Reload(ConfigArgument),
+    /// Print the running relay's counters and the ages of its revocation lists (OpenMetrics text).
+    Metrics(ConfigArgument),
     /// Start a relay with example certificates on loopback, send through it, show what happened.
     Demo(DemoArguments),
 }

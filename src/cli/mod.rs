@@ -12,6 +12,7 @@ mod configuration;
 mod demo;
 mod explain;
 mod logging;
+mod metrics;
 mod queue;
 mod reload;
 mod run;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain::run(&explain),
         Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
         Command::Reload(reload) => runtime.block_on(reload::run(&reload)),
+        Command::Metrics(metrics) => runtime.block_on(metrics::run(&metrics)),
         Command::Demo(demo) => runtime.block_on(demo::run(&demo)),
     };
     // Blocking DNS or file calls must not keep a stopped daemon alive.

@@ -9,8 +9,10 @@ use super::error::{Complaint, Findings, Span};
 use crate::io::clock;
 use crate::io::tls::client::ClientTls;
 use crate::io::tls::error::TlsFileError;
+use crate::io::tls::judge::Judge;
 use crate::io::tls::server::ServerTls;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
+use crate::time::Timestamp;
 
 /// Where the directives that name the files are written.
 pub type Places<'a> = &'a dyn Fn(&str) -> Option<Span>;
@@ -56,7 +58,7 @@ pub fn check_tls_files(files: TlsFiles<'_>, places: Places<'_>, findings: &mut F
         ],
     };
     let [certificate_name, key_name, ca_file_name, ca_path_name] = names;
-    let given = [
+    let mut given = vec![
         (
             certificate_name,
             certificate,
@@ -66,33 +68,48 @@ pub fn check_tls_files(files: TlsFiles<'_>, places: Places<'_>, findings: &mut F
         (ca_file_name, ca_file, file_fault),
         (ca_path_name, ca_path, directory_fault),
     ];
+    if let TlsFiles::Server(server) = files {
+        let revocation = &server.revocation;
+        let lists = revocation.crl_files.iter();
+        given.extend(lists.map(|list| ("smtpd_tls_crl_files", Some(list), file_fault as _)));
+        given.push(("smtpd_tls_crl_path", revocation.crl_path.as_ref(), directory_fault));
+    }
     let mut are_readable = true;
-    for (name, path, fault) in given {
+    for (name, path, fault) in &given {
         if let Some(complaint) = path.and_then(|path| fault(path)) {
             findings.error(name, places(name), complaint);
             are_readable = false;
         }
     }
     if are_readable {
-        let named: Vec<(&str, &Path)> = given
+        let mut named: Vec<(&'static str, &Path)> = given
             .iter()
             .filter_map(|(name, path, _)| Some((*name, path.as_ref()?.as_path())))
             .collect();
+        if let TlsFiles::Server(server) = files
+            && let Some(path) = &server.revocation.deny_list
+        {
+            named.push(("smtpd_tls_deny_list_file", path));
+        }
         check_contents(files, &named, places, findings);
     }
 }
 
 /// Has `io::tls` make what the daemon will make, and puts each error where its file is named.
-fn check_contents(files: TlsFiles<'_>, named: &[(&str, &Path)], places: Places<'_>, findings: &mut Findings) {
+fn check_contents(files: TlsFiles<'_>, named: &[(&'static str, &Path)], places: Places<'_>, findings: &mut Findings) {
     let now = clock::unix_seconds();
-    let name_of = |error: &TlsFileError| {
-        let names = |path: &Path| error.path() == path || error.path().starts_with(path);
-        let found = named.iter().find(|(_, path)| names(path)).or(named.first());
-        found.map_or("", |(name, _)| *name)
+    // An exact match first: a directory may hold files that are named by themselves.
+    let name_of = |faulty: &Path| {
+        let exact = named.iter().find(|(_, path)| faulty == *path);
+        let inside = named.iter().find(|(_, path)| faulty.starts_with(path));
+        exact.or(inside).or(named.first()).map_or("", |(name, _)| *name)
     };
-    let told = |fault: &TlsFileError| (name_of(fault), fault.to_string());
+    let told = |fault: &TlsFileError| (name_of(fault.path()), fault.to_string());
     let loaded = match files {
-        TlsFiles::Server(server) => ServerTls::load(server, now).map(|tls| tls.certificate_fault().map(told)),
+        TlsFiles::Server(server) => ServerTls::load(server, now).map(|tls| {
+            complain_of_stale_lists(tls.authorities(), now, &name_of, places, findings);
+            tls.certificate_fault().map(told)
+        }),
         TlsFiles::Client(client) => ClientTls::load(client, now).map(|tls| tls.certificate_fault().map(told)),
     };
     match loaded {
@@ -109,6 +126,29 @@ fn check_contents(files: TlsFiles<'_>, named: &[(&str, &Path)], places: Places<'
                 findings.error(name, places(name), complaint);
             }
         }
+    }
+}
+
+/// Lists that are past their nextUpdate, with what that means for whom.
+fn complain_of_stale_lists(
+    judge: &Judge,
+    now: i64,
+    name_of: &dyn Fn(&Path) -> &'static str,
+    places: Places<'_>,
+    findings: &mut Findings,
+) {
+    for verified in judge.revocation_lists() {
+        let Some(next_update) = verified.list.next_update_seconds.filter(|next| *next < now) else {
+            continue;
+        };
+        let (path, issuer) = (verified.path.display(), verified.list.issuer.one_line());
+        let due = Timestamp::from_seconds(next_update);
+        let message = format!("{path}: the revocation list of {issuer} was due to be renewed on {due}");
+        let until = Timestamp::from_seconds(judge.stale_from(&verified));
+        let hint = format!("fetch the present one; this one counts until {until}, then smtpd_tls_crl_policy decides");
+        let name = name_of(&verified.path);
+        let complaint = Complaint::new(message, "expected a list before its nextUpdate").hint(hint);
+        findings.warning(name, places(name), complaint);
     }
 }
 

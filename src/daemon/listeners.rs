@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
+use super::watch::Watch;
 use crate::config::{ListenerSettings, Settings};
 use crate::io::deliver::Deliverer;
 use crate::io::dns::SystemResolver;
@@ -19,7 +20,9 @@ use crate::io::plan::Plan;
 use crate::io::store::SqliteStore;
 use crate::io::tls::client::ClientTls;
 use crate::io::tls::error::TlsFileError;
+use crate::io::tls::judge::Judge;
 use crate::io::tls::server::ServerTls;
+use crate::io::tls::settings::ServerTlsFiles;
 use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
 use crate::queue::settings::QueueSettings;
@@ -27,6 +30,8 @@ use crate::queue::settings::QueueSettings;
 /// Everything that is made of settings and files, made before anything is swapped.
 pub(super) struct Materials {
     server: Vec<Option<Arc<ServerTls>>>,
+    /// One for all listeners that name the same files.
+    pub(super) judges: Vec<Arc<Judge>>,
     client: Arc<ClientTls>,
     queue: Arc<QueueSettings>,
     resolver: Arc<SystemResolver>,
@@ -34,15 +39,16 @@ pub(super) struct Materials {
 }
 
 impl Materials {
-    /// Reads every certificate, key and CA file that the settings name.
-    pub(super) fn load(settings: &Settings, now: i64) -> Result<Self, Vec<TlsFileError>> {
+    /// Reads every certificate, key, CA file and revocation list that the settings name.
+    pub(super) fn load(settings: &Settings, watch: &Watch, now: i64) -> Result<Self, Vec<TlsFileError>> {
         let mut errors = Vec::new();
         let mut server = Vec::new();
+        let mut judges: Vec<Arc<Judge>> = Vec::new();
         for listener in &settings.listeners {
             let loaded = listener
                 .tls
                 .as_ref()
-                .map(|files| ServerTls::load(files, now))
+                .map(|files| ServerTls::with_judge(files, judge(files, &mut judges, watch, now), now))
                 .transpose();
             server.push(
                 loaded
@@ -56,6 +62,7 @@ impl Materials {
         match ClientTls::load(&settings.outbound_tls, now) {
             Ok(client) if errors.is_empty() => Ok(Self {
                 server,
+                judges,
                 client: Arc::new(client),
                 queue: Arc::new(settings.queue.clone()),
                 // Made anew on reload, so that a changed resolv.conf is read.
@@ -83,6 +90,22 @@ impl Materials {
             queue: Arc::clone(&self.queue),
         }
     }
+}
+
+/// The judge for these files: one of those made already, or a new one.
+fn judge(
+    files: &ServerTlsFiles,
+    judges: &mut Vec<Arc<Judge>>,
+    watch: &Watch,
+    now: i64,
+) -> Result<Arc<Judge>, Vec<TlsFileError>> {
+    if let Some(known) = judges.iter().find(|judge| judge.is_of(files)) {
+        return Ok(Arc::clone(known));
+    }
+    let shared = watch.shared(files).map_err(|error| vec![error])?;
+    let judge = Arc::new(Judge::sharing(files, shared, now)?);
+    judges.push(Arc::clone(&judge));
+    Ok(judge)
 }
 
 struct Open {

@@ -1,4 +1,5 @@
-//! The daemon: wiring of listeners, scheduler, queue and admin socket; signals, reload, shutdown.
+//! The daemon: wiring of listeners, scheduler, queue and admin socket; signals, reload, the watch on revocation,
+//! shutdown.
 //!
 //! **Does not** know how a dialogue, a delivery or a commit goes: `io` does.
 
@@ -7,6 +8,7 @@ mod listeners;
 mod reload;
 mod service;
 mod signals;
+mod watch;
 
 pub use error::StartError;
 pub use service::Daemon;

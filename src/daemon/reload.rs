@@ -43,11 +43,12 @@ impl Daemon {
                 "queue_directory is now {new}: it needs a restart, this daemon holds {old}"
             ));
         }
-        let materials = Materials::load(&settings, clock::unix_seconds())
+        let materials = Materials::load(&settings, &self.watch, clock::unix_seconds())
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         listeners
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
+        self.watch.follow(materials.judges.clone());
         self.plan.store(Arc::new(materials.plan(&self.store)));
         self.queued.notify_one();
         for warning in &loaded.warnings {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::error::StartError;
 use super::listeners::{Listeners, Materials};
 use super::signals::{Health, Signals};
+use super::watch::Watch;
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
@@ -35,6 +36,7 @@ pub struct Daemon {
     pub(super) plan: Arc<ArcSwap<Plan<SqliteStore, SystemResolver>>>,
     pub(super) listeners: Mutex<Listeners>,
     shared: Shared,
+    pub(super) watch: Arc<Watch>,
     pub(super) queued: Arc<Notify>,
     pub(super) queue_directory: PathBuf,
     pub(super) log: LogSettings,
@@ -78,7 +80,8 @@ impl Daemon {
                 })?,
             counters: Arc::default(),
         };
-        let materials = Materials::load(settings, now).map_err(StartError::Tls)?;
+        let watch = Arc::new(Watch::default());
+        let materials = Materials::load(settings, &watch, now).map_err(StartError::Tls)?;
         let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));
         let mut listeners = Listeners::new(activated, shared.clone());
         listeners.apply(settings, &materials, &store, &queued)?;
@@ -91,12 +94,15 @@ impl Daemon {
         })?;
         let scheduler = Scheduler::new(Arc::clone(&plan), Arc::clone(&store), Arc::clone(&queued));
         let scheduler = tokio::spawn(scheduler.run(shared.stopping.clone(), settings.shutdown_timeout));
+        watch.follow(materials.judges.clone());
+        tokio::spawn(Arc::clone(&watch).run(shared.stopping.clone()));
         let daemon = Arc::new(Self {
             config,
             store,
             plan,
             listeners: Mutex::new(listeners),
             shared,
+            watch,
             queued,
             queue_directory: directory,
             log: settings.log,
@@ -183,6 +189,10 @@ impl Daemon {
             Request::Reload => match self.reload().await {
                 Ok(message) => Answer { done: true, message },
                 Err(message) => Answer { done: false, message },
+            },
+            Request::Metrics => Answer {
+                done: true,
+                message: self.watch.metrics(),
             },
             Request::Flush => match self.store.flush(clock::timestamp()).await {
                 Ok(count) => {

@@ -3,10 +3,13 @@
 //! **Does not** escape: certificate names come in their unambiguous text, replies are printable already.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::metrics;
+use crate::cert::revocation_list::RevocationList;
 use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
@@ -92,8 +95,55 @@ pub fn queue_warning(warning: &str) {
     warn!(warning, "queue.warned");
 }
 
+/// A revocation list is in force.
+pub fn crl_loaded(path: &Path, list: &RevocationList) {
+    let (issuer, number, this_update, next_update) = describe(list);
+    let (path, entries) = (path.display().to_string(), list.entries());
+    info!(path, issuer, number, this_update, next_update, entries, "crl.loaded");
+}
+
+/// A file of revocation lists is not used; what was read from it before stays.
+pub fn crl_refused(path: &Path, why: &str) {
+    warn!(path = path.display().to_string(), because = why, "crl.refused");
+}
+
+/// A revocation list goes stale soon.
+pub fn crl_expiring(path: &Path, list: &RevocationList) {
+    let (issuer, number, this_update, next_update) = describe(list);
+    let path = path.display().to_string();
+    warn!(path, issuer, number, this_update, next_update, "crl.expiring");
+}
+
+/// A revocation list is past its nextUpdate.
+pub fn crl_stale(path: &Path, list: &RevocationList, counts_until: Timestamp) {
+    let (issuer, number, this_update, next_update) = describe(list);
+    let path = path.display().to_string();
+    error!(path, issuer, number, this_update, next_update, %counts_until, "crl.stale");
+}
+
+fn describe(list: &RevocationList) -> (String, &str, String, String) {
+    let time = |seconds| Timestamp::from_seconds(seconds).to_string();
+    (
+        list.issuer.one_line(),
+        list.number.as_deref().unwrap_or_default(),
+        time(list.this_update_seconds),
+        list.next_update_seconds.map(time).unwrap_or_default(),
+    )
+}
+
+/// The deny-list is another one now.
+pub fn deny_list_changed(path: &Path) {
+    info!(path = path.display().to_string(), "deny_list.changed");
+}
+
+/// The deny-list cannot be read; what was read before stays.
+pub fn deny_list_refused(path: &Path, why: &str) {
+    warn!(path = path.display().to_string(), because = why, "deny_list.refused");
+}
+
 /// What became of one recipient in one attempt.
 pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>, took: Duration) {
+    metrics::delivery(outcome);
     let recipient = lease.recipients.iter().find(|recipient| recipient.number == number);
     let forward_path = recipient
         .map(|recipient| recipient.forward_path.to_string())

@@ -5,6 +5,7 @@
 
 use tracing::{debug, info, warn};
 
+use super::metrics;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::verdict::{Opinion, Verdict};
@@ -29,8 +30,10 @@ macro_rules! line {
     }};
 }
 
-/// Logs one event.
+/// Logs and counts one event.
+// tidy: table
 pub fn session_event(event: &Event) {
+    metrics::session_event(event);
     match event {
         Event::SessionOpened { origin } => line!(
             debug,

@@ -5,8 +5,10 @@
 //! **Does not** accept an intermediate as an anchor (OpenSSL's partial_chain), nor an expired root, which webpki
 //! itself would not notice: the judge looks again, for a root that expires while the relay runs.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
@@ -40,24 +42,36 @@ pub(super) struct Sources<'a> {
 /// Anchors and the pool.
 #[derive(Debug, Default)]
 pub(super) struct Authorities {
-    /// For webpki, in step with `anchor_limits`.
+    /// For webpki, in step with `anchor_details`.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    /// The decoded anchors with their path length constraints: webpki looks at neither dates nor path length of one.
-    pub(super) anchor_limits: Vec<(Certificate, Option<u32>)>,
+    /// What webpki leaves out: it looks at neither dates nor path length of an anchor.
+    pub(super) anchor_details: Vec<AnchorDetails>,
     /// Intermediates.
     pub(super) pool: Vec<CertificateDer<'static>>,
     /// Subjects of the CAfile's certificates, without their outer SEQUENCE: the hints of a CertificateRequest.
     pub(super) hint_subjects: Vec<Vec<u8>>,
-    seen: HashSet<Vec<u8>>,
+    /// By DER: each counts once.
+    origins: HashMap<Vec<u8>, Origin>,
 }
 
-/// What becomes of a certificate that cannot serve.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Strictness {
-    /// The operator listed it: an error.
-    Refuse,
-    /// It merely lies in a directory or the system's store: passed over.
-    PassOver,
+/// An anchor, decoded.
+#[derive(Debug)]
+pub(super) struct AnchorDetails {
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) path_length: Option<u32>,
+    pub(super) der: CertificateDer<'static>,
+}
+
+/// Where a certificate was found. One that cannot serve is an error where the operator listed it, and is passed over
+/// where it merely lies in a directory or the system's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The bundle.
+    File,
+    /// The directory.
+    Directory,
+    /// The system's store.
+    System,
 }
 
 impl Authorities {
@@ -94,6 +108,11 @@ impl Authorities {
         }
     }
 
+    /// Where a certificate was found; `None` when it is no authority of ours.
+    pub(super) fn origin(&self, der: &[u8]) -> Option<Origin> {
+        self.origins.get(der).copied()
+    }
+
     fn add_file(&mut self, path: &Path, purpose: Purpose, now: i64, errors: &mut Vec<TlsFileError>) {
         let certificates = match pem::certificates(path) {
             Ok(certificates) => certificates,
@@ -103,7 +122,7 @@ impl Authorities {
             if let Ok(parsed) = webpki::anchor_from_trusted_cert(&der) {
                 self.hint_subjects.push(parsed.subject.as_ref().to_vec());
             }
-            let added = self.add(path, n + 1, der, purpose, Strictness::Refuse, now);
+            let added = self.add(path, n + 1, der, purpose, Origin::File, now);
             errors.extend(added.err());
         }
     }
@@ -124,7 +143,7 @@ impl Authorities {
             match pem::certificates(file) {
                 Ok(certificates) => {
                     for (n, der) in certificates.into_iter().enumerate() {
-                        let added = self.add(file, n + 1, der, purpose, Strictness::PassOver, now);
+                        let added = self.add(file, n + 1, der, purpose, Origin::Directory, now);
                         errors.extend(added.err());
                     }
                 }
@@ -139,7 +158,7 @@ impl Authorities {
     fn add_system_store(&mut self, purpose: Purpose, now: i64) {
         let store = Path::new("the system's certificate store");
         for (n, der) in rustls_native_certs::load_native_certs().certs.into_iter().enumerate() {
-            let _ = self.add(store, n + 1, der, purpose, Strictness::PassOver, now);
+            let _ = self.add(store, n + 1, der, purpose, Origin::System, now);
         }
     }
 
@@ -149,19 +168,21 @@ impl Authorities {
         position: usize,
         der: CertificateDer<'static>,
         purpose: Purpose,
-        strictness: Strictness,
+        origin: Origin,
         now: i64,
     ) -> Result<(), TlsFileError> {
-        if !self.seen.insert(der.as_ref().to_vec()) {
-            return Ok(());
-        }
+        let is_listed = origin == Origin::File;
+        match self.origins.entry(der.as_ref().to_vec()) {
+            Entry::Occupied(_) => return Ok(()),
+            Entry::Vacant(free) => free.insert(origin),
+        };
         let malformed = || TlsFileError::Malformed {
             path: path.to_owned(),
             position,
         };
         let (certificate, is_self_signed) = match (decode::decode(&der), decode::is_self_signed(&der)) {
             (Ok(certificate), Ok(is_self_signed)) => (certificate, is_self_signed),
-            _ if strictness == Strictness::PassOver => return Ok(()),
+            _ if !is_listed => return Ok(()),
             _ => return Err(malformed()),
         };
         if !is_self_signed {
@@ -172,16 +193,16 @@ impl Authorities {
             return Ok(());
         }
         // A version 1 certificate has no basic constraints; OpenSSL takes a self-signed one for a CA.
-        let is_listed_server = purpose == Purpose::Servers && strictness == Strictness::Refuse;
+        let is_listed_server = purpose == Purpose::Servers && is_listed;
         let may_be_anchor = certificate.is_ca || certificate.version == 1 || is_listed_server;
         if !may_be_anchor {
-            return match strictness {
-                Strictness::PassOver => Ok(()),
-                Strictness::Refuse => Err(TlsFileError::NotAnAuthority {
-                    path: path.to_owned(),
-                    name: certificate.subject.one_line(),
-                }),
-            };
+            if !is_listed {
+                return Ok(());
+            }
+            return Err(TlsFileError::NotAnAuthority {
+                path: path.to_owned(),
+                name: certificate.subject.one_line(),
+            });
         }
         check_validity(path, &certificate, now)?;
         let anchor = webpki::anchor_from_trusted_cert(&der)
@@ -189,7 +210,11 @@ impl Authorities {
             .to_owned();
         let path_length = decode::path_length_constraint(&der).map_err(|_| malformed())?;
         self.anchors.push(anchor);
-        self.anchor_limits.push((certificate, path_length));
+        self.anchor_details.push(AnchorDetails {
+            certificate: Arc::new(certificate),
+            path_length,
+            der,
+        });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cert::revocation_list::ListError;
 use crate::time::Timestamp;
 
 /// A file TLS cannot be built from. Always the operator's to repair.
@@ -107,6 +108,86 @@ pub enum TlsFileError {
         /// The file or directory.
         path: PathBuf,
     },
+    /// A device, or somebody's mistake.
+    #[error("{}: larger than {} MiB; this is no file for TLS", path.display(), octets_max >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, octets.
+        octets_max: u64,
+    },
+    /// No revocation list in the file.
+    #[error("{}: no revocation list (X509 CRL) in PEM or DER form; {found}", path.display())]
+    NoRevocationList {
+        /// The file.
+        path: PathBuf,
+        /// The labels found and what to do about them.
+        found: String,
+    },
+    /// A revocation list cannot be used.
+    #[error("{}: revocation list number {position} {fault}", path.display())]
+    RevocationList {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        fault: ListFault,
+    },
+    /// The relay's own deny-list cannot be used.
+    #[error("{}: {reason}", path.display())]
+    DenyList {
+        /// The file.
+        path: PathBuf,
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What is wrong with a revocation list; the operator's to repair, or its issuer's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListFault {
+    /// Its contents.
+    #[error(transparent)]
+    Contents(#[from] ListError),
+    /// Nobody here can have signed it.
+    #[error("is that of {issuer}, which is unknown here; add the certificate of that authority to smtpd_tls_CAfile")]
+    UnknownIssuer {
+        /// One-line.
+        issuer: String,
+    },
+    /// Its issuer's key did not make the signature.
+    #[error(
+        "has a signature that is not that of {issuer}; get it anew, and see that smtpd_tls_CAfile has the authority's present certificate"
+    )]
+    BadSignature {
+        /// One-line.
+        issuer: String,
+    },
+    /// SHA-1 and other things of the past.
+    #[error(
+        "is signed by {issuer} with an algorithm that is too weak or not supported (SHA-1?); its issuer must use SHA-256"
+    )]
+    WeakAlgorithm {
+        /// One-line.
+        issuer: String,
+    },
+    /// The key usage of the issuer lacks cRLSign.
+    #[error(
+        "is signed by {issuer}, whose certificate does not let it sign revocation lists (key usage without cRLSign)"
+    )]
+    NotASigner {
+        /// One-line.
+        issuer: String,
+    },
+    /// thisUpdate is to come.
+    #[error("is of the future: {issuer} issued it for {}; check the clock", Timestamp::from_seconds(*this_update_seconds))]
+    NotYetValid {
+        /// One-line.
+        issuer: String,
+        /// thisUpdate, seconds since 1970.
+        this_update_seconds: i64,
+    },
 }
 
 impl TlsFileError {
@@ -124,7 +205,11 @@ impl TlsFileError {
             | Self::KeyMismatch { path, .. }
             | Self::Unusable { path, .. }
             | Self::NotAnAuthority { path, .. }
-            | Self::NoAnchor { path } => path,
+            | Self::NoAnchor { path }
+            | Self::TooLarge { path, .. }
+            | Self::NoRevocationList { path, .. }
+            | Self::RevocationList { path, .. }
+            | Self::DenyList { path, .. } => path,
         }
     }
 }

@@ -1,36 +1,53 @@
 //! The judge: whether a client's certificate leads to a trust anchor, and if not, why.
 //!
 //! **Implements** RFC 5280 path validation with webpki after the handshake, with the extended key usage rule of
-//! `docs/certificates.md`, `smtpd_tls_ccert_verifydepth`, and one precise reason for each refusal. It is asked again
-//! for every resumed session, since rustls restores a chain from a ticket without looking at it.
-//! **Does not** check revocation lists.
+//! `docs/certificates.md`, `smtpd_tls_ccert_verifydepth`, revocation of every certificate of the path, and one precise
+//! reason for each refusal. It is asked again for every resumed session, since rustls restores a chain from a ticket
+//! without looking at it.
+//! **Does not** use webpki's own look at revocation lists, which knows neither grace time nor policies.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::DistinguishedName as EncodedName;
-use rustls::pki_types::{CertificateDer, TrustAnchor};
-use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, VerifiedPath};
+use rustls::pki_types::CertificateDer;
+use webpki::{EndEntityCert, Error, VerifiedPath};
 
 use super::authorities::{Authorities, Purpose, Sources};
+use super::crl::VerifiedList;
+use super::crl_files::{CrlEvent, CrlFiles};
+use super::deny_list::DenyList;
 use super::error::TlsFileError;
+use super::ocsp::Responders;
+use super::path::{self, ClientUsage, Link, is_weak, why};
 use super::presented;
 use super::provider::{algorithms, unix_time};
-use super::settings::ServerTlsFiles;
+use super::revocation::{Finding, Revocation};
+use super::settings::{OcspMode, RevocationSettings, ServerTlsFiles};
+use super::trace::{self, Traced};
 use crate::cert::certificate::Certificate;
-use crate::cert::decode;
 use crate::cert::examination::Examination;
 use crate::cert::identity::{Identity, Why};
 use crate::cert::name::DistinguishedName;
 
-/// The smallest RSA key that counts, bits; smaller ones cannot complete a handshake either.
-const RSA_BITS_MIN: u32 = 2048;
+/// What takes certificates back beside revocation lists; the judges of a daemon share it, and it outlives a reload.
+#[derive(Clone, Debug, Default)]
+pub struct SharedRevocation {
+    /// The relay's own deny-list, if any.
+    pub deny_list: Option<Arc<DenyList>>,
+    /// What OCSP responders have said.
+    pub responders: Arc<Responders>,
+}
 
 /// The authorities of a listener and the rule by which they vouch.
 #[derive(Debug)]
 pub struct Judge {
     authorities: Authorities,
     verify_depth: usize,
+    usage: ClientUsage,
+    revocation: Revocation,
+    /// What it was made of; `None` for one without a listener.
+    files: Option<ServerTlsFiles>,
 }
 
 impl Judge {
@@ -53,9 +70,77 @@ impl Judge {
             ca_path,
             append_default_ca,
         };
-        Ok(Self {
-            authorities: Authorities::load(sources, Purpose::Clients, now_unix_seconds)?,
+        let settings = RevocationSettings::default();
+        Self::build(
+            sources,
             verify_depth,
+            settings,
+            SharedRevocation::default(),
+            now_unix_seconds,
+        )
+    }
+
+    /// The judge of a listener with these files, with a deny-list of its own and without a responder's answer.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn of(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
+        let deny_list = files.revocation.deny_list.as_deref().map(deny_list).transpose();
+        let shared = SharedRevocation {
+            deny_list: deny_list.map_err(|error| vec![error])?,
+            responders: Arc::default(),
+        };
+        Self::sharing(files, shared, now_unix_seconds)
+    }
+
+    /// The judge of a listener of a daemon.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn sharing(
+        files: &ServerTlsFiles,
+        shared: SharedRevocation,
+        now_unix_seconds: i64,
+    ) -> Result<Self, Vec<TlsFileError>> {
+        let sources = Sources {
+            ca_file: files.ca_file.as_deref(),
+            ca_path: files.ca_path.as_deref(),
+            append_default_ca: files.append_default_ca,
+        };
+        let settings = files.revocation.clone();
+        let judge = Self::build(sources, files.verify_depth, settings, shared, now_unix_seconds)?;
+        let usage = ClientUsage {
+            accept_email_protection: files.accept_email_protection,
+        };
+        Ok(Self {
+            usage,
+            files: Some(files.clone()),
+            ..judge
+        })
+    }
+
+    fn build(
+        sources: Sources<'_>,
+        verify_depth: usize,
+        settings: RevocationSettings,
+        shared: SharedRevocation,
+        now: i64,
+    ) -> Result<Self, Vec<TlsFileError>> {
+        let authorities = Authorities::load(sources, Purpose::Clients, now)?;
+        let revocation = Revocation {
+            lists: CrlFiles::load(&settings, &authorities, now)?,
+            settings,
+            deny_list: shared.deny_list,
+            responders: shared.responders,
+        };
+        Ok(Self {
+            authorities,
+            verify_depth,
+            usage: ClientUsage {
+                accept_email_protection: false,
+            },
+            revocation,
+            files: None,
         })
     }
 
@@ -68,112 +153,233 @@ impl Judge {
 
     /// The names of the trust anchors.
     pub fn anchors(&self) -> Vec<DistinguishedName> {
-        let limits = self.authorities.anchor_limits.iter();
-        limits.map(|(anchor, _)| anchor.subject.clone()).collect()
+        let anchors = self.authorities.anchor_details.iter();
+        anchors.map(|anchor| anchor.certificate.subject.clone()).collect()
     }
 
-    /// The judge of a listener with these files.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the files.
-    pub fn of(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
-        Self::load(
-            files.ca_file.as_deref(),
-            files.ca_path.as_deref(),
-            files.append_default_ca,
-            files.verify_depth,
-            now_unix_seconds,
-        )
+    /// Changes whenever a revocation list, the deny-list or a responder's answer has changed.
+    pub fn generation(&self) -> u64 {
+        self.revocation.generation()
     }
 
-    /// Judges what a client presented and tells every check; `now_unix_seconds` is the time to judge at.
-    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Examination {
-        Examination {
-            identity: self.judge(presented, now_unix_seconds),
-            until_unix_seconds: i64::MAX,
-            steps: Vec::new(),
-        }
+    /// Reads revocation lists whose files have changed and tells what happened and how old the lists are. It blocks on
+    /// the disk.
+    pub fn refresh_lists(&self, now_unix_seconds: i64) -> Vec<CrlEvent> {
+        let lists = self.revocation.lists.as_ref();
+        lists.map_or_else(Vec::new, |lists| lists.refresh(now_unix_seconds))
+    }
+
+    /// The revocation lists in force, in no order.
+    pub fn revocation_lists(&self) -> Vec<Arc<VerifiedList>> {
+        let lists = self.revocation.lists.as_ref();
+        lists.map_or_else(Vec::new, |lists| lists.lists().iter().cloned().collect())
+    }
+
+    /// The deny-list it goes by.
+    pub fn deny_list(&self) -> Option<&Arc<DenyList>> {
+        self.revocation.deny_list.as_ref()
+    }
+
+    /// From when on, seconds since 1970, a list no longer counts under the policy of its issuer: grace included.
+    pub fn stale_from(&self, verified: &VerifiedList) -> i64 {
+        self.revocation.stale_from(verified)
+    }
+
+    /// Whether a listener with these files would have this same judge.
+    pub fn is_of(&self, other: &ServerTlsFiles) -> bool {
+        self.files.as_ref().is_some_and(|files| {
+            let own = (
+                &files.ca_file,
+                &files.ca_path,
+                files.append_default_ca,
+                files.verify_depth,
+            );
+            let others = (
+                &other.ca_file,
+                &other.ca_path,
+                other.append_default_ca,
+                other.verify_depth,
+            );
+            own == others
+                && files.revocation == other.revocation
+                && files.accept_email_protection == other.accept_email_protection
+        })
     }
 
     /// Judges what a client presented, leaf first; `now_unix_seconds` is the time to judge at.
     pub fn judge(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Identity {
+        self.examine(presented, now_unix_seconds).identity
+    }
+
+    /// Judges what a client presented and tells every check; `now_unix_seconds` is the time to judge at.
+    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Examination {
         let Some([leaf, rest @ ..]) = presented else {
-            return Identity::NoCertificate;
-        };
-        let Ok(certificate) = decode::decode(leaf) else {
-            return Identity::Unverified {
-                why: Why::Malformed,
-                certificate: None,
+            return Examination {
+                identity: Identity::NoCertificate,
+                until_unix_seconds: i64::MAX,
+                steps: Vec::new(),
             };
         };
-        let certificate = Arc::new(certificate);
-        match self.verify(&certificate, leaf, rest, now_unix_seconds) {
-            Ok(chain) => Identity::Verified { certificate, chain },
+        let Some(link) = Link::new(leaf, &self.authorities) else {
+            return Examination {
+                identity: Identity::Unverified {
+                    why: Why::Malformed,
+                    certificate: None,
+                },
+                until_unix_seconds: i64::MAX,
+                steps: vec![trace::undecodable()],
+            };
+        };
+        let certificate = Arc::clone(&link.certificate);
+        let verified = self.verified_path(&link, rest, now_unix_seconds);
+        let (links, verdict) = match verified {
+            Ok(links) => {
+                let responder = self.responder_finding(&links, now_unix_seconds);
+                (links, responder.why.map_or(Ok(()), Err))
+            }
+            Err(why) => (
+                path::by_names(link, &self.candidates(rest), &self.authorities),
+                Err(why),
+            ),
+        };
+        let traced = Traced {
+            links: &links,
+            verdict,
+            revocation: &self.revocation,
+            usage: &self.usage,
+            verify_depth: self.verify_depth,
+            now_unix_seconds,
+        };
+        let (steps, until_unix_seconds) = traced.steps();
+        let chain = links.iter().skip(1).map(|link| Arc::clone(&link.certificate));
+        let identity = match verdict {
+            Ok(()) => Identity::Verified {
+                certificate,
+                chain: chain.collect(),
+            },
             Err(why) => Identity::Unverified {
                 why,
                 certificate: Some(certificate),
             },
+        };
+        Examination {
+            identity,
+            until_unix_seconds,
+            steps,
         }
     }
 
-    fn verify(
+    /// The leaf and its issuer, DER, when there is a responder to be asked: the chain verifies, and the leaf names one
+    /// that has not yet vouched for it.
+    pub(super) fn to_be_asked(
         &self,
-        certificate: &Certificate,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        now_unix_seconds: i64,
-    ) -> Result<Vec<Arc<Certificate>>, Why> {
+        presented: &[CertificateDer<'_>],
+        now: i64,
+    ) -> Option<[CertificateDer<'static>; 2]> {
+        if self.revocation.settings.ocsp == OcspMode::Off {
+            return None;
+        }
+        let (leaf, rest) = presented.split_first()?;
+        let link = Link::new(leaf, &self.authorities)?;
+        let links = self.verified_path(&link, rest, now).ok()?;
+        let [leaf, issuer, ..] = links.as_slice() else {
+            return None;
+        };
+        let is_open = !leaf.certificate.ocsp_responders.is_empty();
+        is_open.then(|| [leaf.der.clone(), issuer.der.clone()])
+    }
+
+    /// How responders are asked.
+    pub(super) fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    fn responder_finding(&self, links: &[Link], now: i64) -> Finding {
+        match links {
+            [leaf, issuer, ..] => self
+                .revocation
+                .responder_finding(&leaf.certificate, &issuer.certificate, now),
+            _ => Finding::skipped("a trust anchor itself"),
+        }
+    }
+
+    /// The path from the leaf to an anchor; everything but the responder's word has been checked.
+    fn verified_path(&self, leaf: &Link, rest: &[CertificateDer<'_>], now: i64) -> Result<Vec<Link>, Why> {
+        // First of all, since a stranger's certificate may be let in by its fingerprint.
+        if let Some(why) = self.revocation.denial(&leaf.certificate).why {
+            return Err(why);
+        }
+        let certificate: &Certificate = &leaf.certificate;
         if certificate.version != 3 {
             return Err(Why::OldVersion);
         }
         let candidates = self.candidates(rest);
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| why(&error))?;
-        let issuers = self.issuers_by_name(end_entity.issuer(), &candidates);
+        let end_entity = EndEntityCert::try_from(&leaf.der).map_err(|error| why(&error))?;
+        let issuers = path::issuers_by_name(end_entity.issuer(), &candidates, &self.authorities);
         // webpki looks at the leaf's dates and usages before its issuer: for a stranger's certificate "expired"
         // would be the lesser half of the truth.
         if !issuers.reach_an_anchor {
             return Err(Why::UnknownIssuer);
         }
-        let check_path = |path: &VerifiedPath<'_>| self.check_path(path, now_unix_seconds);
+        let check_path = |path: &VerifiedPath<'_>| self.check_path(path, leaf, now);
         let verified = end_entity.verify_for_usage(
             algorithms().all,
             &self.authorities.anchors,
             &candidates,
-            unix_time(now_unix_seconds),
-            ClientUsage,
+            unix_time(now),
+            &self.usage,
             None,
             Some(&check_path),
         );
         match verified {
             Ok(_) if is_weak(certificate) => Err(Why::WeakAlgorithm),
-            Ok(path) => self.issuers(&path),
+            Ok(path) => path::of_verified(&path, leaf, &self.authorities).ok_or(Why::Malformed),
             // A signature by a key under 2048 bits is refused as a bad one; say what is truly wrong.
             Err(Error::InvalidSignatureForPublicKey) if issuers.one_is_weak => Err(Why::WeakAlgorithm),
             Err(error) => Err(why(&error)),
         }
     }
 
-    /// What webpki leaves out: our own depth, and the path length and dates of the anchor.
-    fn check_path(&self, path: &VerifiedPath<'_>, now_unix_seconds: i64) -> Result<(), Error> {
-        let (_, (anchor, path_length)) = self
-            .anchors_with_limits()
-            .find(|(anchor, _)| *anchor == path.anchor())
-            .ok_or(Error::UnknownIssuer)?;
-        let path_length = path_length.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        if path.intermediate_certificates().count() > self.verify_depth.min(path_length) {
+    /// What webpki leaves out: our own depth, the path length and dates of the anchor, and revocation. A path that fails
+    /// here is given up for another.
+    fn check_path(&self, path: &VerifiedPath<'_>, leaf: &Link, now: i64) -> Result<(), Error> {
+        let links = path::of_verified(path, leaf, &self.authorities).ok_or(Error::BadDer)?;
+        let Some((anchor, below)) = links.split_last() else {
+            return Err(Error::UnknownIssuer);
+        };
+        let path_length = anchor
+            .path_length
+            .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        if below.len().saturating_sub(1) > self.verify_depth.min(path_length) {
             return Err(Error::PathLenConstraintViolated);
         }
-        if now_unix_seconds > anchor.not_after_seconds {
+        if now > anchor.certificate.not_after_seconds {
             return Err(Error::CertExpired {
-                time: unix_time(now_unix_seconds),
-                not_after: unix_time(anchor.not_after_seconds),
+                time: unix_time(now),
+                not_after: unix_time(anchor.certificate.not_after_seconds),
             });
         }
-        Ok(())
-    }
-
-    fn anchors_with_limits(&self) -> impl Iterator<Item = (&TrustAnchor<'static>, &(Certificate, Option<u32>))> {
-        self.authorities.anchors.iter().zip(&self.authorities.anchor_limits)
+        let denials = links.iter().skip(1);
+        let mut found: Vec<Finding> = denials.map(|link| self.revocation.denial(&link.certificate)).collect();
+        found.extend(links.windows(2).filter_map(|pair| {
+            match pair {
+                [link, issuer] => Some(
+                    self.revocation
+                        .list_finding(&link.certificate, &issuer.certificate, now),
+                ),
+                _ => None,
+            }
+        }));
+        match found.iter().find_map(|finding| finding.why) {
+            None => Ok(()),
+            Some(Why::Denied) => Err(Error::CertDistrusted),
+            Some(Why::CrlMissing) => Err(Error::UnknownRevocationStatus),
+            Some(Why::CrlStale) => Err(Error::CrlExpired {
+                time: unix_time(now),
+                next_update: unix_time(now),
+            }),
+            Some(_) => Err(Error::CertRevoked),
+        }
     }
 
     /// Intermediates the path may use: the pool first, so that a peer cannot crowd it out, then what was presented.
@@ -185,110 +391,16 @@ impl Judge {
             .map(|der| CertificateDer::from(der.as_ref()));
         pool.chain(presented::leading_on(presented)).collect()
     }
-
-    /// Follows issuer names upwards, without looking at signatures or dates.
-    fn issuers_by_name(&self, issuer: &[u8], candidates: &[CertificateDer<'_>]) -> Issuers {
-        let mut found = Issuers::default();
-        let mut wanted = vec![issuer.to_vec()];
-        let mut next = 0;
-        while let Some(name) = wanted.get(next).cloned() {
-            next += 1;
-            let anchors = self.anchors_with_limits();
-            for (_, (certificate, _)) in anchors.filter(|(anchor, _)| anchor.subject.as_ref() == name) {
-                found.reach_an_anchor = true;
-                found.one_is_weak |= is_weak(certificate);
-            }
-            for der in candidates {
-                let Ok(parsed) = EndEntityCert::try_from(der) else {
-                    continue;
-                };
-                if parsed.subject() == name {
-                    found.one_is_weak |= decode::decode(der).is_ok_and(|c| is_weak(&c));
-                    if !wanted.iter().any(|known| known == parsed.issuer()) {
-                        wanted.push(parsed.issuer().to_vec());
-                    }
-                }
-            }
-        }
-        found
-    }
-
-    /// The certificates from the leaf's issuer up to the anchor.
-    fn issuers(&self, path: &VerifiedPath<'_>) -> Result<Vec<Arc<Certificate>>, Why> {
-        let intermediates = path.intermediate_certificates();
-        let mut issuers = intermediates
-            .map(|c| decode::decode(&c.der()).map(Arc::new))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| Why::Malformed)?;
-        let anchor = self.anchors_with_limits().find(|(anchor, _)| *anchor == path.anchor());
-        issuers.extend(anchor.map(|(_, (certificate, _))| Arc::new(certificate.clone())));
-        Ok(issuers)
-    }
 }
 
-/// What a walk along issuer names met.
-#[derive(Default)]
-struct Issuers {
-    reach_an_anchor: bool,
-    one_is_weak: bool,
-}
-
-fn is_weak(certificate: &Certificate) -> bool {
-    certificate.key_algorithm == "RSA" && certificate.key_bits < RSA_BITS_MIN
-}
-
-/// clientAuth or anyExtendedKeyUsage must be listed; webpki asks only where the extension is present.
-struct ClientUsage;
-
-/// id-kp-clientAuth 1.3.6.1.5.5.7.3.2.
-const CLIENT_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
-/// anyExtendedKeyUsage 2.5.29.37.0.
-const ANY_USAGE: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]);
-
-impl ExtendedKeyUsageValidator for ClientUsage {
-    fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        let mut is_empty = true;
-        for usage in usages {
-            let usage = usage?;
-            is_empty = false;
-            if usage == CLIENT_AUTH || usage == ANY_USAGE {
-                return Ok(());
-            }
-        }
-        if is_empty {
-            Ok(())
-        } else {
-            Err(Error::EmptyEkuExtension)
-        }
-    }
-}
-
-/// webpki's error as a reason. Budgets that run out count as a chain too long.
-fn why(error: &Error) -> Why {
-    match error {
-        Error::CertExpired { .. } => Why::Expired,
-        Error::CertNotValidYet { .. } => Why::NotYetValid,
-        Error::CertRevoked | Error::CertDistrusted => Why::Revoked,
-        Error::UnknownRevocationStatus => Why::CrlMissing,
-        Error::CrlExpired { .. } => Why::CrlStale,
-        // An end entity above a leaf: nobody signed that leaf who may sign.
-        Error::UnknownIssuer | Error::EndEntityUsedAsCa => Why::UnknownIssuer,
-        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Why::WrongExtendedKeyUsage,
-        // A signature of another kind than the issuer's key: somebody else made it.
-        Error::InvalidSignatureForPublicKey
-        | Error::SignatureAlgorithmMismatch
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Why::BadSignature,
-        Error::PathLenConstraintViolated
-        | Error::MaximumPathDepthExceeded
-        | Error::MaximumPathBuildCallsExceeded
-        | Error::MaximumSignatureChecksExceeded => Why::PathLength,
-        Error::NameConstraintViolation
-        | Error::MalformedNameConstraint
-        | Error::InvalidNetworkMaskConstraint
-        | Error::MaximumNameConstraintComparisonsExceeded => Why::NameConstraint,
-        Error::UnsupportedSignatureAlgorithmContext(_) => Why::WeakAlgorithm,
-        Error::UnsupportedCertVersion => Why::OldVersion,
-        Error::CaUsedAsEndEntity => Why::CaAsEndEntity,
-        _ => Why::Malformed,
-    }
+/// Reads a deny-list.
+///
+/// # Errors
+/// [`TlsFileError::DenyList`].
+pub fn deny_list(path: &Path) -> Result<Arc<DenyList>, TlsFileError> {
+    let list = DenyList::load(path).map_err(|reason| TlsFileError::DenyList {
+        path: path.to_owned(),
+        reason,
+    });
+    list.map(Arc::new)
 }

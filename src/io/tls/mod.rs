@@ -5,15 +5,21 @@
 
 mod authorities;
 pub mod client;
+pub mod crl;
+pub mod crl_files;
 pub mod deny_list;
 pub mod error;
 pub mod judge;
 pub mod ocsp;
+mod path;
 pub mod pem;
 mod possession;
 mod presented;
 mod provider;
+mod revocation;
 pub mod server;
 mod server_check;
 pub mod settings;
+mod signature;
+mod trace;
 pub mod verifier;

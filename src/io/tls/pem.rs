@@ -11,19 +11,23 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::TlsFileError;
+use crate::cert::revocation_list;
 
 /// Every bit that lets somebody beside the owner, and the group by reading, come at a key.
 const EXPOSING_BITS: u32 = 0o037;
 
-/// The largest file read, octets: a directory of a thousand roots fits, a device does not.
+/// The largest file of certificates or a key, octets: a bundle of a thousand roots fits, a device does not.
 const FILE_OCTETS_MAX: u64 = 16 << 20;
+
+/// The largest file of revocation lists, octets.
+const LIST_OCTETS_MAX: u64 = 64 << 20;
 
 /// All certificates of a file in their order; other PEM sections are passed over.
 ///
 /// # Errors
 /// The file cannot be read, its PEM is broken, or it holds no certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let (text, _) = read(path)?;
+    let (text, _) = read(path, FILE_OCTETS_MAX)?;
     let found: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
     let found = found.map_err(|e| broken(path, &e))?;
     if found.is_empty() {
@@ -40,7 +44,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFile
 /// # Errors
 /// The file cannot be read, is open to others, its PEM is broken, or it holds no key.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    let (text, mode) = read(path)?;
+    let (text, mode) = read(path, FILE_OCTETS_MAX)?;
     if mode & EXPOSING_BITS != 0 {
         return Err(TlsFileError::KeyExposed {
             path: path.to_owned(),
@@ -55,19 +59,55 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> 
         })
 }
 
+/// All revocation lists of a file in their order, as DER: PEM sections, or the whole file when that is DER.
+///
+/// # Errors
+/// The file cannot be read, is too large, its PEM is broken, or it holds no list.
+pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, TlsFileError> {
+    let (octets, _) = read(path, LIST_OCTETS_MAX)?;
+    if octets.first() == Some(&DER_SEQUENCE) {
+        if revocation_list::is_list(&octets) {
+            return Ok(vec![octets]);
+        }
+        return Err(TlsFileError::NoRevocationList {
+            path: path.to_owned(),
+            found: "it is damaged, or DER of something else; get it anew from its issuer".to_owned(),
+        });
+    }
+    let found: Result<Vec<_>, _> = rustls_pemfile::crls(&mut octets.as_slice()).collect();
+    let found = found.map_err(|e| broken(path, &e))?;
+    if found.is_empty() {
+        return Err(TlsFileError::NoRevocationList {
+            path: path.to_owned(),
+            found: describe_labels(&octets),
+        });
+    }
+    Ok(found.iter().map(|list| list.as_ref().to_vec()).collect())
+}
+
+/// The first octet of a list in DER, and of no PEM file: text before the first section seldom begins with a digit zero.
+const DER_SEQUENCE: u8 = 0x30;
+
 /// The contents of a file and its permission bits, both of the same open file.
-fn read(path: &Path) -> Result<(Vec<u8>, u32), TlsFileError> {
+fn read(path: &Path, octets_max: u64) -> Result<(Vec<u8>, u32), TlsFileError> {
     let read = || {
         let file = std::fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode() & 0o7777;
         let mut text = Vec::new();
-        file.take(FILE_OCTETS_MAX).read_to_end(&mut text)?;
+        file.take(octets_max.saturating_add(1)).read_to_end(&mut text)?;
         Ok((text, mode))
     };
-    read().map_err(|source| TlsFileError::Unreadable {
+    let (text, mode) = read().map_err(|source| TlsFileError::Unreadable {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > octets_max {
+        return Err(TlsFileError::TooLarge {
+            path: path.to_owned(),
+            octets_max,
+        });
+    }
+    Ok((text, mode))
 }
 
 fn broken(path: &Path, error: &std::io::Error) -> TlsFileError {

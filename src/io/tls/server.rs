@@ -10,29 +10,36 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::error::TlsFileError;
 use super::judge::Judge;
 use super::provider::{certified_key, provider, versions};
-use super::settings::ServerTlsFiles;
+use super::settings::{OcspMode, ServerTlsFiles};
 use super::verifier::AcceptThenJudge;
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::examination::Examination;
 use crate::cert::identity::Identity;
+use crate::io::clock;
 use crate::mail::trace_header::TlsDescription;
 
 /// Sessions kept for resumption; the oldest goes first.
 const SESSIONS_MAX: usize = 4096;
 
+/// Questions to OCSP responders under way in the background.
+const QUESTIONS_MAX: usize = 64;
+
 /// One listener's TLS. Tickets and sessions are its own: a session begun under one rule for client certificates
 /// must never be resumed under another, and a reload starts afresh.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
-    judge: Judge,
+    judge: Arc<Judge>,
     certificate: Certificate,
     certificate_fault: Option<TlsFileError>,
+    /// Bounds the questions to responders that nobody waits for.
+    questions: Arc<Semaphore>,
 }
 
 impl ServerTls {
@@ -41,8 +48,20 @@ impl ServerTls {
     /// # Errors
     /// Everything that is wrong with them, all at once.
     pub fn load(files: &ServerTlsFiles, now_unix_seconds: i64) -> Result<Self, Vec<TlsFileError>> {
+        let judge = Judge::of(files, now_unix_seconds).map(Arc::new);
+        Self::with_judge(files, judge, now_unix_seconds)
+    }
+
+    /// Reads the files but those of the judge, which may be that of other listeners too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files, the judge's included.
+    pub fn with_judge(
+        files: &ServerTlsFiles,
+        judge: Result<Arc<Judge>, Vec<TlsFileError>>,
+        now_unix_seconds: i64,
+    ) -> Result<Self, Vec<TlsFileError>> {
         let own = certified_key(&files.certificate, &files.key, now_unix_seconds);
-        let judge = Judge::of(files, now_unix_seconds);
         let (own, judge) = match (own, judge) {
             (Ok(own), Ok(judge)) => (own, judge),
             (own, judge) => return Err([own.err(), judge.err()].into_iter().flatten().flatten().collect()),
@@ -69,6 +88,7 @@ impl ServerTls {
             judge,
             certificate: own.leaf,
             certificate_fault: own.fault,
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
         })
     }
 
@@ -90,18 +110,37 @@ impl ServerTls {
     /// Changes whenever a revocation list, the deny-list or an OCSP answer has changed: what was judged before must be
     /// judged anew.
     pub fn generation(&self) -> u64 {
-        0
+        self.judge.generation()
     }
 
     /// Asks the OCSP responders of these certificates where `smtpd_tls_ocsp` says so: with `prefer` in the background,
     /// with `require` to the end, or until `smtpd_tls_ocsp_timeout`. Cancel-safe: an answer that is not waited for is
     /// not kept.
     pub async fn ask_responders(&self, presented: Option<&[CertificateDer<'_>]>) {
-        let _ = presented;
+        let now = clock::unix_seconds();
+        let Some([leaf, issuer]) = presented.and_then(|presented| self.judge.to_be_asked(presented, now)) else {
+            return;
+        };
+        let revocation = self.judge.revocation();
+        let responders = Arc::clone(&revocation.responders);
+        let timeout = revocation.settings.ocsp_timeout;
+        if revocation.settings.ocsp == OcspMode::Require {
+            let asked = responders.ask(&leaf, &issuer, timeout, now);
+            let _ = tokio::time::timeout(timeout, asked).await;
+            return;
+        }
+        // A certificate that nobody could ask about just now is asked about next time.
+        let Ok(permit) = Arc::clone(&self.questions).try_acquire_owned() else {
+            return;
+        };
+        tokio::spawn(async move {
+            responders.ask(&leaf, &issuer, timeout, now).await;
+            drop(permit);
+        });
     }
 
-    /// The judge itself, for configuration checks and `explain`.
-    pub fn authorities(&self) -> &Judge {
+    /// The judge itself, for configuration checks, `explain` and whoever watches its files.
+    pub fn authorities(&self) -> &Arc<Judge> {
         &self.judge
     }
 
