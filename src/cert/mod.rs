@@ -5,6 +5,10 @@
 
 pub mod certificate;
 pub mod decode;
+pub mod denied;
+pub mod der;
 pub mod examination;
 pub mod identity;
 pub mod name;
+mod name_reading;
+pub mod ocsp;

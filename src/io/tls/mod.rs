@@ -6,9 +6,11 @@
 mod authorities;
 pub mod client;
 pub mod deny_list;
+pub mod deny_list_edit;
 pub mod error;
 pub mod judge;
 pub mod ocsp;
+mod ocsp_exchange;
 pub mod pem;
 mod possession;
 mod presented;
