@@ -125,7 +125,7 @@ fn push_one_line(out: &mut String, c: char) {
 }
 
 /// Controls, format characters that reorder or hide text, and private or unassigned marks are not printable.
-fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     !(c.is_control()
         || matches!(c, '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..))

@@ -11,12 +11,16 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::TlsFileError;
+use crate::cert::decode;
 
 /// Every bit that lets somebody beside the owner, and the group by reading, come at a key.
 const EXPOSING_BITS: u32 = 0o037;
 
 /// The largest file read, octets: a directory of a thousand roots fits, a device does not.
 const FILE_OCTETS_MAX: u64 = 16 << 20;
+
+/// What DER begins with, and no text does that has a PEM section on its first line.
+const DER_SEQUENCE: u8 = 0x30;
 
 /// All certificates of a file in their order; other PEM sections are passed over.
 ///
@@ -33,6 +37,26 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFile
         });
     }
     Ok(found)
+}
+
+/// All certificates of a file in PEM, or the one of a file in DER, as browsers and Windows write it.
+///
+/// # Errors
+/// As [`certificates`].
+pub fn certificates_in_either_form(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    let (octets, _) = read(path)?;
+    if octets.first() != Some(&DER_SEQUENCE) {
+        return certificates(path);
+    }
+    if decode::decode(&octets).is_ok() {
+        return Ok(vec![CertificateDer::from(octets)]);
+    }
+    Err(TlsFileError::NoCertificate {
+        path: path.to_owned(),
+        found:
+            "found DER that is no certificate; take it out of PKCS #12 with `openssl pkcs12 -in OLD -nokeys -out NEW`"
+                .into(),
+    })
 }
 
 /// The first private key of a file: PKCS#8, PKCS#1 or SEC1. The certificate may stand in the same file.
