@@ -204,12 +204,11 @@ fn fields(text: &str) -> Result<Vec<(&str, String)>, ValueError> {
             .split_once('=')
             .filter(|(key, _)| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric()))
             .ok_or_else(|| wrong(&quoted(rest), "key=value"))?;
-        let (value, tail) = match tail.strip_prefix('"') {
-            Some(inside) => quoted_value(inside)?,
-            None => {
-                let (value, tail) = tail.split_at(tail.find(char::is_whitespace).unwrap_or(tail.len()));
-                (value.to_owned(), tail)
-            }
+        let (value, tail) = if let Some(inside) = tail.strip_prefix('"') {
+            quoted_value(inside)?
+        } else {
+            let (value, tail) = tail.split_at(tail.find(char::is_whitespace).unwrap_or(tail.len()));
+            (value.to_owned(), tail)
         };
         if !tail.is_empty() && !tail.starts_with(char::is_whitespace) {
             return Err(wrong(&quoted(tail), "white space between fields"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum CertCommand {
+pub(crate) enum CertCommand {
     /// Print what rules can see of every certificate in a file, and a rule to paste.
     Show {
         /// PEM with one certificate or several, or DER.
@@ -27,30 +27,30 @@ pub(in crate::cli) enum CertCommand {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct RevokeArguments {
+pub(crate) struct RevokeArguments {
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
+    pub(crate) which: Which,
     /// Why; shown by `cert list` and in the log.
     #[arg(long, value_name = "TEXT", default_value = "revoked")]
-    pub(in crate::cli) reason: String,
+    pub(crate) reason: String,
     /// The certificate is a certification authority's, and everybody below it shall be refused.
     #[arg(long, requires = "file")]
-    pub(in crate::cli) ca: bool,
+    pub(crate) ca: bool,
 }
 
 /// Which certificate.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Which {
+pub(crate) struct Which {
     /// The certificate (PEM or DER); of several in a file the first.
     #[arg(required_unless_present_any = ["fingerprint", "serial"], conflicts_with_all = ["fingerprint", "serial"])]
-    pub(in crate::cli) file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Its SHA-256 fingerprint, with or without colons.
     #[arg(long, value_name = "HEX")]
-    pub(in crate::cli) fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
     /// Its serial number in hexadecimal.
     #[arg(long, value_name = "HEX", requires = "issuer")]
-    pub(in crate::cli) serial: Option<String>,
+    pub(crate) serial: Option<String>,
     /// Its issuer in one line: /C=FR/O=CNRS/CN=CNRS-Plus.
     #[arg(long, value_name = "NAME", requires = "serial", conflicts_with = "file")]
-    pub(in crate::cli) issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
 }

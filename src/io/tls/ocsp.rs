@@ -231,11 +231,11 @@ fn make_room(known: &mut HashMap<Key, Known>, now_unix_seconds: i64) {
 mod tests {
     use super::*;
 
-    fn answer(said: Said, until_unix_seconds: i64) -> Option<Answer> {
-        Some(Answer {
+    fn answer(said: Said, until_unix_seconds: i64) -> Answer {
+        Answer {
             said,
             until_unix_seconds,
-        })
+        }
     }
 
     fn named(name: &str) -> Key {
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn good_lapses_and_revoked_stays_until_a_newer_word() {
         let responders = Responders::default();
-        responders.keep(named("a"), answer(Said::Good, 100), 0);
+        responders.keep(named("a"), Some(answer(Said::Good, 100)), 0);
         assert_eq!(
             status(&responders, 100),
             OcspStatus::Good {
@@ -258,11 +258,11 @@ mod tests {
         );
         assert_eq!(status(&responders, 101), OcspStatus::Unknown);
         assert!(!responders.is_settled(&named("a"), 101));
-        responders.keep(named("a"), answer(Said::Revoked, 200), 101);
+        responders.keep(named("a"), Some(answer(Said::Revoked, 200)), 101);
         responders.keep(named("a"), None, 300);
         assert_eq!(status(&responders, 301), OcspStatus::Revoked);
         assert_eq!(responders.generation(), 2);
-        responders.keep(named("a"), answer(Said::Good, 500), 400);
+        responders.keep(named("a"), Some(answer(Said::Good, 500)), 400);
         assert_eq!(
             status(&responders, 400),
             OcspStatus::Good {
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn failure_is_remembered_for_the_back_off_only() {
         let responders = Responders::default();
-        for said in [None, answer(Said::Unknown, 1000)] {
+        for said in [None, Some(answer(Said::Unknown, 1000))] {
             responders.keep(named("a"), said, 0);
             assert!(responders.is_settled(&named("a"), BACK_OFF_SECONDS - 1));
             assert!(!responders.is_settled(&named("a"), BACK_OFF_SECONDS));
@@ -285,9 +285,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_revoked_certificates_go_last() {
         let responders = Responders::default();
-        responders.keep(named("a"), answer(Said::Revoked, 1), 0);
+        responders.keep(named("a"), Some(answer(Said::Revoked, 1)), 0);
         for n in 0..=KNOWN_MAX {
-            responders.keep(named(&n.to_string()), answer(Said::Good, 1000), 0);
+            responders.keep(named(&n.to_string()), Some(answer(Said::Good, 1000)), 0);
         }
         assert_eq!(responders.known().len(), KNOWN_MAX);
         assert_eq!(status(&responders, 0), OcspStatus::Revoked);
