@@ -349,3 +349,71 @@ fn demonstration_runs_twice_in_one_directory_and_names_what_it_cannot_write() {
     let (code, _, errors) = desk.run(&["demo", "--once", "--directory", "file"]);
     assert!(code == 1 && errors.contains("file"), "{errors}");
 }
+
+/// What `cert show` prints for a file that never changes.
+const ALICE_SHOWN: &str = include_str!("cli/alice.txt");
+
+#[test]
+fn cert_show_prints_what_rules_can_see_and_a_rule_to_paste() {
+    let desk = Desk::new();
+    let (code, out, errors) = desk.run(&["cert", "show", "alice.pem"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(out, ALICE_SHOWN);
+    // The rule with every condition it could have is TOML still.
+    let rule = out.split_once("[[certificate_rule]]").expect("a rule").1;
+    let key_value = regex::Regex::new("(?m)^# ([a-z_]+ = )").expect("a regex");
+    let whole = format!("[[certificate_rule]]{}", key_value.replace_all(rule, "$1"));
+    let table: toml::Table = whole.parse().expect("TOML");
+    let rule = &table["certificate_rule"][0];
+    assert_eq!(rule["subject"]["OU"].as_str(), Some("UMR5168"));
+    assert_eq!(rule["mail_address"].as_str(), Some("alice@example.org"));
+    assert_eq!(rule["extended_key_usage"][1].as_str(), Some("1.3.6.1.5.5.7.3.4"));
+    assert_eq!(rule["key_bits_min"].as_integer(), Some(256));
+}
+
+#[test]
+fn cert_show_in_json_has_one_object_per_certificate() {
+    let desk = Desk::new();
+    let (code, out, errors) = desk.run(&["cert", "show", "CAcert.pem", "--json"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let objects: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let subjects: Vec<_> = objects.iter().map(|o| o["subject"].as_str().expect("a text")).collect();
+    assert_eq!(
+        subjects,
+        [
+            "/C=FR/O=CNRS/CN=CNRS2",
+            "/C=FR/O=CNRS/CN=CNRS-Standard",
+            "/C=FR/O=CNRS/CN=CNRS-Plus"
+        ]
+    );
+    assert!(objects.iter().all(|o| o["is_ca"] == true), "{out}");
+}
+
+#[test]
+fn cert_show_takes_der_and_says_what_it_cannot_take() {
+    let desk = Desk::new();
+    let openssl = |arguments: &[&str]| {
+        let status = Command::new("openssl")
+            .args(arguments)
+            .current_dir(desk.path())
+            .status();
+        assert!(status.expect("openssl runs").success(), "{arguments:?}");
+    };
+    openssl(&["x509", "-in", "expired.pem", "-outform", "DER", "-out", "expired.der"]);
+    let (code, out, _) = desk.run(&["cert", "show", "expired.der"]);
+    assert!(code == 0 && out.contains("2002-01-01T00:00:00Z (expired)"), "{out}");
+    openssl(&[
+        "pkcs12", "-export", "-inkey", "bob.key", "-in", "bob.pem", "-passout", "pass:x", "-out", "bob.p12",
+    ]);
+    for (file, words) in [
+        (
+            "bob.p12",
+            "found DER that is no certificate; take it out of PKCS #12 with",
+        ),
+        ("bob.key", "no CERTIFICATE in PEM form; found PRIVATE KEY"),
+        ("none.pem", "No such file"),
+    ] {
+        let (code, _, errors) = desk.run(&["cert", "show", file]);
+        assert!(code == 2 && errors.contains(words), "{file}: {errors}");
+    }
+}

@@ -80,6 +80,30 @@ pub fn subject_public_key_info(der: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
+/// The octets that the question to an OCSP responder is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawParts {
+    /// The issuer's name, DER.
+    pub issuer: Vec<u8>,
+    /// The contents of the serial number's INTEGER.
+    pub serial: Vec<u8>,
+    /// The public key: the bit string without its count of unused bits.
+    pub public_key: Vec<u8>,
+}
+
+/// The raw parts of a certificate.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn raw_parts(der: &[u8]) -> Result<RawParts, DecodeError> {
+    let parsed = parse(der)?;
+    Ok(RawParts {
+        issuer: parsed.issuer().as_raw().to_vec(),
+        serial: parsed.raw_serial().to_vec(),
+        public_key: parsed.public_key().subject_public_key.data.to_vec(),
+    })
+}
+
 /// Whether a certificate names itself as its issuer, by name and, where both are given, by key identifier: a
 /// certificate of a new key under the old one has one name twice and is not self-signed.
 ///

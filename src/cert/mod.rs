@@ -5,7 +5,11 @@
 
 pub mod certificate;
 pub mod decode;
+pub mod denied;
+pub mod der;
 pub mod examination;
 pub mod identity;
 pub mod name;
+mod name_reading;
+pub mod ocsp;
 pub mod revocation_list;

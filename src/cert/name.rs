@@ -148,7 +148,7 @@ fn escape_unless(text: &str, is_plain: impl Fn(char) -> bool) -> String {
 
 /// Controls, white space other than the plain space, characters that reorder or hide text or show nothing, and private or
 /// unassigned marks are not printable.
-fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     let is_space = c.is_whitespace() && c != ' ';
     let is_hidden = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::cert::args::CertCommand;
+
 /// Where the configuration is when nothing else is said.
 const CONFIG: &str = "/etc/estafette/estafette.toml";
 
@@ -27,6 +29,8 @@ pub(super) enum Command {
     Explain(ExplainArguments),
     /// Look at the queue.
     Queue(QueueArguments),
+    /// Look at certificates, take them back, let them in again.
+    Cert(CertArguments),
     /// Have the running relay read its configuration again; a wrong file changes nothing.
     Reload(ConfigArgument),
     /// Print the running relay's counters and the ages of its revocation lists (OpenMetrics text).
@@ -90,6 +94,14 @@ pub(super) enum QueueCommand {
     },
     /// Try everything now.
     Flush,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CertArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArgument,
+    #[command(subcommand)]
+    pub(super) command: CertCommand,
 }
 
 #[derive(Debug, Args)]

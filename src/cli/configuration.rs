@@ -25,6 +25,11 @@ pub(super) fn queue_directory(path: &Path) -> Result<PathBuf, ExitCode> {
     config::queue_directory(path).map_err(|errors| wrong(&errors))
 }
 
+/// The deny-list, whatever else is wrong with the configuration.
+pub(super) fn deny_list_file(path: &Path) -> Result<PathBuf, ExitCode> {
+    config::deny_list_file(path).map_err(|errors| wrong(&errors))
+}
+
 /// Prints what is wrong.
 pub(super) fn wrong(errors: &Diagnostics) -> ExitCode {
     eprintln!("{}", errors.render(is_styled()));

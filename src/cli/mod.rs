@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod cert;
 mod check;
 mod configuration;
 mod demo;
@@ -16,6 +17,7 @@ mod metrics;
 mod queue;
 mod reload;
 mod run;
+mod terminal;
 
 use args::{Arguments, Command};
 
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::Explain(explain) => explain::run(&explain),
         Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
+        Command::Cert(cert) => cert::run(&cert),
         Command::Reload(reload) => runtime.block_on(reload::run(&reload)),
         Command::Metrics(metrics) => runtime.block_on(metrics::run(&metrics)),
         Command::Demo(demo) => runtime.block_on(demo::run(&demo)),

@@ -53,7 +53,19 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// The file cannot be read, is not TOML, or the directive itself is wrong.
 pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
-    const KEY: &str = "queue_directory";
+    path_alone(path, "queue_directory")
+}
+
+/// `smtpd_tls_deny_list_file` alone: nothing may keep a postmaster from taking a certificate back.
+///
+/// # Errors
+/// As [`queue_directory`].
+pub fn deny_list_file(path: &Path) -> Result<PathBuf, Diagnostics> {
+    path_alone(path, "smtpd_tls_deny_list_file")
+}
+
+/// One directive that is a path, whatever else is wrong with the file.
+fn path_alone(path: &Path, key: &str) -> Result<PathBuf, Diagnostics> {
     let text = read_text(path)?;
     let mut findings = findings_of(path, &text);
     if let Some(file) = file::read(&mut findings) {
@@ -65,10 +77,13 @@ pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
             environment: &environment,
             directory: path.parent().unwrap_or(Path::new("")),
         };
-        if let Some(directory) = Scope::read(&layers, &mut findings).path(KEY) {
-            return Ok(directory);
+        if let Some(found) = Scope::read(&layers, &mut findings).path(key) {
+            return Ok(found);
         }
-        findings.retain(KEY);
+        // A default cannot be wrong but through a value it refers to, which has its own error.
+        if file.directives.get(key).is_some() {
+            findings.retain(key);
+        }
     }
     Err(findings.finish().err().unwrap_or(Diagnostics(Vec::new())))
 }

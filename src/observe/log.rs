@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::metrics;
+use crate::cert::ocsp::{Answer, Said};
 use crate::cert::revocation_list::RevocationList;
 use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
@@ -182,4 +183,24 @@ pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
 /// Mail with the null reverse-path failed; nobody is told but this log.
 pub fn bounce_dropped(lease: &Lease) {
     warn!(queue_id = %lease.id, "bounce.dropped");
+}
+
+/// An OCSP responder gave an answer that counts.
+pub fn ocsp_answered(subject: &str, responder: &str, answer: Answer) {
+    let until = Timestamp::from_seconds(answer.until_unix_seconds).to_string();
+    macro_rules! line {
+        ($level:ident, $status:literal) => {
+            $level!(subject, responder, status = $status, until, "ocsp.answered")
+        };
+    }
+    match answer.said {
+        Said::Good => line!(debug, "good"),
+        Said::Revoked => line!(info, "revoked"),
+        Said::Unknown => line!(info, "unknown"),
+    }
+}
+
+/// An OCSP responder gave none; nobody is asked about this certificate for a while.
+pub fn ocsp_failed(subject: &str, responder: &str, why: &str) {
+    warn!(subject, responder, because = why, "ocsp.failed");
 }

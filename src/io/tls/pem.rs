@@ -11,6 +11,7 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::TlsFileError;
+use crate::cert::decode;
 use crate::cert::revocation_list;
 
 /// Every bit that lets somebody beside the owner, and the group by reading, come at a key.
@@ -21,6 +22,9 @@ const FILE_OCTETS_MAX: u64 = 16 << 20;
 
 /// The largest file of revocation lists, octets.
 const LIST_OCTETS_MAX: u64 = 64 << 20;
+
+/// What DER begins with, and no text does that has a PEM section on its first line.
+const DER_SEQUENCE: u8 = 0x30;
 
 /// All certificates of a file in their order; other PEM sections are passed over.
 ///
@@ -37,6 +41,26 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFile
         });
     }
     Ok(found)
+}
+
+/// All certificates of a file in PEM, or the one of a file in DER, as browsers and Windows write it.
+///
+/// # Errors
+/// As [`certificates`].
+pub fn certificates_in_either_form(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    let (octets, _) = read(path, FILE_OCTETS_MAX)?;
+    if octets.first() != Some(&DER_SEQUENCE) {
+        return certificates(path);
+    }
+    if decode::decode(&octets).is_ok() {
+        return Ok(vec![CertificateDer::from(octets)]);
+    }
+    Err(TlsFileError::NoCertificate {
+        path: path.to_owned(),
+        found:
+            "found DER that is no certificate; take it out of PKCS #12 with `openssl pkcs12 -in OLD -nokeys -out NEW`"
+                .into(),
+    })
 }
 
 /// The first private key of a file: PKCS#8, PKCS#1 or SEC1. The certificate may stand in the same file.
@@ -84,9 +108,6 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, TlsFileError> {
     }
     Ok(found.iter().map(|list| list.as_ref().to_vec()).collect())
 }
-
-/// The first octet of a list in DER, and of no PEM file: text before the first section seldom begins with a digit zero.
-const DER_SEQUENCE: u8 = 0x30;
 
 /// The contents of a file and its permission bits, both of the same open file.
 fn read(path: &Path, octets_max: u64) -> Result<(Vec<u8>, u32), TlsFileError> {
