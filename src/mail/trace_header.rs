@@ -1,6 +1,6 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS), and `smtpd_tls_received_header` of postconf(5): the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), and `smtpd_tls_received_header` of postconf(5): the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -44,6 +44,8 @@ pub struct Received<'a> {
     pub hello: &'a str,
     /// Whether it was EHLO.
     pub extended: bool,
+    /// Whether AUTH succeeded.
+    pub authenticated: bool,
     /// The peer.
     pub peer: IpAddr,
     /// Its name, when the DNS says that it has this address.
@@ -78,7 +80,9 @@ impl Received<'_> {
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
+        // AUTH is never taken before TLS, so that there is no ESMTPA.
         let protocol = match (self.tls.is_some(), self.extended) {
+            (true, _) if self.authenticated => "ESMTPSA",
             (true, _) => "ESMTPS",
             (false, true) => "ESMTP",
             (false, false) => "SMTP",
@@ -195,6 +199,7 @@ mod tests {
         let received = Received {
             hello,
             extended: true,
+            authenticated: false,
             peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",
