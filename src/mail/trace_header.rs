@@ -37,15 +37,24 @@ pub struct TlsDescription {
     pub resumed: bool,
 }
 
+/// How much of SMTP the client spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// HELO.
+    Plain,
+    /// EHLO.
+    Extended,
+    /// AUTH as well, which is never taken before TLS.
+    Authenticated,
+}
+
 /// What the Received header of one message says.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// The name given to HELO or EHLO.
     pub hello: &'a str,
-    /// Whether it was EHLO.
-    pub extended: bool,
-    /// Whether AUTH succeeded.
-    pub authenticated: bool,
+    /// How much of SMTP was spoken.
+    pub dialect: Dialect,
     /// The peer.
     pub peer: IpAddr,
     /// Its name, when the DNS says that it has this address.
@@ -80,12 +89,11 @@ impl Received<'_> {
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
-        // AUTH is never taken before TLS, so that there is no ESMTPA.
-        let protocol = match (self.tls.is_some(), self.extended) {
-            (true, _) if self.authenticated => "ESMTPSA",
+        let protocol = match (self.tls.is_some(), self.dialect) {
+            (true, Dialect::Authenticated) => "ESMTPSA",
             (true, _) => "ESMTPS",
-            (false, true) => "ESMTP",
-            (false, false) => "SMTP",
+            (false, Dialect::Plain) => "SMTP",
+            (false, _) => "ESMTP",
         };
         out.push_str(&format!(
             "\tby {} (Estafette) with {protocol} id {}",
@@ -198,8 +206,7 @@ mod tests {
     fn header(hello: &str, tls: Option<&TlsDescription>) -> String {
         let received = Received {
             hello,
-            extended: true,
-            authenticated: false,
+            dialect: Dialect::Extended,
             peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",

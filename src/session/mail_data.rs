@@ -14,7 +14,7 @@ use super::replies;
 use super::state::State;
 use super::transaction::Transaction;
 use crate::mail::queue_id::QueueId;
-use crate::mail::trace_header::Received;
+use crate::mail::trace_header::{Dialect, Received};
 use crate::net;
 use crate::policy::limits::{Allowance, OnExceed};
 use crate::time::Now;
@@ -87,7 +87,7 @@ impl State {
                 connection.actions.push_back(Action::Append(header.into_bytes()));
                 connection.send(&replies::start_data());
                 connection.wait(Wait::DataBlock, now);
-                let content = Content::new(transaction.from_collector());
+                let content = Content::new(transaction.collector_of_from());
                 Self::Content(greeting, transaction, Box::new(content))
             }
             Err(refusal) => {
@@ -128,7 +128,7 @@ impl State {
         }
         let size_octets = content.size_octets();
         let fault = content.fault(connection.bare_newline());
-        let Some(fault) = fault.or_else(|| transaction.from_fault(content.from(), &connection.identity)) else {
+        let Some(fault) = fault.or_else(|| transaction.fault_of_from(content.from(), &connection.identity)) else {
             connection.actions.extend(content.next_piece().map(Action::Append));
             connection.wait(Wait::DataTermination, now);
             let Some(charge) = transaction.octets_charge(size_octets, connection) else {
@@ -253,10 +253,14 @@ fn trace_header(
         "" => "unknown",
         name => name,
     };
+    let dialect = match (connection.is_authenticated, greeting.is_extended()) {
+        (true, _) => Dialect::Authenticated,
+        (false, true) => Dialect::Extended,
+        (false, false) => Dialect::Plain,
+    };
     let received = Received {
         hello: name,
-        extended: greeting.is_extended(),
-        authenticated: connection.is_authenticated,
+        dialect,
         peer: net::canonical(connection.peer.ip()),
         peer_name: connection.peer_name.as_ref(),
         myhostname: &connection.settings.myhostname,

@@ -189,12 +189,12 @@ impl Transaction {
     }
 
     /// What keeps the From header field, when a rule binds it.
-    pub(super) fn from_collector(&self) -> Option<FromCollector> {
+    pub(super) fn collector_of_from(&self) -> Option<FromCollector> {
         (!self.obligations.from_header.is_empty()).then(FromCollector::default)
     }
 
     /// What is wrong with the From header field: every binding must own every address in it.
-    pub(super) fn from_fault(&self, from: Option<&FromCollector>, identity: &Identity) -> Option<MessageFault> {
+    pub(super) fn fault_of_from(&self, from: Option<&FromCollector>, identity: &Identity) -> Option<MessageFault> {
         let addresses = match from?.addresses() {
             Ok(addresses) => addresses,
             Err(why) => return Some(MessageFault::FromHeader(why)),

@@ -10,24 +10,23 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    let (last, before) = match groups.split_last() {
-        Some(split) => split,
-        None => return Some(octets),
+    let Some((last, before)) = groups.split_last() else {
+        return Some(octets);
     };
     for group in before {
-        octets.extend(group_octets(group, 0)?);
+        octets.extend(group_octets(*group, 0)?);
     }
     let padding = last.iter().rev().take_while(|octet| **octet == b'=').count();
-    let end = group_octets(last, padding)?;
+    let end = group_octets(*last, padding)?;
     let (kept, unused) = end.split_at_checked(3_usize.checked_sub(padding)?)?;
     octets.extend_from_slice(kept);
     unused.iter().all(|octet| *octet == 0).then_some(octets)
 }
 
 /// The three octets of a group of four letters, of which the last may be padding, up to two.
-fn group_octets(group: &[u8; 4], padding: usize) -> Option<[u8; 3]> {
+fn group_octets(group: [u8; 4], padding: usize) -> Option<[u8; 3]> {
     let mut bits = 0_u32;
-    for (place, letter) in group.iter().enumerate() {
+    for (place, letter) in group.into_iter().enumerate() {
         let value = match letter {
             b'A'..=b'Z' => letter - b'A',
             b'a'..=b'z' => letter - b'a' + 26,
