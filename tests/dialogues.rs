@@ -2,6 +2,8 @@
 //!
 //! **Does not** open a socket; `dialogues_tcp.rs` runs the same files over TCP and TLS.
 
+#[path = "dialogues/authentication.rs"]
+mod authentication;
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
 #[path = "dialogues/peers.rs"]
@@ -150,7 +152,7 @@ impl Driver {
     fn next_line(&mut self) -> Option<String> {
         let end = self.said.windows(2).position(|two| two == b"\r\n")? + 2;
         let line: Vec<u8> = self.said.drain(..end).collect();
-        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+        Some(String::from_utf8_lossy(&line[..end - 2]).into_owned())
     }
 
     fn step(&mut self, step: &Step, way: Way, place: &str) {

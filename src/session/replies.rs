@@ -411,27 +411,55 @@ mod tests {
     use crate::cert::identity::Why;
     use crate::policy::verdict::{Obligations, Refusal};
 
-    #[test]
-    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
-        let verdict = |opinion, certificate_fault| Verdict {
+    fn reply(opinion: Opinion, certificate_fault: Option<Why>, refusal: Refusal) -> String {
+        let verdict = Verdict {
             opinion,
             trace: Vec::new(),
             certificate_fault,
-            refusal: Refusal::RelayDenied,
+            refusal,
             obligations: Obligations::default(),
         };
-        for (verdict, text) in [
-            (verdict(Opinion::Permit, None), "250 2.1.5 Ok"),
+        reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string()
+    }
+
+    #[test]
+    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
+        let own = || Refusal::Text("Ask the help desk".into());
+        for (opinion, fault, refusal, text) in [
+            (Opinion::Permit, None, Refusal::RelayDenied, "250 2.1.5 Ok"),
             (
-                verdict(Opinion::Reject, None),
+                Opinion::Reject,
+                None,
+                Refusal::RelayDenied,
                 "554 5.7.1 <postmaster>: Relay access denied [ref s-1]",
             ),
             (
-                verdict(Opinion::Defer, Some(Why::Expired)),
+                Opinion::Defer,
+                Some(Why::Expired),
+                Refusal::RelayDenied,
                 "450 4.7.1 <postmaster>: Relay access denied (your certificate has expired) [ref s-1]",
             ),
+            (
+                Opinion::Reject,
+                Some(Why::Revoked),
+                own(),
+                "554 5.7.1 <postmaster>: Ask the help desk (your certificate has been revoked) [ref s-1]",
+            ),
+            (
+                Opinion::Reject,
+                None,
+                Refusal::SenderNotOwned,
+                "553 5.7.1 <>: Sender address rejected: not owned by the holder of the certificate [ref s-1]",
+            ),
         ] {
-            assert_eq!(reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string(), text);
+            assert_eq!(reply(opinion, fault, refusal), text);
         }
+    }
+
+    #[test]
+    fn reference_is_never_cut_off() {
+        let text = reply(Opinion::Reject, None, Refusal::Text("é".repeat(2000)));
+        assert!(text.len() <= REPLY_LINE_OCTETS_MAX - 2, "{text}");
+        assert!(text.ends_with("? [ref s-1]"), "{text}");
     }
 }
