@@ -2,6 +2,8 @@
 //!
 //! **Does not** open a socket; `dialogues_tcp.rs` runs the same files over TCP and TLS.
 
+#[path = "dialogues/authentication.rs"]
+mod authentication;
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
 #[path = "dialogues/peers.rs"]
@@ -19,6 +21,8 @@ use std::time::Instant;
 
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
+use estafette::policy::chain::Chain;
+use estafette::policy::limits::Counters;
 use estafette::session::event::Event;
 use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
@@ -35,6 +39,8 @@ enum Way {
 struct Driver {
     session: Session,
     now: Now,
+    chain: Arc<Chain>,
+    counters: Counters,
     queue: String,
     draft: Option<Vec<Vec<u8>>>,
     message: Option<(Envelope, Vec<Vec<u8>>)>,
@@ -56,6 +62,8 @@ impl Driver {
         let mut driver = Self {
             session,
             now,
+            chain: Arc::clone(&script.settings.chain),
+            counters: Counters::default(),
             queue: "ok".into(),
             draft: None,
             message: None,
@@ -109,7 +117,10 @@ impl Driver {
         match action {
             Action::Send(octets) => self.said.extend(octets),
             Action::UpgradeTls => self.awaits_tls = true,
-            Action::Charge(_) => panic!("nothing is limited here"),
+            Action::Charge(charge) => {
+                let allowance = self.counters.charge(&charge, self.now.wall);
+                self.session.handle_charged(allowance, self.now);
+            }
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");
@@ -141,7 +152,7 @@ impl Driver {
     fn next_line(&mut self) -> Option<String> {
         let end = self.said.windows(2).position(|two| two == b"\r\n")? + 2;
         let line: Vec<u8> = self.said.drain(..end).collect();
-        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+        Some(String::from_utf8_lossy(&line[..end - 2]).into_owned())
     }
 
     fn step(&mut self, step: &Step, way: Way, place: &str) {
@@ -162,6 +173,9 @@ impl Driver {
                 self.session
                     .handle_tls(peers::identity(name), peers::tls(name), self.now);
             }
+            Step::Judged(name) => self
+                .session
+                .handle_identity(peers::identity(name), Arc::clone(&self.chain)),
             Step::Queue(mode) => mode.clone_into(&mut self.queue),
             Step::Timeout => {
                 self.now.monotonic = self.session.poll_timeout().expect("a deadline");
@@ -170,7 +184,7 @@ impl Driver {
             Step::Eof => self.session.handle_eof(self.now),
             Step::Shutdown => self.session.handle_shutdown(self.now),
             Step::Closed => assert!(self.is_closed, "{place}: the session is still open"),
-            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::NothingQueued => {
+            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::Held(_) | Step::NothingQueued => {
                 self.check_queue(step, place);
             }
         }
@@ -198,6 +212,13 @@ impl Driver {
                 words.push(format!("by {}", envelope.submitter.decided_by));
                 let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
+            }
+            Step::Held(pattern) => {
+                let hold = message().0.hold.as_deref();
+                assert!(
+                    hold.is_some_and(|hold| matches(pattern, hold)),
+                    "{place}: on hold for {hold:?}"
+                );
             }
             _ => assert!(self.message.is_none(), "{place}: a message was queued"),
         }

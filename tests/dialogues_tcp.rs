@@ -29,6 +29,7 @@ use estafette::outbound::settings::{OutboundSettings, TlsLevel};
 use estafette::queue::Store;
 use estafette::queue::entry::Entry;
 use estafette::queue::settings::QueueSettings;
+use estafette::session::settings::SessionSettings;
 use moody_store::MoodyStore;
 use script::{Script, Step, matches, scripts};
 use tokio::net::TcpListener;
@@ -62,6 +63,8 @@ struct Bench<'a> {
     store: MoodyStore,
     /// Messages of earlier dialogues, and those that a `queued` has looked at.
     seen: BTreeSet<QueueId>,
+    /// What the sessions work with now.
+    listener: Arc<ArcSwap<Inbound<MoodyStore>>>,
     stopping: CancellationToken,
     served: JoinHandle<()>,
     client: Client,
@@ -75,6 +78,8 @@ impl<'a> Bench<'a> {
         let peer = SocketAddr::new(*peer, 40000);
         let inbound = inbound(script, directory, queue);
         let store = (*inbound.store).clone();
+        let settings = Arc::new(ArcSwap::from_pointee(inbound));
+        let served_by = Arc::clone(&settings);
         let earlier = runtime.block_on(store.list(None, 1000)).expect("a listing");
         let stopping = CancellationToken::new();
         let told = stopping.clone();
@@ -82,13 +87,14 @@ impl<'a> Bench<'a> {
         let address = listener.local_addr().expect("bound");
         let served = runtime.spawn(async move {
             let (stream, _) = listener.accept().await.expect("a connection");
-            serve(stream, peer, "s1".into(), &ArcSwap::from_pointee(inbound), &told).await;
+            serve(stream, peer, "s1".into(), &served_by, &told).await;
         });
         Self {
             directory,
             runtime: runtime.clone(),
             store,
             seen: earlier.into_iter().map(|entry| entry.id).collect(),
+            listener: settings,
             stopping,
             served,
             client: Client::connect_silently(address).expect("connected"),
@@ -118,6 +124,7 @@ impl<'a> Bench<'a> {
                 let upgraded = self.client.handshake(self.directory, shown);
                 self.client = upgraded.unwrap_or_else(|error| panic!("{place}: {error}"));
             }
+            Step::Judged(name) => self.judge_anew(name),
             Step::Queue(mode) => {
                 // The relay has not yet read what was sent a moment ago: the mode before is for that.
                 common::wait_until(place, || self.store.has_had_its_way());
@@ -128,11 +135,33 @@ impl<'a> Bench<'a> {
             Step::Eof => self.client.finish().unwrap_or_else(|error| panic!("{place}: {error}")),
             Step::Shutdown => self.stopping.cancel(),
             Step::Closed => self.check_closed(place),
-            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::NothingQueued => {
+            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::Held(_) | Step::NothingQueued => {
                 self.check_queue(step, place);
             }
         }
         self
+    }
+
+    /// A reload in which the certificate's issuer is trusted no more, or again. The steps before have heard the relay's
+    /// answers, so that what is sent next is the first that is judged anew.
+    fn judge_anew(&self, name: &str) {
+        let anchors = match name {
+            "alice" => "CAcert.pem",
+            "alice-untrusted" => "Rogue.crt",
+            other => panic!("no reload makes {other:?} of a certificate"),
+        };
+        let now = self.listener.load_full();
+        self.listener.store(Arc::new(Inbound {
+            session: Arc::clone(&now.session),
+            tls: Some(tls(&now.session, self.directory, anchors)),
+            store: Arc::clone(&now.store),
+            queue: Arc::clone(&now.queue),
+            outbound: Arc::clone(&now.outbound),
+            queued: Arc::clone(&now.queued),
+            resolver: Arc::clone(&now.resolver),
+            journal: now.journal.clone(),
+            counters: Arc::clone(&now.counters),
+        }));
     }
 
     /// The server has said everything, has ended the stream, and has not reset the connection.
@@ -200,6 +229,8 @@ impl<'a> Bench<'a> {
                 words.push(format!("by {}", message.submitter.decided_by));
                 assert_eq!(&words.join(" "), expected, "{place}");
             }
+            // What the queue makes of a message on hold is shown in store_contract.
+            Step::Held(_) => {}
             other => unreachable!("{other:?} does not look at the queue"),
         }
     }
@@ -223,22 +254,9 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         session.timeout = SHORT;
         session.starttls_timeout = SHORT;
     }
-    let files = ServerTlsFiles {
-        certificate: directory.join("server.crt"),
-        key: directory.join("server.key"),
-        ca_file: Some(directory.join("CAcert.pem")),
-        ca_path: None,
-        ask_client_certificate: session.ask_client_certificate,
-        verify_depth: 9,
-        append_default_ca: false,
-        tls12: true,
-        revocation: RevocationSettings::default(),
-        accept_email_protection: false,
-    };
-    let tls = ServerTls::load(&files, clock::unix_seconds()).unwrap_or_else(|errors| panic!("{errors:?}"));
     Inbound {
+        tls: Some(tls(&session, directory, "CAcert.pem")),
         session: Arc::new(session),
-        tls: Some(Arc::new(tls)),
         store: Arc::new(MoodyStore::new(queue.clone())),
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
@@ -248,6 +266,24 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         journal: None,
         counters: Arc::default(),
     }
+}
+
+/// The judge, who trusts the issuers in a file of the directory.
+fn tls(session: &SessionSettings, directory: &Path, anchors: &str) -> Arc<ServerTls> {
+    let files = ServerTlsFiles {
+        certificate: directory.join("server.crt"),
+        key: directory.join("server.key"),
+        ca_file: Some(directory.join(anchors)),
+        ca_path: None,
+        ask_client_certificate: session.ask_client_certificate,
+        verify_depth: 9,
+        append_default_ca: false,
+        tls12: true,
+        revocation: RevocationSettings::default(),
+        accept_email_protection: false,
+    };
+    let tls = ServerTls::load(&files, clock::unix_seconds());
+    Arc::new(tls.unwrap_or_else(|errors| panic!("{errors:?}")))
 }
 
 /// A store in a directory that nobody else can look into, as it demands.

@@ -132,10 +132,15 @@ fn openssl_s_client_shows_its_certificate_and_is_relayed() {
     wait_until("delivered", || sink.count() == 2);
 }
 
-#[test]
-fn curl_shows_its_certificate_and_is_relayed() {
-    let sink = Sink::start();
-    let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
+/// How the delivered message says that it came in, in the relay's trace header.
+fn protocol_of(sink: &Sink, number: usize) -> String {
+    wait_until("delivered", || sink.count() > number);
+    let data = String::from_utf8_lossy(&sink.messages()[number].data).into_owned();
+    let (_, rest) = data.split_once("(Estafette) with ").expect("our trace header");
+    rest.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn curl(relay: &Relay, more: &[&str]) -> Output {
     let message = relay.file("message.eml");
     fs::write(&message, "Subject: from curl\r\n\r\nHello\r\n").expect("written");
     let mut command = Command::new("curl");
@@ -158,9 +163,26 @@ fn curl_shows_its_certificate_and_is_relayed() {
         .arg("--upload-file")
         .arg(&message);
     command.args(["--mail-from", "alice@example.org", "--mail-rcpt", "bob@example.net"]);
-    let output = run(&mut command);
-    assert!(output.status.success(), "{}", text(&output));
-    wait_until("delivered", || sink.count() == 1);
+    run(command.args(more))
+}
+
+#[test]
+fn curl_shows_its_certificate_and_is_relayed_with_auth_external_and_without() {
+    let sink = Sink::start();
+    let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
+    let external = ["--login-options", "AUTH=EXTERNAL"];
+    let as_alice = [&external[..], &["--user", "alice@example.org:"]].concat();
+    let as_mallory = [&external[..], &["--user", "mallory@example.net:"]].concat();
+    for (number, (more, protocol)) in [(&[][..], "ESMTPS"), (&external, "ESMTPSA"), (&as_alice, "ESMTPSA")]
+        .into_iter()
+        .enumerate()
+    {
+        let output = curl(&relay, more);
+        assert!(output.status.success(), "{more:?}: {}", text(&output));
+        assert_eq!(protocol_of(&sink, number), protocol, "{more:?}");
+    }
+    let output = curl(&relay, &as_mallory);
+    assert_eq!(output.status.code(), Some(67), "login denied: {}", text(&output));
 }
 
 #[test]
@@ -182,19 +204,16 @@ with smtplib.SMTP('localhost', port) as smtp:
         .arg(relay.directory.path());
     let output = run(&mut command);
     assert!(output.status.success(), "{}", text(&output));
-    wait_until("delivered", || sink.count() == 1);
+    assert_eq!(protocol_of(&sink, 0), "ESMTPS", "permission follows from the handshake");
     assert!(sink.messages()[0].data.ends_with(b"\r\n\r\n.dot\r\n..dots\r\n"));
 }
 
-#[test]
-fn msmtp_shows_its_certificate_and_is_relayed() {
-    let sink = Sink::start();
-    let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
+fn msmtp(relay: &Relay, more: &str) -> Output {
     let config = relay.file("msmtprc");
     let here = relay.directory.path().display();
     let lines = format!(
         "account default\nhost localhost\nport {}\nfrom alice@example.org\ntls on\ntls_starttls on\ntls_trust_file {here}/CAcert.pem\n\
-         tls_cert_file {here}/alice.pem\ntls_key_file {here}/alice.key\n",
+         tls_cert_file {here}/alice.pem\ntls_key_file {here}/alice.key\n{more}",
         relay.port
     );
     fs::write(&config, lines).expect("written");
@@ -207,15 +226,34 @@ fn msmtp_shows_its_certificate_and_is_relayed() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("msmtp runs");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(b"Subject: from msmtp\n\nHello\n")
-        .expect("written");
-    let output = child.wait_with_output().expect("ends");
-    assert!(output.status.success(), "{}", text(&output));
-    wait_until("delivered", || sink.count() == 1);
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"Subject: from msmtp\n\nHello\n").expect("written");
+    drop(stdin);
+    child.wait_with_output().expect("ends")
+}
+
+#[test]
+fn msmtp_shows_its_certificate_and_is_relayed_with_auth_external_and_without() {
+    let sink = Sink::start();
+    let relay = Relay::start(CERTIFICATES_ONLY, sink.port);
+    // Without a user msmtp 1.8 sends nothing where RFC 4954 wants `=`, and does not answer the challenge.
+    for (number, (more, protocol)) in [
+        ("auth off\n", "ESMTPS"),
+        ("auth external\nuser alice@example.org\n", "ESMTPSA"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let output = msmtp(&relay, more);
+        assert!(output.status.success(), "{more}: {}", text(&output));
+        assert_eq!(protocol_of(&sink, number), protocol, "{more}");
+    }
+    let output = msmtp(&relay, "auth external\nuser mallory@example.net\n");
+    assert!(
+        text(&output).contains("your certificate does not name this authorization identity"),
+        "{}",
+        text(&output)
+    );
 }
 
 struct Background(Child);

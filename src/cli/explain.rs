@@ -91,7 +91,7 @@ fn decide<'a>(arguments: &ExplainArguments, settings: &'a Settings) -> Result<De
     }
     Ok(Decision {
         listener,
-        before: replies::before_recipients(&listener.session, &identity),
+        before: replies::before_recipients(&listener.session, &identity, REFERENCE),
         identity,
         reverse_path,
         answers,

@@ -1,8 +1,10 @@
-//! A message on its way: envelope, queue id, outcome of a delivery, trace header.
+//! A message on its way: envelope, queue id, outcome of a delivery, trace header, From header.
 //!
 //! **Does not** hold mail data: the queue streams it.
 
+pub mod address_list;
 pub mod envelope;
+pub mod from_header;
 pub mod outcome;
 pub mod queue_id;
 pub mod trace_header;

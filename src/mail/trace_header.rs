@@ -1,6 +1,6 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS), and `smtpd_tls_received_header` of postconf(5): the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), and `smtpd_tls_received_header` of postconf(5): the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -37,13 +37,24 @@ pub struct TlsDescription {
     pub resumed: bool,
 }
 
+/// How much of SMTP the client spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// HELO.
+    Plain,
+    /// EHLO.
+    Extended,
+    /// AUTH as well, which is never taken before TLS.
+    Authenticated,
+}
+
 /// What the Received header of one message says.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// The name given to HELO or EHLO.
     pub hello: &'a str,
-    /// Whether it was EHLO.
-    pub extended: bool,
+    /// How much of SMTP was spoken.
+    pub dialect: Dialect,
     /// The peer.
     pub peer: IpAddr,
     /// Its name, when the DNS says that it has this address.
@@ -78,10 +89,11 @@ impl Received<'_> {
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
-        let protocol = match (self.tls.is_some(), self.extended) {
+        let protocol = match (self.tls.is_some(), self.dialect) {
+            (true, Dialect::Authenticated) => "ESMTPSA",
             (true, _) => "ESMTPS",
-            (false, true) => "ESMTP",
-            (false, false) => "SMTP",
+            (false, Dialect::Plain) => "SMTP",
+            (false, _) => "ESMTP",
         };
         out.push_str(&format!(
             "\tby {} (Estafette) with {protocol} id {}",
@@ -194,7 +206,7 @@ mod tests {
     fn header(hello: &str, tls: Option<&TlsDescription>) -> String {
         let received = Received {
             hello,
-            extended: true,
+            dialect: Dialect::Extended,
             peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",

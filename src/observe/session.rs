@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use super::metrics;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::limits::{Exceeded, OnExceed};
 use crate::policy::verdict::{Opinion, Verdict};
 use crate::session::event::{BareNewlinePlace, BareOctet, Event, Origin};
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -35,13 +36,54 @@ macro_rules! line {
 pub fn session_event(event: &Event) {
     metrics::session_event(event);
     match event {
-        Event::SessionOpened { origin } => line!(
-            debug,
-            origin,
-            "session.opened",
-            fingerprint = origin.fingerprint.as_deref()
-        ),
+        Event::SessionOpened { origin } => {
+            let fingerprint = origin.fingerprint.as_deref();
+            line!(debug, origin, "session.opened", fingerprint);
+        }
         Event::TlsStarted { origin, tls, identity } => tls_started(origin, tls, identity),
+        Event::IdentityChanged {
+            origin,
+            before,
+            identity,
+        } => identity_changed(origin, before, identity),
+        Event::SessionRejected {
+            origin,
+            reference,
+            because,
+            reply,
+        } => {
+            let (because, reply) = (because.to_string(), reply.to_string());
+            line!(info, origin, "session.rejected", reference, because, reply);
+        }
+        Event::AuthenticationRejected {
+            origin,
+            reference,
+            because,
+            reply,
+        } => {
+            let (because, reply) = (because.to_string(), reply.to_string());
+            line!(info, origin, "authentication.rejected", reference, because, reply);
+        }
+        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
+        Event::BareNewlineSeen { origin, place, which } => bare_newline_seen(origin, *place, *which),
+        Event::SessionClosed {
+            origin,
+            because,
+            messages_queued,
+        } => {
+            let because = because.to_string();
+            line!(debug, origin, "session.closed", because, messages_queued);
+        }
+        Event::RecipientDecided { .. }
+        | Event::LimitExceeded { .. }
+        | Event::MessageQueued { .. }
+        | Event::MessageRejected { .. } => message_event(event),
+    }
+}
+
+/// Logs what happened to a message.
+fn message_event(event: &Event) {
+    match event {
         Event::RecipientDecided {
             origin,
             reference,
@@ -52,6 +94,18 @@ pub fn session_event(event: &Event) {
         } => {
             recipient_decided(origin, reference, (reverse_path, forward_path), verdict, reply);
         }
+        Event::LimitExceeded {
+            origin,
+            reference,
+            reverse_path,
+            forward_paths,
+            exceeded,
+        } => limit_exceeded(
+            origin,
+            reference.as_deref().unwrap_or_default(),
+            (reverse_path, forward_paths.len()),
+            exceeded,
+        ),
         Event::MessageQueued {
             origin,
             id,
@@ -59,12 +113,14 @@ pub fn session_event(event: &Event) {
             reverse_path,
             forward_paths,
             decided_by,
-            references: _,
-            hold: _,
+            references,
+            hold,
         } => {
             let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
-            let recipients = forward_paths.len();
-            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);
+            let (recipients, reverse_path) = (forward_paths.len(), reverse_path.to_string());
+            let references = some_of(references);
+            let hold = hold.as_deref().unwrap_or_default();
+            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path, recipients, decided_by, references, hold);
         }
         Event::MessageRejected {
             origin,
@@ -72,15 +128,17 @@ pub fn session_event(event: &Event) {
             forward_paths,
             size_octets,
             because,
-            reference: _,
+            reference,
             reply,
         } => {
             let (recipients, because) = (forward_paths.len(), because.to_string());
             let (reverse_path, reply) = (reverse_path.to_string(), reply.to_string());
+            let reference = reference.as_deref().unwrap_or_default();
             line!(
                 info,
                 origin,
                 "message.rejected",
+                reference,
                 reverse_path,
                 recipients,
                 size_octets,
@@ -88,29 +146,75 @@ pub fn session_event(event: &Event) {
                 reply
             );
         }
-        Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
-        Event::BareNewlineSeen { origin, place, which } => bare_newline_seen(origin, *place, *which),
-        Event::SessionClosed {
-            origin,
-            because,
-            messages_queued,
-        } => {
+        _ => {}
+    }
+}
+
+/// References in one field; of many the first ones, since a line has to end somewhere.
+fn some_of(references: &[String]) -> String {
+    const REFERENCES_MAX: usize = 20;
+    let more = if references.len() > REFERENCES_MAX { " .." } else { "" };
+    let shown: Vec<&str> = references.iter().take(REFERENCES_MAX).map(String::as_str).collect();
+    format!("{}{more}", shown.join(" "))
+}
+
+fn identity_changed(origin: &Origin, before: &Identity, identity: &Identity) {
+    let because = unverified_because(identity);
+    let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
+    let before = before.state();
+    if identity.verified().is_some() {
+        line!(info, origin, "identity.changed", fingerprint, before, because);
+    } else {
+        line!(warn, origin, "identity.changed", fingerprint, before, because);
+    }
+}
+
+fn limit_exceeded(
+    origin: &Origin,
+    reference: &str,
+    (reverse_path, recipients): (&ReversePath, usize),
+    exceeded: &Exceeded,
+) {
+    let (holder, usage, limit) = (&exceeded.holder, &exceeded.usage, &exceeded.limit.name);
+    let reverse_path = reverse_path.to_string();
+    let on_exceed = match exceeded.limit.on_exceed {
+        OnExceed::Defer => "defer",
+        OnExceed::Reject => "reject",
+        OnExceed::Hold => "hold",
+    };
+    macro_rules! exceeded {
+        ($level:ident) => {
             line!(
-                debug,
+                $level,
                 origin,
-                "session.closed",
-                because = because.to_string(),
-                messages_queued
-            );
-        }
+                "limit.exceeded",
+                reference,
+                reverse_path,
+                recipients,
+                holder,
+                limit,
+                usage,
+                on_exceed
+            )
+        };
+    }
+    // Once a limit acts, every further message says so again: the first one is the news.
+    if exceeded.is_news {
+        exceeded!(warn);
+    } else {
+        exceeded!(info);
+    }
+}
+
+fn unverified_because(identity: &Identity) -> String {
+    match identity {
+        Identity::Unverified { why, .. } => why.to_string(),
+        _ => String::new(),
     }
 }
 
 fn tls_started(origin: &Origin, tls: &TlsDescription, who: &Identity) {
-    let because = match who {
-        Identity::Unverified { why, .. } => why.to_string(),
-        _ => String::new(),
-    };
+    let because = unverified_because(who);
     let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
     let key_exchange = tls.key_exchange.as_deref().unwrap_or_default();
     let (protocol, cipher, resumed) = (&tls.protocol, &tls.cipher, tls.resumed);

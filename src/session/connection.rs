@@ -30,8 +30,10 @@ pub(super) struct Connection {
     pub(super) identity: Identity,
     /// The lists that decide; at first those of the settings.
     pub(super) chain: Arc<Chain>,
-    /// What holds from the next MAIL on.
+    /// What holds from the next EHLO, AUTH or MAIL on.
     pub(super) renewal: Option<(Identity, Arc<Chain>)>,
+    /// Whether AUTH succeeded for this identity.
+    pub(super) is_authenticated: bool,
     pub(super) tls: Option<TlsDescription>,
     pub(super) origin: Arc<Origin>,
     pub(super) input: Input,
@@ -58,6 +60,7 @@ impl Connection {
         Self {
             chain: Arc::clone(&settings.chain),
             renewal: None,
+            is_authenticated: false,
             settings,
             peer,
             peer_name: None,
@@ -76,6 +79,17 @@ impl Connection {
             events: VecDeque::from([opened]),
             references: 0,
         }
+    }
+
+    /// Takes an identity, under which everything that follows is recorded. Who authenticated with a verified certificate has
+    /// not done so with another one.
+    pub(super) fn identify(&mut self, identity: Identity) {
+        let is_same =
+            identity.verified().map(|new| &new.fingerprint) == self.identity.verified().map(|known| &known.fingerprint);
+        self.is_authenticated = self.is_authenticated && is_same;
+        let listener = &self.settings.listener;
+        self.origin = Arc::new(Origin::new(&self.session_id, listener, self.peer, &identity));
+        self.identity = identity;
     }
 
     /// Says a reply.

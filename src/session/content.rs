@@ -7,6 +7,7 @@ use super::action::QueueRefusal;
 use super::event::{BareOctet, MessageFault};
 use super::limits::DATA_BLOCK_OCTETS;
 use super::settings::SessionSettings;
+use crate::mail::from_header::FromCollector;
 use crate::wire::data::{BareNewline, DataDecoder};
 
 /// Octets of mail data handed to the queue at a time.
@@ -18,6 +19,7 @@ pub(super) struct Content {
     decoder: DataDecoder,
     piece: Vec<u8>,
     hops: HopCounter,
+    from: Option<FromCollector>,
     size_octets: u64,
     fault: Option<MessageFault>,
     block_octets: usize,
@@ -35,12 +37,13 @@ pub(super) struct Progress {
 }
 
 impl Content {
-    /// Nothing received yet.
-    pub(super) fn new() -> Self {
+    /// Nothing received yet; the From header field is kept when there is something to keep it.
+    pub(super) fn new(from: Option<FromCollector>) -> Self {
         Self {
             decoder: DataDecoder::new(),
             piece: Vec::new(),
             hops: HopCounter::default(),
+            from,
             size_octets: 0,
             fault: None,
             block_octets: 0,
@@ -58,6 +61,9 @@ impl Content {
         let fresh = self.piece.get(before..).unwrap_or_default();
         self.size_octets = self.size_octets.saturating_add(fresh.len() as u64);
         self.hops.take(fresh);
+        if let Some(from) = &mut self.from {
+            from.take(fresh);
+        }
         let had_fault = self.fault.is_some();
         let limit = settings.message_size_octets_max;
         if limit > 0 && self.size_octets > limit {
@@ -98,6 +104,11 @@ impl Content {
         self.decoder.has_ended()
     }
 
+    /// The From header field, when it was asked for.
+    pub(super) fn from(&self) -> Option<&FromCollector> {
+        self.from.as_ref()
+    }
+
     /// Octets received so far, dots taken out.
     pub(super) fn size_octets(&self) -> u64 {
         self.size_octets
@@ -118,7 +129,7 @@ impl Content {
     pub(super) fn fault(&self, policy: BareNewline) -> Option<MessageFault> {
         match self.bare_octet() {
             Some(which) if policy == BareNewline::Reject => Some(MessageFault::BareNewline(which)),
-            _ => self.fault,
+            _ => self.fault.clone(),
         }
     }
 

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use super::action::QueueRefusal;
 use crate::cert::certificate::Certificate;
-use crate::cert::identity::Identity;
+use crate::cert::identity::{Identity, Why};
+use crate::mail::from_header::FromFault;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::limits::Exceeded;
 use crate::policy::verdict::Verdict;
-use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
 use crate::wire::reply::Reply;
 
 /// Who speaks; the fields that every line of a session carries.
@@ -70,6 +72,37 @@ pub enum Event {
         /// The identity, with the reason when the certificate does not verify.
         identity: Box<Identity>,
     },
+    /// `identity.changed`: the certificate was judged anew, and the verdict differs from now on.
+    IdentityChanged {
+        /// Who, as known from now on.
+        origin: Arc<Origin>,
+        /// What it was until now.
+        before: Box<Identity>,
+        /// What it is, with the reason when the certificate does not verify.
+        identity: Box<Identity>,
+    },
+    /// `session.rejected`: `smtpd_tls_req_ccert`, and the session ends.
+    SessionRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// As it stands in the reply.
+        reference: String,
+        /// Why.
+        because: CertificateFault,
+        /// What was answered.
+        reply: Reply,
+    },
+    /// `authentication.rejected`: AUTH EXTERNAL failed.
+    AuthenticationRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// As it stands in the reply.
+        reference: String,
+        /// Why.
+        because: AuthenticationFault,
+        /// What was answered.
+        reply: Reply,
+    },
     /// `recipient.permitted`, `recipient.rejected` or `recipient.deferred`.
     RecipientDecided {
         /// Who.
@@ -84,6 +117,20 @@ pub enum Event {
         verdict: Box<Verdict>,
         /// What was answered.
         reply: Reply,
+    },
+    /// `limit.exceeded`: the holder of the certificate sent more than a limit of a rule lets it. Under `defer` and `reject`
+    /// a [`Event::MessageRejected`] with the same reference follows, under `hold` a [`Event::MessageQueued`] on hold.
+    LimitExceeded {
+        /// Who.
+        origin: Arc<Origin>,
+        /// As it stands in the reply; `None` when the message is taken and waits on hold.
+        reference: Option<String>,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO, each once.
+        forward_paths: Vec<ForwardPath>,
+        /// The limit, the holder and what was used.
+        exceeded: Box<Exceeded>,
     },
     /// `message.queued`: it would survive a power cut.
     MessageQueued {
@@ -148,8 +195,41 @@ pub enum Event {
     },
 }
 
-/// Why a message was not taken after its DATA command.
+/// Why no certificate vouches for the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// None was shown.
+    #[error("no client certificate was shown")]
+    NotShown,
+    /// One was shown and does not verify.
+    #[error("{0}")]
+    Unverified(Why),
+}
+
+impl CertificateFault {
+    /// The fault of a peer; `None` when its certificate is verified.
+    pub const fn of(identity: &Identity) -> Option<Self> {
+        match identity {
+            Identity::Plaintext | Identity::NoCertificate => Some(Self::NotShown),
+            Identity::Unverified { why, .. } => Some(Self::Unverified(*why)),
+            Identity::Verified { .. } => None,
+        }
+    }
+}
+
+/// Why AUTH EXTERNAL failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationFault {
+    /// No verified certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
+    /// The certificate does not name this authorization identity.
+    #[error("the certificate does not name the authorization identity {0:?}")]
+    NotNamed(String),
+}
+
+/// Why a message was not taken after its DATA command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     /// Larger than `message_size_limit`.
     #[error("larger than message_size_limit")]
@@ -160,9 +240,25 @@ pub enum MessageFault {
     /// A bare CR or LF under `smtpd_forbid_bare_newline = reject`.
     #[error("bare {0} in the mail data")]
     BareNewline(BareOctet),
+    /// `from_header`: the addresses of the From header field cannot be told.
+    #[error("{0}")]
+    FromHeader(FromFault),
+    /// `from_header`: the holder of the certificate may not send with this address.
+    #[error("the From address <{0}> is not owned by the holder of the certificate")]
+    FromNotOwned(Mailbox),
+    /// A limit of a certificate rule, under `defer` or `reject`.
+    #[error("{} exceeds limit {}: {}", .0.holder, .0.limit.name, .0.usage)]
+    Limit(Box<Exceeded>),
     /// The queue did not take it.
     #[error(transparent)]
     Queue(#[from] QueueRefusal),
+}
+
+impl MessageFault {
+    /// Whether policy refused it: the reply carries a reference.
+    pub const fn is_policy(&self) -> bool {
+        matches!(self, Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_))
+    }
 }
 
 /// Where a bare newline stood.

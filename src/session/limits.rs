@@ -16,11 +16,11 @@ pub(super) const DATA_BLOCK_OCTETS: usize = 512;
 pub(super) enum Wait {
     /// A whole command line (4.5.3.2.7).
     Command,
-    /// The queue's draft, hence our 354 (4.5.3.2.4).
+    /// The holder's allowance and the queue's draft, hence our 354 (4.5.3.2.4).
     DataInitiation,
     /// The next [`DATA_BLOCK_OCTETS`] of mail data (4.5.3.2.5).
     DataBlock,
-    /// The commit, hence our reply to the final dot (4.5.3.2.6).
+    /// The holder's allowance and the commit, hence our reply to the final dot (4.5.3.2.6).
     DataTermination,
     /// The TLS handshake (`smtpd_starttls_timeout`).
     Handshake,

@@ -1,7 +1,7 @@
 //! The server dialogue of RFC 5321, without a socket.
 //!
 //! **Implements** RFC 5321 (server side), PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), STARTTLS
-//! (RFC 3207), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
+//! (RFC 3207), AUTH EXTERNAL (RFC 4954), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
 //! **Does not** touch a socket, a clock or a log: a driver hands in octets, facts and the time, and carries out
 //! the [`Action`]s in order.
 //!
@@ -26,11 +26,14 @@ use crate::time::Now;
 use crate::wire::domain::Domain;
 
 mod action;
+mod auth;
 mod connection;
 mod content;
 pub mod event;
 mod hello;
 mod limits;
+mod mail_data;
+mod renewal;
 pub mod replies;
 pub mod settings;
 mod starttls;
@@ -109,11 +112,8 @@ impl Session {
                 self.connection.send(&greeting);
                 State::greeted()
             }
-            (Some(reply), false) => State::Unwelcome(reply),
-            (Some(reply), true) => {
-                self.connection.send(&reply);
-                State::close(&mut self.connection, CloseReason::ClientCertificate)
-            }
+            (Some(fault), false) => State::Unwelcome(fault),
+            (Some(fault), true) => State::turn_away(&mut self.connection, fault),
         };
         if !self.state.is_closed() {
             self.connection.wait(Wait::Command, now);
@@ -122,14 +122,14 @@ impl Session {
     }
 
     /// The peer's certificate judged anew, and the restriction lists of this moment: revocation, time or a reload has
-    /// changed something. Both hold from the next MAIL on; a transaction under way goes on as it began.
+    /// changed something. Both hold from the next EHLO, AUTH or MAIL on; a transaction under way goes on as it began.
     pub fn handle_identity(&mut self, identity: Identity, chain: Arc<Chain>) {
         self.connection.renewal = Some((identity, chain));
     }
 
     /// The answer to [`Action::Charge`].
     pub fn handle_charged(&mut self, allowance: Allowance, now: Now) {
-        let _ = allowance;
+        self.replace(|state, connection| state.on_charged(allowance, connection, now));
         self.advance(now);
     }
 
@@ -234,7 +234,7 @@ impl Session {
                 }
                 self.replace(|state, connection| state.on_content(connection, now));
             } else {
-                let Some(line) = self.connection.input.next_line() else {
+                let Some(line) = self.connection.input.next_line(self.state.line_octets_max()) else {
                     return;
                 };
                 self.replace(|state, connection| state.on_line(line, connection, now));

@@ -4,15 +4,16 @@
 //! that postmasters and their scripts recognise it.
 
 use super::action::QueueRefusal;
-use super::event::{BareOctet, MessageFault};
+use super::event::{AuthenticationFault, BareOctet, CertificateFault, MessageFault};
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
-use crate::policy::verdict::{Opinion, Verdict};
+use crate::policy::limits::{Limit, OnExceed};
+use crate::policy::verdict::{Because, Opinion, Refusal, Verdict};
 use crate::wire::command::{CommandError, PathArgumentError};
 use crate::wire::parameters::ParameterError;
 use crate::wire::path::{ForwardPath, PathError};
-use crate::wire::reply::Reply;
+use crate::wire::reply::{REPLY_LINE_OCTETS_MAX, Reply};
 
 /// The answer to RCPT that follows from a verdict; `estafette explain` prints the same.
 pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str) -> Reply {
@@ -25,8 +26,30 @@ pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str)
         Some(why) => format!(" (your {why})"),
         None => String::new(),
     };
-    let text = format!("<{forward_path}>: Relay access denied{fault} [ref {reference}]");
-    Reply::new(code, status, text)
+    let text = match &verdict.refusal {
+        Refusal::RelayDenied => format!("<{forward_path}>: Relay access denied{fault}"),
+        Refusal::Text(own) => format!("<{forward_path}>: {own}{fault}"),
+        Refusal::SenderNotOwned => {
+            let sender = match verdict.because() {
+                Because::SenderNotOwned { sender, .. } => sender.as_str(),
+                _ => "",
+            };
+            let text = format!("<{sender}>: Sender address rejected: not owned by the holder of the certificate");
+            let code = if code == 554 { 553 } else { code };
+            return policy(code, status, &text, reference);
+        }
+    };
+    policy(code, status, &text, reference)
+}
+
+/// A refusal for policy. The reference stands at its end, whatever must be cut for it.
+fn policy(code: u16, status: (u8, u16, u16), text: &str, reference: &str) -> Reply {
+    /// Octets of the code, the status, the brackets and the line end, at most.
+    const AROUND: usize = 32;
+    let room = REPLY_LINE_OCTETS_MAX.saturating_sub(AROUND + reference.len());
+    let end = text.floor_char_boundary(room);
+    let text = text.get(..end).unwrap_or(text);
+    Reply::new(code, status, format!("{text} [ref {reference}]"))
 }
 
 /// 220 on connecting.
@@ -40,7 +63,8 @@ pub(super) fn hello(settings: &SessionSettings) -> Reply {
 }
 
 /// The answer to EHLO: the extensions. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
-pub(super) fn extensions(settings: &SessionSettings, is_encrypted: bool) -> Reply {
+pub(super) fn extensions(settings: &SessionSettings, identity: &Identity) -> Reply {
+    let is_encrypted = !matches!(identity, Identity::Plaintext);
     let mut lines = vec![
         settings.myhostname.clone(),
         "PIPELINING".into(),
@@ -48,6 +72,9 @@ pub(super) fn extensions(settings: &SessionSettings, is_encrypted: bool) -> Repl
     ];
     if !is_encrypted && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt) {
         lines.push("STARTTLS".into());
+    }
+    if settings.offers_auth(identity) {
+        lines.push("AUTH EXTERNAL".into());
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     lines.push("8BITMIME".into());
@@ -98,7 +125,7 @@ pub(super) fn help() -> Reply {
     Reply::new(
         214,
         (2, 0, 0),
-        "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS HELP QUIT",
+        "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT",
     )
 }
 
@@ -170,6 +197,72 @@ pub(super) fn must_start_tls() -> Reply {
     Reply::new(530, (5, 7, 0), "Must issue a STARTTLS command first")
 }
 
+/// 334 behind AUTH: EXTERNAL challenges with nothing.
+pub(super) fn empty_challenge() -> Reply {
+    Reply::bare(334, vec![String::new()])
+}
+
+/// AUTH.
+pub(super) fn authenticated() -> Reply {
+    Reply::new(235, (2, 7, 0), "Authentication successful")
+}
+
+/// AUTH that failed, and why.
+pub(super) fn authentication_failed(because: &AuthenticationFault, reference: &str) -> Reply {
+    let why = match because {
+        AuthenticationFault::Certificate(CertificateFault::NotShown) => "no client certificate was shown".to_owned(),
+        AuthenticationFault::Certificate(CertificateFault::Unverified(why)) => format!("your {why}"),
+        AuthenticationFault::NotNamed(_) => "your certificate does not name this authorization identity".to_owned(),
+    };
+    policy(
+        535,
+        (5, 7, 8),
+        &format!("Error: authentication failed: {why}"),
+        reference,
+    )
+}
+
+/// AUTH where the settings do not offer it.
+pub(super) fn authentication_not_enabled() -> Reply {
+    bad_sequence("Error: authentication not enabled")
+}
+
+/// AUTH again.
+pub(super) fn already_authenticated() -> Reply {
+    bad_sequence("Error: already authenticated")
+}
+
+/// AUTH within a transaction.
+pub(super) fn transaction_in_progress() -> Reply {
+    bad_sequence("Error: MAIL transaction in progress")
+}
+
+/// AUTH before TLS.
+pub(super) fn encryption_required() -> Reply {
+    let text = "Encryption required for requested authentication mechanism";
+    Reply::new(538, (5, 7, 11), text)
+}
+
+/// AUTH with another mechanism than EXTERNAL.
+pub(super) fn unknown_mechanism() -> Reply {
+    Reply::new(504, (5, 5, 4), "Error: unrecognized authentication mechanism")
+}
+
+/// A response that is not Base64, or stands for no text.
+pub(super) fn bad_response() -> Reply {
+    Reply::new(501, (5, 5, 2), "Error: cannot decode the response")
+}
+
+/// A response beyond RFC 4954 section 4.
+pub(super) fn response_too_long() -> Reply {
+    Reply::new(500, (5, 5, 6), "Error: authentication exchange line is too long")
+}
+
+/// `*` instead of a response.
+pub(super) fn authentication_cancelled() -> Reply {
+    Reply::new(501, (5, 7, 0), "Authentication cancelled")
+}
+
 /// A bad reverse-path (5.1.7) or the wrong form of MAIL.
 pub(super) fn bad_reverse_path(why: PathArgumentError) -> Reply {
     match why {
@@ -212,15 +305,36 @@ pub(super) fn too_big() -> Reply {
     Reply::new(552, (5, 3, 4), "Error: message size exceeds fixed limit")
 }
 
-/// A message that was not taken, after its last octet.
-pub(super) fn message_fault(fault: MessageFault, settings: &SessionSettings) -> Reply {
+/// A message that was not taken behind its DATA.
+pub(super) fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference: &str) -> Reply {
     match fault {
         MessageFault::TooBig => too_big(),
         MessageFault::TooManyHops => Reply::new(554, (5, 4, 6), "Error: too many hops"),
         MessageFault::BareNewline(which) => {
             Reply::new(550, (5, 5, 2), format!("message rejected: bare {which} received"))
         }
-        MessageFault::Queue(refusal) => queue_refusal(refusal, settings),
+        MessageFault::FromHeader(why) => policy(550, (5, 7, 1), &format!("From header rejected: {why}"), reference),
+        MessageFault::FromNotOwned(mailbox) => {
+            let text = format!("From address rejected: <{mailbox}> is not owned by the holder of the certificate");
+            policy(550, (5, 7, 1), &text, reference)
+        }
+        MessageFault::Limit(exceeded) => limit_exceeded(&exceeded.limit, reference),
+        MessageFault::Queue(refusal) => queue_refusal(*refusal, settings),
+    }
+}
+
+/// `on_exceed` of a limit.
+fn limit_exceeded(limit: &Limit, reference: &str) -> Reply {
+    let what = match (limit.messages, limit.recipients, limit.octets) {
+        (Some(_), None, None) => "message",
+        (None, Some(_), None) => "recipient",
+        (None, None, Some(_)) => "octet",
+        _ => "sending",
+    };
+    let text = format!("Error: {what} limit of your certificate exceeded");
+    match limit.on_exceed {
+        OnExceed::Defer => policy(450, (4, 7, 1), &format!("{text}, try again later"), reference),
+        OnExceed::Reject | OnExceed::Hold => policy(554, (5, 7, 1), &text, reference),
     }
 }
 
@@ -265,21 +379,21 @@ pub(super) fn too_many_errors(settings: &SessionSettings) -> Reply {
 
 /// What such a client is told before any recipient: `smtpd_tls_security_level = encrypt` answers MAIL in plaintext,
 /// `smtpd_tls_req_ccert` whatever is said first after a handshake without a verified certificate.
-pub fn before_recipients(settings: &SessionSettings, identity: &Identity) -> Option<Reply> {
+pub fn before_recipients(settings: &SessionSettings, identity: &Identity, reference: &str) -> Option<Reply> {
     if matches!(identity, Identity::Plaintext) {
         return (settings.tls == TlsOffer::Encrypt).then(must_start_tls);
     }
-    let is_unwelcome = settings.require_client_certificate && identity.verified().is_none();
-    is_unwelcome.then(|| certificate_required(settings, identity))
+    let fault = settings.unwelcome(identity)?;
+    Some(certificate_required(settings, fault, reference))
 }
 
 /// `smtpd_tls_req_ccert`: no certificate, or one that does not verify.
-fn certificate_required(settings: &SessionSettings, identity: &Identity) -> Reply {
-    let text = match identity {
-        Identity::Unverified { why, .. } => format!("Error: Client certificate not trusted ({why})"),
-        _ => "Error: No client certificate presented".to_owned(),
+pub(super) fn certificate_required(settings: &SessionSettings, fault: CertificateFault, reference: &str) -> Reply {
+    let text = match fault {
+        CertificateFault::Unverified(why) => format!("Error: Client certificate not trusted ({why})"),
+        CertificateFault::NotShown => "Error: No client certificate presented".to_owned(),
     };
-    closing(settings, (4, 7, 1), &text)
+    policy(421, (4, 7, 1), &format!("{} {text}", settings.myhostname), reference)
 }
 
 fn closing(settings: &SessionSettings, status: (u8, u16, u16), text: &str) -> Reply {
@@ -297,27 +411,55 @@ mod tests {
     use crate::cert::identity::Why;
     use crate::policy::verdict::{Obligations, Refusal};
 
-    #[test]
-    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
-        let verdict = |opinion, certificate_fault| Verdict {
+    fn reply(opinion: Opinion, certificate_fault: Option<Why>, refusal: Refusal) -> String {
+        let verdict = Verdict {
             opinion,
             trace: Vec::new(),
             certificate_fault,
-            refusal: Refusal::RelayDenied,
+            refusal,
             obligations: Obligations::default(),
         };
-        for (verdict, text) in [
-            (verdict(Opinion::Permit, None), "250 2.1.5 Ok"),
+        reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string()
+    }
+
+    #[test]
+    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
+        let own = || Refusal::Text("Ask the help desk".into());
+        for (opinion, fault, refusal, text) in [
+            (Opinion::Permit, None, Refusal::RelayDenied, "250 2.1.5 Ok"),
             (
-                verdict(Opinion::Reject, None),
+                Opinion::Reject,
+                None,
+                Refusal::RelayDenied,
                 "554 5.7.1 <postmaster>: Relay access denied [ref s-1]",
             ),
             (
-                verdict(Opinion::Defer, Some(Why::Expired)),
+                Opinion::Defer,
+                Some(Why::Expired),
+                Refusal::RelayDenied,
                 "450 4.7.1 <postmaster>: Relay access denied (your certificate has expired) [ref s-1]",
             ),
+            (
+                Opinion::Reject,
+                Some(Why::Revoked),
+                own(),
+                "554 5.7.1 <postmaster>: Ask the help desk (your certificate has been revoked) [ref s-1]",
+            ),
+            (
+                Opinion::Reject,
+                None,
+                Refusal::SenderNotOwned,
+                "553 5.7.1 <>: Sender address rejected: not owned by the holder of the certificate [ref s-1]",
+            ),
         ] {
-            assert_eq!(reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string(), text);
+            assert_eq!(reply(opinion, fault, refusal), text);
         }
+    }
+
+    #[test]
+    fn reference_is_never_cut_off() {
+        let text = reply(Opinion::Reject, None, Refusal::Text("é".repeat(2000)));
+        assert!(text.len() <= REPLY_LINE_OCTETS_MAX - 2, "{text}");
+        assert!(text.ends_with("? [ref s-1]"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event::CertificateFault;
+use crate::cert::identity::Identity;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::wire::data::BareNewline;
@@ -54,6 +56,19 @@ pub struct SessionSettings {
     pub bare_newline: BareNewline,
     /// `smtpd_forbid_bare_newline_exclusions`.
     pub bare_newline_exclusions: CidrSet,
+}
+
+impl SessionSettings {
+    /// Whether AUTH EXTERNAL is announced to this peer: never before TLS, never without a verified certificate.
+    pub fn offers_auth(&self, identity: &Identity) -> bool {
+        self.auth_external && identity.verified().is_some()
+    }
+
+    /// Why a peer in TLS has to go, under `smtpd_tls_req_ccert`.
+    pub fn unwelcome(&self, identity: &Identity) -> Option<CertificateFault> {
+        let is_encrypted = !matches!(identity, Identity::Plaintext);
+        CertificateFault::of(identity).filter(|_| self.require_client_certificate && is_encrypted)
+    }
 }
 
 /// What a listener offers of TLS.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::action::Action;
 use super::connection::Connection;
-use super::event::{Event, Origin};
+use super::event::{CertificateFault, Event};
 use super::limits::Wait;
 use super::replies;
 use super::settings::TlsOffer;
@@ -40,24 +40,17 @@ pub(super) fn begin(connection: &mut Connection, now: Now) {
     connection.wait(Wait::Handshake, now);
 }
 
-/// Takes what the handshake told. Returns the refusal for a peer that had to show a verified certificate.
-pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDescription) -> Option<Reply> {
-    // Octets handed in between were not under TLS either.
+/// Takes what the handshake told. Returns why a peer has to go that had to show a verified certificate.
+pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDescription) -> Option<CertificateFault> {
+    // Octets handed in between were not under TLS either, nor was what was judged before.
     connection.input.clear();
-    let settings = Arc::clone(&connection.settings);
-    connection.origin = Arc::new(Origin::new(
-        &connection.session_id,
-        &settings.listener,
-        connection.peer,
-        &identity,
-    ));
+    connection.renewal = None;
+    connection.identify(identity.clone());
     connection.events.push_back(Event::TlsStarted {
         origin: Arc::clone(&connection.origin),
         tls: Box::new(tls.clone()),
-        identity: Box::new(identity.clone()),
+        identity: Box::new(identity),
     });
-    let refusal = replies::before_recipients(&settings, &identity);
-    connection.identity = identity;
     connection.tls = Some(tls);
-    refusal
+    connection.settings.unwelcome(&connection.identity)
 }

@@ -7,28 +7,31 @@
 //!                  +---------- STARTTLS ---------- Handshake --------> Unwelcome (first command: 421)
 //!                  v                                  ^
 //!  220 --> Ready --- MAIL --> Mail --- DATA --> Opening --- draft --> Content --- CRLF.CRLF --> Committing
-//!            ^                 |                  |                     |                            |
-//!            +-- RSET, EHLO ---+------ refused ---+------ refused ------+--------- 250, 4yz ---------+
+//!          ^   ^               |    |             ^  |                   |    |                    ^  |
+//!          |   |               |    +-> Charging -+  |                   |    +---> Weighing ------+  |
+//!          |   |               |           |         |                   |             |              |
+//!          |   +- RSET, EHLO --+-----------+-refused-+------ refused ----+-------------+-- 250, 4yz --+
+//!          +- AUTH: 235, 5yz - Authenticating (after 334)
 //! ```
+//!
+//! Charging and Weighing wait for the holder's allowance, where a rule limits it. `mail_data` holds what follows DATA.
 
 use std::sync::Arc;
 
-use super::action::{Action, QueueRefusal};
+use super::action::Action;
+use super::auth::{self, Response};
 use super::connection::Connection;
 use super::content::Content;
-use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, MessageFault};
+use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
 use super::hello::{Greeting, Hello, name_of};
 use super::limits::Wait;
 use super::settings::TlsOffer;
 use super::transaction::Transaction;
-use super::{replies, starttls};
-use crate::mail::queue_id::QueueId;
-use crate::mail::trace_header::Received;
-use crate::net;
+use super::{renewal, replies, starttls};
 use crate::time::Now;
 use crate::wire::command::{Command, Verb};
 use crate::wire::data::BareNewline;
-use crate::wire::line::{Line, LineEnd};
+use crate::wire::line::{AUTHENTICATION_LINE_OCTETS_MAX, COMMAND_LINE_OCTETS_MAX, Line, LineEnd};
 use crate::wire::reply::Reply;
 
 /// Where a session stands.
@@ -36,16 +39,22 @@ use crate::wire::reply::Reply;
 pub(super) enum State {
     /// Waiting for TLS; everything before it is forgotten.
     Handshake,
-    /// In TLS without the certificate that is required: the first command is answered with this.
-    Unwelcome(Reply),
+    /// In TLS without the certificate that is required: the first command is answered with 421.
+    Unwelcome(CertificateFault),
     /// Between transactions.
     Ready(Greeting),
+    /// After 334: the next line is a response and no command.
+    Authenticating(Greeting),
     /// After MAIL.
     Mail(Greeting, Transaction),
+    /// After DATA, waiting for the holder's allowance.
+    Charging(Greeting, Transaction),
     /// After DATA, waiting for the queue's draft.
     Opening(Greeting, Transaction),
     /// After 354.
     Content(Greeting, Transaction, Box<Content>),
+    /// After the final dot, waiting for the holder's allowance; with the octets received.
+    Weighing(Greeting, Transaction, u64),
     /// After the final dot, waiting for the queue; with the octets received.
     Committing(Greeting, Transaction, u64),
     /// The end.
@@ -75,19 +84,41 @@ impl State {
         Self::Closed
     }
 
+    /// Tells a peer without the certificate that is required to go, and ends the session.
+    pub(super) fn turn_away(connection: &mut Connection, because: CertificateFault) -> Self {
+        let reference = connection.next_reference();
+        let reply = replies::certificate_required(&connection.settings, because, &reference);
+        connection.send(&reply);
+        connection.events.push_back(Event::SessionRejected {
+            origin: Arc::clone(&connection.origin),
+            reference,
+            because,
+            reply,
+        });
+        Self::close(connection, CloseReason::ClientCertificate)
+    }
+
     /// Whether octets can be looked at now.
     pub(super) const fn takes_octets(&self) -> bool {
         matches!(
             self,
-            Self::Unwelcome(_) | Self::Ready(_) | Self::Mail(..) | Self::Content(..)
+            Self::Unwelcome(_) | Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) | Self::Content(..)
         )
+    }
+
+    /// The longest line that may come next, octets with its end.
+    pub(super) const fn line_octets_max(&self) -> usize {
+        match self {
+            Self::Authenticating(_) => AUTHENTICATION_LINE_OCTETS_MAX,
+            _ => COMMAND_LINE_OCTETS_MAX,
+        }
     }
 
     /// Whether no mail data is on its way: the session may end without losing any.
     pub(super) const fn is_between_data(&self) -> bool {
         matches!(
             self,
-            Self::Handshake | Self::Unwelcome(_) | Self::Ready(_) | Self::Mail(..)
+            Self::Handshake | Self::Unwelcome(_) | Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..)
         )
     }
 
@@ -105,7 +136,7 @@ impl State {
     pub(super) fn abort(self, connection: &mut Connection, because: CloseReason) -> Self {
         let has_draft = match &self {
             Self::Closed => return self,
-            Self::Opening(..) => true,
+            Self::Opening(..) | Self::Weighing(..) => true,
             Self::Content(_, _, content) => content.has_draft(),
             _ => false,
         };
@@ -115,13 +146,15 @@ impl State {
         Self::close(connection, because)
     }
 
-    /// Takes a command line.
+    /// Takes a command line, or the response to 334.
     pub(super) fn on_line(self, line: Line, connection: &mut Connection, now: Now) -> Self {
-        if let Self::Unwelcome(reply) = self {
-            connection.send(&reply);
-            return Self::close(connection, CloseReason::ClientCertificate);
+        if let Self::Unwelcome(fault) = self {
+            return Self::turn_away(connection, fault);
         }
         let state = match line {
+            Line::TooLong if matches!(self, Self::Authenticating(_)) => {
+                self.after_response().refuse(replies::response_too_long(), connection)
+            }
             Line::TooLong => self.refuse(replies::line_too_long(), connection),
             Line::Complete { text, end } => {
                 if end == LineEnd::Lf {
@@ -130,6 +163,9 @@ impl State {
                         connection.refuse(replies::bare_newline_in_command());
                         return Self::close(connection, CloseReason::BareNewline);
                     }
+                }
+                if matches!(self, Self::Authenticating(_)) {
+                    return self.on_response(&text, connection).after_command(connection, now);
                 }
                 match Command::parse(&text) {
                     Ok(command) => self.on_command(&command, connection, now),
@@ -141,13 +177,13 @@ impl State {
     }
 
     /// Counts errors and starts the time limit of the next command.
-    fn after_command(self, connection: &mut Connection, now: Now) -> Self {
+    pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
         match self {
             Self::Ready(_) | Self::Mail(..) if connection.counters.is_exhausted(&connection.settings) => {
                 connection.send(&replies::too_many_errors(&connection.settings));
                 Self::close(connection, CloseReason::TooManyErrors)
             }
-            Self::Ready(_) | Self::Mail(..) => {
+            Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) => {
                 connection.wait(Wait::Command, now);
                 self
             }
@@ -155,7 +191,7 @@ impl State {
         }
     }
 
-    fn refuse(self, reply: Reply, connection: &mut Connection) -> Self {
+    pub(super) fn refuse(self, reply: Reply, connection: &mut Connection) -> Self {
         connection.refuse(reply);
         self
     }
@@ -177,6 +213,7 @@ impl State {
             Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
+            Verb::Auth => self.on_auth(argument, connection),
             Verb::Rset if argument.is_empty() => self.without_transaction().answer(&replies::ok(), connection),
             Verb::Rset => self.refuse(replies::usage("RSET"), connection),
             Verb::Noop => self.answer(&replies::ok(), connection),
@@ -211,8 +248,11 @@ impl State {
             let syntax = if extended { "EHLO hostname" } else { "HELO hostname" };
             return self.refuse(replies::usage(syntax), connection);
         };
+        if let Some(fault) = renewal::apply(connection) {
+            return Self::turn_away(connection, fault);
+        }
         let reply = if extended {
-            replies::extensions(&connection.settings, connection.tls.is_some())
+            replies::extensions(&connection.settings, &connection.identity)
         } else {
             replies::hello(&connection.settings)
         };
@@ -229,13 +269,78 @@ impl State {
         Self::Handshake
     }
 
+    fn on_auth(self, argument: &str, connection: &mut Connection) -> Self {
+        let greeting = match self {
+            Self::Ready(greeting) if greeting.allows_mail(connection.settings.hello_required) => greeting,
+            Self::Mail(..) => return self.refuse(replies::transaction_in_progress(), connection),
+            other => return other.refuse(replies::say_ehlo_first(), connection),
+        };
+        if let Some(fault) = renewal::apply(connection) {
+            return Self::turn_away(connection, fault);
+        }
+        match auth::check(connection, argument) {
+            Ok(Some(response)) => Self::authenticate(greeting, response, connection),
+            // Without a verified certificate no response can help.
+            Ok(None) if connection.identity.verified().is_none() => {
+                Self::authenticate(greeting, Response::AuthorizationIdentity(String::new()), connection)
+            }
+            Ok(None) => Self::Authenticating(greeting).answer(&replies::empty_challenge(), connection),
+            Err(reply) => Self::Ready(greeting).refuse(reply, connection),
+        }
+    }
+
+    fn after_response(self) -> Self {
+        match self {
+            Self::Authenticating(greeting) => Self::Ready(greeting),
+            other => other,
+        }
+    }
+
+    fn on_response(self, text: &[u8], connection: &mut Connection) -> Self {
+        let Self::Authenticating(greeting) = self else {
+            return self;
+        };
+        if let Some(fault) = renewal::apply(connection) {
+            return Self::turn_away(connection, fault);
+        }
+        match auth::read_response(text) {
+            Ok(response) => Self::authenticate(greeting, response, connection),
+            Err(reply) => Self::Ready(greeting).refuse(reply, connection),
+        }
+    }
+
+    fn authenticate(greeting: Greeting, response: Response, connection: &mut Connection) -> Self {
+        let ready = Self::Ready(greeting);
+        let Response::AuthorizationIdentity(name) = response else {
+            return ready.refuse(replies::authentication_cancelled(), connection);
+        };
+        let Err(because) = auth::authorize(&connection.identity, &name) else {
+            connection.is_authenticated = true;
+            return ready.answer(&replies::authenticated(), connection);
+        };
+        let reference = connection.next_reference();
+        let reply = replies::authentication_failed(&because, &reference);
+        connection.send(&reply);
+        connection.counters.error();
+        connection.events.push_back(Event::AuthenticationRejected {
+            origin: Arc::clone(&connection.origin),
+            reference,
+            because,
+            reply,
+        });
+        ready
+    }
+
     fn on_mail(self, argument: &str, connection: &mut Connection) -> Self {
         let greeting = match self {
             Self::Ready(greeting) if greeting.allows_mail(connection.settings.hello_required) => greeting,
             Self::Mail(..) => return self.refuse(replies::nested_mail(), connection),
             other => return other.refuse(replies::say_ehlo_first(), connection),
         };
-        match Transaction::begin(argument, &connection.settings, connection.has_space) {
+        if let Some(fault) = renewal::apply(connection) {
+            return Self::turn_away(connection, fault);
+        }
+        match Transaction::begin(argument, connection) {
             Ok(transaction) => Self::Mail(greeting, transaction).answer(&replies::sender_ok(), connection),
             Err(reply) => Self::Ready(greeting).refuse(reply, connection),
         }
@@ -270,207 +375,14 @@ impl State {
         }
         Self::Mail(greeting, transaction)
     }
-
-    fn on_data(self, argument: &str, connection: &mut Connection, now: Now) -> Self {
-        match self {
-            Self::Mail(..) if !argument.is_empty() => self.refuse(replies::usage("DATA"), connection),
-            Self::Mail(greeting, transaction) if !transaction.forward_paths.is_empty() => {
-                connection.actions.push_back(Action::OpenDraft);
-                connection.wait(Wait::DataInitiation, now);
-                Self::Opening(greeting, transaction)
-            }
-            Self::Mail(_, ref transaction) if transaction.has_refused => {
-                self.refuse(replies::no_valid_recipients(), connection)
-            }
-            Self::Mail(..) => self.refuse(replies::need_rcpt(), connection),
-            other => other.refuse(replies::need_mail(), connection),
-        }
-    }
-
-    /// Takes the queue's answer to the draft: the trace header, then 354.
-    pub(super) fn on_draft(self, result: Result<QueueId, QueueRefusal>, connection: &mut Connection, now: Now) -> Self {
-        let Self::Opening(greeting, transaction) = self else {
-            return self;
-        };
-        match result {
-            Ok(id) => {
-                let header = trace_header(id, &greeting, &transaction, connection, now);
-                connection.actions.push_back(Action::Append(header.into_bytes()));
-                connection.send(&replies::start_data());
-                connection.wait(Wait::DataBlock, now);
-                Self::Content(greeting, transaction, Box::new(Content::new()))
-            }
-            Err(refusal) => {
-                Self::reject(greeting, &transaction, 0, refusal.into(), connection).after_command(connection, now)
-            }
-        }
-    }
-
-    /// Takes unread octets as mail data.
-    pub(super) fn on_content(self, connection: &mut Connection, now: Now) -> Self {
-        let Self::Content(greeting, transaction, mut content) = self else {
-            return self;
-        };
-        let progress = content.take(connection.input.unread(), &connection.settings);
-        connection.input.consume(progress.read);
-        if progress.block_done {
-            connection.wait(Wait::DataBlock, now);
-        }
-        if progress.fault_found {
-            connection.actions.push_back(Action::Discard);
-        }
-        if !content.has_ended() {
-            connection.actions.extend(content.next_piece().map(Action::Append));
-            return Self::Content(greeting, transaction, content);
-        }
-        Self::end_of_data(greeting, transaction, &mut content, connection, now)
-    }
-
-    fn end_of_data(
-        greeting: Greeting,
-        transaction: Transaction,
-        content: &mut Content,
-        connection: &mut Connection,
-        now: Now,
-    ) -> Self {
-        if let Some(which) = content.bare_octet() {
-            connection.note_bare_newline(BareNewlinePlace::MailData, which);
-        }
-        let size_octets = content.size_octets();
-        let Some(fault) = content.fault(connection.bare_newline()) else {
-            connection.actions.extend(content.next_piece().map(Action::Append));
-            let envelope = transaction.envelope(connection);
-            connection.actions.push_back(Action::Commit(Box::new(envelope)));
-            connection.wait(Wait::DataTermination, now);
-            return Self::Committing(greeting, transaction, size_octets);
-        };
-        if content.has_draft() {
-            connection.actions.push_back(Action::Discard);
-        }
-        Self::reject(greeting, &transaction, size_octets, fault, connection).after_command(connection, now)
-    }
-
-    /// An append failed: the draft goes, at once or, when the data has ended already, with the answer.
-    pub(super) fn on_append_failed(self, why: QueueRefusal, connection: &mut Connection, now: Now) -> Self {
-        connection
-            .actions
-            .retain(|action| !matches!(action, Action::Append(_) | Action::Commit(_)));
-        match self {
-            Self::Content(greeting, transaction, mut content) => {
-                if content.fail(why) {
-                    connection.actions.push_back(Action::Discard);
-                }
-                Self::Content(greeting, transaction, content)
-            }
-            Self::Committing(greeting, transaction, size_octets) => {
-                connection.actions.push_back(Action::Discard);
-                Self::reject(greeting, &transaction, size_octets, why.into(), connection).after_command(connection, now)
-            }
-            other => other,
-        }
-    }
-
-    /// Takes the queue's answer to the commit.
-    pub(super) fn on_committed(
-        self,
-        result: Result<QueueId, QueueRefusal>,
-        connection: &mut Connection,
-        now: Now,
-    ) -> Self {
-        let Self::Committing(greeting, transaction, size_octets) = self else {
-            return self;
-        };
-        let id = match result {
-            Ok(id) => id,
-            Err(refusal) => {
-                return Self::reject(greeting, &transaction, size_octets, refusal.into(), connection)
-                    .after_command(connection, now);
-            }
-        };
-        connection.send(&replies::queued(id));
-        connection.counters.reset();
-        connection.messages_queued = connection.messages_queued.saturating_add(1);
-        connection.events.push_back(Event::MessageQueued {
-            origin: Arc::clone(&connection.origin),
-            id,
-            size_octets,
-            reverse_path: transaction.reverse_path,
-            forward_paths: transaction.forward_paths,
-            decided_by: transaction.decided_by,
-            references: Vec::new(),
-            hold: None,
-        });
-        match connection.leaving {
-            Some(reason) => Self::close(connection, reason),
-            None => Self::Ready(greeting).after_command(connection, now),
-        }
-    }
-
-    /// Answers a message that is not taken; two faults end the session.
-    fn reject(
-        greeting: Greeting,
-        transaction: &Transaction,
-        size_octets: u64,
-        because: MessageFault,
-        connection: &mut Connection,
-    ) -> Self {
-        let reply = replies::message_fault(because, &connection.settings);
-        connection.send(&reply);
-        connection.counters.error();
-        connection.events.push_back(Event::MessageRejected {
-            origin: Arc::clone(&connection.origin),
-            reverse_path: transaction.reverse_path.clone(),
-            forward_paths: transaction.forward_paths.clone(),
-            size_octets,
-            because,
-            reference: None,
-            reply,
-        });
-        let reason = match because {
-            MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
-            MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
-            _ => None,
-        };
-        match connection.leaving.or(reason) {
-            Some(reason) => Self::close(connection, reason),
-            None => Self::Ready(greeting),
-        }
-    }
 }
 
-/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, and HELP and RSET.
+/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, HELP and RSET, and AUTH, which has
+/// a refusal of its own (538) before TLS.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
     let is_exempt = matches!(
         verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
+        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
     );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
-}
-
-fn trace_header(
-    id: QueueId,
-    greeting: &Greeting,
-    transaction: &Transaction,
-    connection: &Connection,
-    now: Now,
-) -> String {
-    let name = match greeting.name() {
-        "" => "unknown",
-        name => name,
-    };
-    let received = Received {
-        hello: name,
-        extended: greeting.is_extended(),
-        peer: net::canonical(connection.peer.ip()),
-        peer_name: connection.peer_name.as_ref(),
-        myhostname: &connection.settings.myhostname,
-        tls: connection.tls.as_ref(),
-        identity: &connection.identity,
-        with_tls_details: connection.settings.tls_received_header,
-        certificate_asked: connection.settings.ask_client_certificate,
-        id,
-        forward_paths: &transaction.forward_paths,
-        now,
-    };
-    received.to_header()
 }

@@ -1,6 +1,6 @@
 //! Commands: the verb first, then, when it may be said, its argument.
 //!
-//! **Implements** RFC 5321 section 4.1.1 and STARTTLS of RFC 3207. Letter case does not matter in verbs; a space
+//! **Implements** RFC 5321 section 4.1.1, STARTTLS of RFC 3207 and AUTH of RFC 4954. Letter case does not matter in verbs; a space
 //! behind `FROM:` and `TO:` is let through, as Postfix does.
 //! **Does not** decide whether a command may be said now.
 
@@ -33,11 +33,13 @@ pub enum Verb {
     Quit,
     /// STARTTLS.
     StartTls,
+    /// AUTH.
+    Auth,
     /// The first word of another protocol (`smtpd_forbidden_commands`: CONNECT, GET, POST).
     Foreign,
 }
 
-const VERBS: [(&str, Verb); 15] = [
+const VERBS: [(&str, Verb); 16] = [
     ("HELO", Verb::Helo),
     ("EHLO", Verb::Ehlo),
     ("MAIL", Verb::Mail),
@@ -50,6 +52,7 @@ const VERBS: [(&str, Verb); 15] = [
     ("HELP", Verb::Help),
     ("QUIT", Verb::Quit),
     ("STARTTLS", Verb::StartTls),
+    ("AUTH", Verb::Auth),
     ("CONNECT", Verb::Foreign),
     ("GET", Verb::Foreign),
     ("POST", Verb::Foreign),

@@ -1,11 +1,14 @@
 //! The unread octets of a connection, and the command lines in them.
 //!
 //! **Implements** RFC 5321 section 2.3.8 (lines end in CRLF; a bare LF is reported, not hidden) and a bound on the
-//! length of a command line. **Does not** judge a bare LF: the session's settings do.
+//! length of a line. **Does not** judge a bare LF: the session's settings do.
 
 /// The longest command line, octets with its end: as Postfix's `line_length_limit`, above the 512 of RFC 5321
 /// section 4.5.3.1.4 so that long parameters fit.
 pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
+
+/// The longest line of an authentication exchange, octets with its end (RFC 4954 section 4).
+pub const AUTHENTICATION_LINE_OCTETS_MAX: usize = 12_288;
 
 /// Octets received and not yet looked at.
 #[derive(Debug, Default)]
@@ -15,7 +18,7 @@ pub struct Input {
     skips_line: bool,
 }
 
-/// A command line.
+/// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// All of it, without its end.
@@ -25,7 +28,7 @@ pub enum Line {
         /// How it ended.
         end: LineEnd,
     },
-    /// No end within [`COMMAND_LINE_OCTETS_MAX`]; the rest of the line will be skipped.
+    /// No end within the limit; the rest of the line will be skipped.
     TooLong,
 }
 
@@ -61,8 +64,9 @@ impl Input {
         self.start = self.start.saturating_add(octets).min(self.octets.len());
     }
 
-    /// The next command line, if it is here. The lines do not depend on how the octets arrived.
-    pub fn next_line(&mut self) -> Option<Line> {
+    /// The next line of at most `octets_max` with its end, if it is here. The lines do not depend on how the octets
+    /// arrived.
+    pub fn next_line(&mut self, octets_max: usize) -> Option<Line> {
         if self.skips_line {
             let end = memchr::memchr(b'\n', self.unread());
             self.consume(end.map_or(usize::MAX, |at| at + 1));
@@ -70,7 +74,7 @@ impl Input {
             self.skips_line = false;
         }
         let unread = self.unread();
-        let window = unread.get(..COMMAND_LINE_OCTETS_MAX).unwrap_or(unread);
+        let window = unread.get(..octets_max).unwrap_or(unread);
         match memchr::memchr(b'\n', window) {
             Some(at) => {
                 let line = window.get(..at).unwrap_or_default();
@@ -81,8 +85,8 @@ impl Input {
                 self.consume(at + 1);
                 Some(Line::Complete { text, end })
             }
-            None if window.len() >= COMMAND_LINE_OCTETS_MAX => {
-                self.consume(COMMAND_LINE_OCTETS_MAX);
+            None if window.len() >= octets_max => {
+                self.consume(octets_max);
                 self.skips_line = true;
                 Some(Line::TooLong)
             }
@@ -104,11 +108,20 @@ mod tests {
     fn line_end_is_reported() {
         let mut input = Input::default();
         input.push(b"NOOP\r\nRSET\nQU");
-        assert_eq!(input.next_line(), Some(complete("NOOP", LineEnd::CrLf)));
-        assert_eq!(input.next_line(), Some(complete("RSET", LineEnd::Lf)));
-        assert_eq!(input.next_line(), None);
+        assert_eq!(
+            input.next_line(COMMAND_LINE_OCTETS_MAX),
+            Some(complete("NOOP", LineEnd::CrLf))
+        );
+        assert_eq!(
+            input.next_line(COMMAND_LINE_OCTETS_MAX),
+            Some(complete("RSET", LineEnd::Lf))
+        );
+        assert_eq!(input.next_line(COMMAND_LINE_OCTETS_MAX), None);
         input.push(b"IT\r\n");
-        assert_eq!(input.next_line(), Some(complete("QUIT", LineEnd::CrLf)));
+        assert_eq!(
+            input.next_line(COMMAND_LINE_OCTETS_MAX),
+            Some(complete("QUIT", LineEnd::CrLf))
+        );
         assert!(input.unread().is_empty());
     }
 
@@ -116,14 +129,17 @@ mod tests {
     fn line_over_the_limit_is_reported_once_and_skipped() {
         let mut input = Input::default();
         input.push(&[b'x'; COMMAND_LINE_OCTETS_MAX - 1]);
-        assert_eq!(input.next_line(), None);
+        assert_eq!(input.next_line(COMMAND_LINE_OCTETS_MAX), None);
         input.push(b"x");
-        assert_eq!(input.next_line(), Some(Line::TooLong));
+        assert_eq!(input.next_line(COMMAND_LINE_OCTETS_MAX), Some(Line::TooLong));
         input.push(&[b'y'; 5000]);
-        assert_eq!(input.next_line(), None);
+        assert_eq!(input.next_line(COMMAND_LINE_OCTETS_MAX), None);
         assert!(input.unread().is_empty());
         input.push(b"y\r\nNOOP\r\n");
-        assert_eq!(input.next_line(), Some(complete("NOOP", LineEnd::CrLf)));
+        assert_eq!(
+            input.next_line(COMMAND_LINE_OCTETS_MAX),
+            Some(complete("NOOP", LineEnd::CrLf))
+        );
     }
 
     #[test]
@@ -131,6 +147,9 @@ mod tests {
         let mut input = Input::default();
         let text = "x".repeat(COMMAND_LINE_OCTETS_MAX - 2);
         input.push(format!("{text}\r\n").as_bytes());
-        assert_eq!(input.next_line(), Some(complete(&text, LineEnd::CrLf)));
+        assert_eq!(
+            input.next_line(COMMAND_LINE_OCTETS_MAX),
+            Some(complete(&text, LineEnd::CrLf))
+        );
     }
 }

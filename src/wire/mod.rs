@@ -3,6 +3,7 @@
 //! **Implements** RFC 5321 section 4 (grammar), RFC 3463 (status codes), RFC 2034 (their place in a reply).
 //! **Does not** hold a dialogue: `session` and `outbound` do.
 
+pub mod base64;
 pub mod command;
 pub mod data;
 pub mod domain;

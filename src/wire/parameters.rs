@@ -1,6 +1,7 @@
 //! The parameters of MAIL and RCPT.
 //!
-//! **Implements** RFC 5321 section 4.1.2 (esmtp-param), SIZE of RFC 1870, BODY of RFC 6152.
+//! **Implements** RFC 5321 section 4.1.2 (esmtp-param), SIZE of RFC 1870, BODY of RFC 6152, AUTH of RFC
+//! 4954.
 //! **Does not** know parameters of extensions that are not announced: they are refused.
 
 /// What MAIL may carry.
@@ -10,6 +11,9 @@ pub struct MailParameters {
     pub size_octets: Option<u64>,
     /// `BODY=`.
     pub body: Option<BodyType>,
+    /// Whether `AUTH=` was given. Its value is not kept: RFC 4954 section 5 lets a server that does not trust the client
+    /// treat it as `<>`.
+    pub auth: bool,
 }
 
 /// The value of `BODY=`.
@@ -54,6 +58,13 @@ impl MailParameters {
                 if parameters.body.replace(body).is_some() {
                     return Err(ParameterError::Repeated("BODY"));
                 }
+            } else if keyword.eq_ignore_ascii_case("AUTH") {
+                if !is_xtext(value) {
+                    return Err(ParameterError::BadValue("AUTH"));
+                }
+                if std::mem::replace(&mut parameters.auth, true) {
+                    return Err(ParameterError::Repeated("AUTH"));
+                }
             } else {
                 return Err(ParameterError::Unknown(keyword.to_owned()));
             }
@@ -82,6 +93,17 @@ fn size_of(value: &str) -> Option<u64> {
     is_size.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
+/// RFC 3461 section 4: printable octets, of which `+` begins two upper-case hexadecimal digits; `<>` is such a text.
+fn is_xtext(value: &str) -> bool {
+    let mut parts = value.split('+');
+    let is_plain = |part: &str| part.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'=');
+    let is_escaped = |part: &str| {
+        let hexadecimal = |octet: u8| octet.is_ascii_digit() || (b'A'..=b'F').contains(&octet);
+        part.get(..2).is_some_and(|digits| digits.bytes().all(hexadecimal)) && is_plain(part)
+    };
+    !value.is_empty() && parts.next().is_some_and(is_plain) && parts.all(is_escaped)
+}
+
 fn body_of(value: &str) -> Option<BodyType> {
     if value.eq_ignore_ascii_case("7BIT") {
         Some(BodyType::SevenBit)
@@ -103,8 +125,15 @@ mod tests {
             Ok(MailParameters {
                 size_octets: Some(1000),
                 body: Some(BodyType::EightBitMime),
+                auth: false,
             })
         );
+        for text in ["AUTH=<>", "auth=e+3Dmc2@example.com", "AUTH=+2B+20"] {
+            assert!(
+                MailParameters::parse(text).is_ok_and(|parameters| parameters.auth),
+                "{text}"
+            );
+        }
         let huge = MailParameters::parse("SIZE=99999999999999999999");
         assert_eq!(huge.map(|p| p.size_octets), Ok(Some(u64::MAX)));
     }
@@ -118,6 +147,12 @@ mod tests {
             ("BODY=BINARYMIME", ParameterError::BadValue("BODY")),
             ("SIZE=1 SIZE=2", ParameterError::Repeated("SIZE")),
             ("SMTPUTF8", ParameterError::Unknown("SMTPUTF8".into())),
+            ("AUTH", ParameterError::BadValue("AUTH")),
+            ("AUTH=", ParameterError::BadValue("AUTH")),
+            ("AUTH=a=b", ParameterError::BadValue("AUTH")),
+            ("AUTH=a+3d", ParameterError::BadValue("AUTH")),
+            ("AUTH=a+é", ParameterError::BadValue("AUTH")),
+            ("AUTH=<> AUTH=<>", ParameterError::Repeated("AUTH")),
         ] {
             assert_eq!(MailParameters::parse(text), Err(why), "{text}");
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use estafette::cert::identity::Identity;
 use estafette::mail::queue_id::QueueId;
 use estafette::net::CidrSet;
+use estafette::policy::limits::{Allowance, Amount};
 use estafette::session::event::{CloseReason, Event};
 use estafette::session::settings::TlsOffer;
 use estafette::session::{Action, QueueRefusal, Session, UNREAD_OCTETS_MAX};
@@ -41,6 +42,19 @@ impl Bench {
 
     fn patient() -> Self {
         Self::new(Duration::from_hours(1), TlsOffer::May)
+    }
+
+    /// In the TLS of alice, whose messages and octets a rule limits.
+    fn limited() -> Self {
+        let mut bench = Self::patient();
+        let text = "rule people octets=10 on_exceed=hold\nset tls implicit\nchain people reject";
+        let settings = Script::parse("limited", text).settings;
+        let peer = "192.0.2.10:40000".parse().expect("an address");
+        bench.session = Session::new(Arc::new(settings), peer, "s1".into(), bench.now);
+        let alice = crate::peers::identity("alice");
+        bench.session.handle_tls(alice, crate::peers::tls("alice"), bench.now);
+        bench.say(OPENING);
+        bench
     }
 
     fn sleep(&mut self, seconds: u64) {
@@ -157,6 +171,74 @@ fn octets_are_not_wanted_while_the_queue_is_asked() {
     let replies = bench.actions();
     assert!(matches!(replies.as_slice(), [Action::Send(queued), Action::Send(noop)]
         if queued.starts_with(b"250 2.0.0 Ok: queued as ") && noop == b"250 2.0.0 Ok\r\n"));
+}
+
+#[test]
+fn octets_are_not_wanted_while_the_holder_is_charged() {
+    let mut bench = Bench::limited();
+    assert!(!bench.session.wants_bytes());
+    assert_eq!(bench.seconds_left(), Some(120), "DATA initiation");
+    let Some(Action::Charge(charge)) = bench.actions().pop() else {
+        panic!("nothing is charged");
+    };
+    let opening = Amount {
+        messages: 1,
+        recipients: 1,
+        octets: 0,
+    };
+    assert_eq!((charge.amount, charge.limits.len()), (opening, 1));
+    bench.session.handle_charged(Allowance::Within, bench.now);
+    assert_eq!(bench.actions(), [Action::OpenDraft]);
+    bench.session.handle_draft(Ok(id()), bench.now);
+    bench.say("x\r\n.\r\nNOOP\r\n");
+    assert!(!bench.session.wants_bytes());
+    assert_eq!(
+        bench.seconds_left(),
+        Some(300),
+        "data termination, bounded by smtpd_timeout"
+    );
+    let Some(Action::Charge(charge)) = bench.actions().pop() else {
+        panic!("no octets are charged");
+    };
+    let octets = Amount {
+        octets: 3,
+        ..Amount::default()
+    };
+    assert_eq!(charge.amount, octets);
+    bench.session.handle_charged(Allowance::Within, bench.now);
+    assert!(matches!(bench.actions().as_slice(), [Action::Commit(_)]));
+}
+
+#[test]
+fn session_that_ends_while_the_holder_is_charged_leaves_no_draft() {
+    let mut bench = Bench::limited();
+    bench.actions();
+    bench.session.handle_eof(bench.now);
+    assert_eq!(bench.actions(), [Action::Close]);
+
+    let mut bench = Bench::limited();
+    bench.session.handle_charged(Allowance::Within, bench.now);
+    bench.session.handle_draft(Ok(id()), bench.now);
+    bench.say("x\r\n.\r\n");
+    bench.actions();
+    bench.session.handle_timeout(bench.now);
+    let goodbye = Action::Send(b"421 4.4.2 relay.example Error: timeout exceeded\r\n".to_vec());
+    assert_eq!(bench.actions(), [goodbye, Action::Discard, Action::Close]);
+    bench.session.handle_charged(Allowance::Within, bench.now);
+    assert_eq!(bench.actions(), []);
+}
+
+#[test]
+fn append_failure_withdraws_the_charge_already_asked_for() {
+    let mut bench = Bench::limited();
+    bench.session.handle_charged(Allowance::Within, bench.now);
+    bench.session.handle_draft(Ok(id()), bench.now);
+    bench.actions();
+    bench.say("x\r\n.\r\n");
+    assert!(matches!(bench.session.poll_action(), Some(Action::Append(_))));
+    bench.session.handle_append_failed(QueueRefusal::NoSpace, bench.now);
+    let refusal = Action::Send(b"452 4.3.1 Insufficient system storage\r\n".to_vec());
+    assert_eq!(bench.actions(), [Action::Discard, refusal]);
 }
 
 #[test]

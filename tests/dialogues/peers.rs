@@ -7,7 +7,7 @@ use estafette::mail::trace_header::TlsDescription;
 
 use crate::script::example_certificate;
 
-/// The identity that `tls certificate=NAME` stands for.
+/// The identity that `tls certificate=NAME` or `judged certificate=NAME` stands for.
 pub(crate) fn identity(name: &str) -> Identity {
     let unverified = |file, why| Identity::Unverified {
         why,
@@ -19,6 +19,7 @@ pub(crate) fn identity(name: &str) -> Identity {
             certificate: Arc::new(example_certificate("alice")),
             chain: Vec::new(),
         },
+        "alice-untrusted" => unverified("alice", Why::UnknownIssuer),
         "expired" => unverified("expired", Why::Expired),
         "revoked" => unverified("alice", Why::Revoked),
         "unknown-issuer" => unverified("rogue", Why::UnknownIssuer),

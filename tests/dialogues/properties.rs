@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use estafette::mail::queue_id::QueueId;
+use estafette::policy::limits::Counters;
 use estafette::session::{Action, Session};
 use estafette::time::{Now, Timestamp};
 use proptest::prelude::*;
@@ -21,14 +22,36 @@ fn run(octets: &[u8], piece: usize, bare_newline: &str) -> (Vec<Action>, Vec<Str
         utc_offset_seconds: 0,
     };
     let peer = SocketAddr::from(([192, 0, 2, 10], 40000));
+    let session = Session::new(Arc::new(settings), peer, "s1".into(), now);
+    feed(session, octets, piece, now)
+}
+
+/// The same in the TLS of alice, under a rule that binds the From header and limits her.
+fn run_in_tls(octets: &[u8], piece: usize) -> (Vec<Action>, Vec<String>) {
+    let text = "rule people sender_domain=example.org from_header messages=3 on_exceed=hold octets=60 on_exceed=defer\n\
+                set tls implicit\nset errors_max 8\nchain people reject";
+    let settings = Script::parse("property", text).settings;
+    let now = Now {
+        monotonic: Instant::now(),
+        wall: Timestamp(1_795_510_800_000),
+        utc_offset_seconds: 0,
+    };
+    let peer = SocketAddr::from(([192, 0, 2, 10], 40000));
     let mut session = Session::new(Arc::new(settings), peer, "s1".into(), now);
+    session.handle_tls(crate::peers::identity("alice"), crate::peers::tls("alice"), now);
+    feed(session, octets, piece, now)
+}
+
+fn feed(mut session: Session, octets: &[u8], piece: usize, now: Now) -> (Vec<Action>, Vec<String>) {
     let mut actions = Vec::new();
+    let mut counters = Counters::default();
     let id = QueueId::from_parts(now.wall.0, 1);
     for piece in std::iter::once(&[][..]).chain(octets.chunks(piece)) {
         session.handle_bytes(piece, now);
         while let Some(action) = session.poll_action() {
             match action {
                 Action::OpenDraft => session.handle_draft(Ok(id), now),
+                Action::Charge(ref charge) => session.handle_charged(counters.charge(charge, now.wall), now),
                 Action::Commit(_) => session.handle_committed(Ok(id), now),
                 _ => {}
             }
@@ -56,6 +79,12 @@ fn speech() -> impl Strategy<Value = Vec<u8>> {
         "RSET\r\n",
         "NOOP\n",
         "STARTTLS\r\n",
+        "AUTH EXTERNAL\r\n",
+        "AUTH EXTERNAL =\r\n",
+        "=\r\n",
+        "*\r\n",
+        "From: a@example.org\r\n",
+        "From: b@example.net\r\n",
         "\0",
         "x",
     ];
@@ -79,6 +108,13 @@ proptest! {
         let whole = run(&octets, octets.len().max(1), bare);
         prop_assert_eq!(&whole, &run(&octets, piece, bare));
         prop_assert_eq!(&whole, &run(&octets, 1, bare));
+    }
+
+    #[test]
+    fn session_with_a_certificate_does_the_same_however_octets_are_cut(octets in speech(), piece in 1..50_usize) {
+        let whole = run_in_tls(&octets, octets.len().max(1));
+        prop_assert_eq!(&whole, &run_in_tls(&octets, piece));
+        prop_assert_eq!(&whole, &run_in_tls(&octets, 1));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a session leaves behind for the log: who, what was decided, why, and what was answered.
 
+use estafette::cert::identity::Why;
+use estafette::mail::from_header::FromFault;
 use estafette::policy::verdict::Because;
-use estafette::session::event::{BareNewlinePlace, BareOctet, CloseReason, Event, MessageFault};
+use estafette::session::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event, MessageFault};
 
 use crate::script::Script;
 use crate::{Way, run};
@@ -47,7 +49,7 @@ fn refused_recipient_is_recorded_with_the_reference_of_its_reply() {
 
 #[test]
 fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
-    let hello = HELLO.replacen("S: 250-*\n", "", 1).replacen("S: 220 *\n", "", 1);
+    let hello = HELLO.replacen("S: 220 *\n", "", 1);
     let all = events(&format!(
         "connect 192.0.2.10\n{HELLO}C: STARTTLS\nS: 220 *\ntls certificate=alice\n{hello}{DATA}S: 250 *\nS: 250 *\n\
          S: 354 *\nC: 123\nC: .\nS: 250 *\nqueued: 123\\r\\n\neof\nclosed"
@@ -73,6 +75,99 @@ fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
         all.iter()
             .any(|event| matches!(event, Event::TlsStarted { tls, .. } if tls.protocol == "TLSv1.3"))
     );
+}
+
+/// Up to the EHLO in TLS of alice, whom a rule lets through.
+fn alice(rule: &str) -> String {
+    let hello = HELLO.replacen("S: 220 *\n", "", 1);
+    format!(
+        "rule people {rule}\nchain people reject\nconnect 192.0.2.10\n{HELLO}C: STARTTLS\nS: 220 *\n\
+         tls certificate=alice\n{hello}"
+    )
+}
+
+#[test]
+fn queued_message_names_its_decisions_and_why_it_is_on_hold() {
+    let all = events(&format!(
+        "{}C: MAIL FROM:<a@example.org>\nC: RCPT TO:<b@example.net>\nC: RCPT TO:<c@example.net>\nC: DATA\n\
+         S: 250 *\nS: 250 *\nS: 250 *\nS: 354 *\nC: x\nC: .\nS: 250 *\nheld: *\nqueued: x\\r\\n\neof\nclosed",
+        alice("recipients=1 on_exceed=hold")
+    ));
+    let exceeded = all.iter().find_map(|event| match event {
+        Event::LimitExceeded {
+            reference, exceeded, ..
+        } => Some((reference, exceeded)),
+        _ => None,
+    });
+    let (reference, exceeded) = exceeded.expect("the limit is recorded");
+    assert_eq!((reference, exceeded.is_news), (&None, true));
+    let Some(Event::MessageQueued { references, hold, .. }) = all.iter().rev().nth(1) else {
+        panic!("{all:?}");
+    };
+    assert_eq!(references, &["s1-1", "s1-2"]);
+    let words = format!("limit people/1: {}: 2 recipients in 1h, 1 allowed", exceeded.holder);
+    assert_eq!(hold.as_deref(), Some(words.as_str()));
+}
+
+#[test]
+fn refusals_of_a_message_are_recorded_with_the_reference_of_their_reply() {
+    let rejected = |rule: &str, end: &str| {
+        let all = events(&format!("{}{DATA}S: 250 *\nS: 250 *\n{end}eof\nclosed", alice(rule)));
+        let rejected = all.iter().find_map(|event| match event {
+            Event::MessageRejected {
+                because,
+                reference,
+                reply,
+                forward_paths,
+                ..
+            } => Some((
+                because.clone(),
+                reference.clone(),
+                reply.to_string(),
+                forward_paths.len(),
+            )),
+            _ => None,
+        });
+        let (because, reference, reply, recipients) = rejected.expect("the refusal is recorded");
+        assert_eq!((reference.as_deref(), recipients), (Some("s1-2"), 1));
+        assert!(reply.ends_with("[ref s1-2]"), "{reply}");
+        (because, all)
+    };
+    let (because, _) = rejected("sender_domain=example.org from_header", "S: 354 *\nC: .\nS: 550 *\n");
+    assert_eq!(because, MessageFault::FromHeader(FromFault::Missing));
+    let (because, all) = rejected("messages=0 on_exceed=reject", "S: 554 *\n");
+    assert!(matches!(because, MessageFault::Limit(_)), "{because:?}");
+    let exceeded = all
+        .iter()
+        .any(|event| matches!(event, Event::LimitExceeded { reference, .. } if reference.as_deref() == Some("s1-2")));
+    assert!(exceeded, "{all:?}");
+}
+
+#[test]
+fn changed_identity_is_recorded_once_and_the_refused_session_with_its_reference() {
+    let all = events(&format!(
+        "set require_client_certificate yes\n{}judged certificate=alice\nC: MAIL FROM:<a@example.org>\nS: 250 *\n\
+         C: RSET\nS: 250 *\njudged certificate=alice-untrusted\nC: MAIL FROM:<a@example.org>\nS: 421 *[ref s1-1]\nclosed",
+        alice("")
+    ));
+    let [
+        ..,
+        Event::TlsStarted { .. },
+        Event::IdentityChanged {
+            origin,
+            before,
+            identity,
+        },
+        Event::SessionRejected { reference, because, .. },
+        Event::SessionClosed { .. },
+    ] = all.as_slice()
+    else {
+        panic!("{all:?}");
+    };
+    assert_eq!((before.state(), identity.state()), ("verified", "unverified"));
+    assert_eq!(origin.identity, "unverified");
+    assert_eq!(reference, "s1-1");
+    assert_eq!(*because, CertificateFault::Unverified(Why::UnknownIssuer));
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! **Implements** the form described in `tests/dialogues/README.md`. **Does not** run a script: the runners do, so
 //! that one file proves the session whole, byte by byte, and over a real connection.
 
+#[path = "rules.rs"]
+mod rules;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::time::Duration;
 use estafette::cert::certificate::Certificate;
 use estafette::cert::decode::decode;
 use estafette::net::{CidrSet, parse_network};
+use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Lists};
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
@@ -27,6 +31,8 @@ pub(crate) struct Script {
     pub(crate) settings: SessionSettings,
     /// In order; the first one connects.
     pub(crate) steps: Vec<(usize, Step)>,
+    /// Certificate rules that a `chain` may name.
+    rules: Vec<Arc<CertificateRule>>,
 }
 
 /// One line of a dialogue.
@@ -40,6 +46,8 @@ pub(crate) enum Step {
     Client(Vec<u8>),
     /// `tls certificate=NAME`: the handshake succeeds.
     Tls(String),
+    /// `judged certificate=NAME`: the certificate that was shown is judged anew.
+    Judged(String),
     /// `queue ok|full|failed|closed|append-full|commit-full`: what the queue answers from now on.
     Queue(String),
     /// `queued: CONTENT`: a message was queued with this content, our trace header left out.
@@ -48,6 +56,8 @@ pub(crate) enum Step {
     Trace(String),
     /// `envelope REVERSE-PATH FORWARD-PATHS.. by RESTRICTION`.
     Envelope(String),
+    /// `held: REASON`: the message waits on hold; `*` stands for anything.
+    Held(String),
     /// `nothing queued`: no message was committed since the last `queued`.
     NothingQueued,
     /// `timeout`: the deadline passes.
@@ -67,6 +77,7 @@ impl Script {
             name: name.to_owned(),
             settings: default_settings(),
             steps: Vec::new(),
+            rules: Vec::new(),
         };
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
@@ -81,7 +92,15 @@ impl Script {
 
     fn read_setting(&mut self, line: &str) -> bool {
         if let Some(words) = line.strip_prefix("chain ") {
-            Arc::make_mut(&mut self.settings.chain).recipient = words.split_whitespace().map(restriction).collect();
+            let named = |word: &str| self.rules.iter().find(|rule| rule.name == word);
+            let restriction = |word| match named(word) {
+                Some(rule) => Restriction::Rule(Arc::clone(rule)),
+                None => restriction(word),
+            };
+            let restrictions = words.split_whitespace().map(restriction).collect();
+            Arc::make_mut(&mut self.settings.chain).recipient = restrictions;
+        } else if let Some(words) = line.strip_prefix("rule ") {
+            self.rules.push(Arc::new(rules::parse(words)));
         } else if let Some(rest) = line.strip_prefix("set ") {
             let (key, value) = rest.split_once(' ').expect("set KEY VALUE");
             set(&mut self.settings, key, value.trim());
@@ -115,10 +134,12 @@ impl Script {
                 Step::Client(octets)
             }
             ("tls", rest) => Step::Tls(rest.strip_prefix("certificate=").expect("certificate=").to_owned()),
+            ("judged", rest) => Step::Judged(rest.strip_prefix("certificate=").expect("certificate=").to_owned()),
             ("queue", rest) => Step::Queue(rest.to_owned()),
             ("queued:", content) => Step::Queued(unescape(content)),
             ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
+            ("held:", reason) => Step::Held(reason.to_owned()),
             ("nothing", "queued") => Step::NothingQueued,
             ("timeout", "") => Step::Timeout,
             ("eof", "") => Step::Eof,
@@ -268,6 +289,7 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
                 value.split_whitespace().map(fingerprint).collect();
         }
         "require_client_certificate" => settings.require_client_certificate = yes,
+        "auth_external" => settings.auth_external = yes,
         "tls_received_header" => settings.tls_received_header = yes,
         "hello_required" => settings.hello_required = yes,
         "vrfy_disabled" => settings.vrfy_disabled = yes,

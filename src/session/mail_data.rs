@@ -1,0 +1,276 @@
+//! What follows DATA: the holder's allowance, the draft, the mail data, the commit.
+//!
+//! **Implements** RFC 5321 section 4.1.1.4, the `from_header` and the limits of a certificate rule.
+
+use std::sync::Arc;
+
+use super::action::{Action, QueueRefusal};
+use super::connection::Connection;
+use super::content::Content;
+use super::event::{BareNewlinePlace, CloseReason, Event, MessageFault};
+use super::hello::Greeting;
+use super::limits::Wait;
+use super::replies;
+use super::state::State;
+use super::transaction::Transaction;
+use crate::mail::queue_id::QueueId;
+use crate::mail::trace_header::{Dialect, Received};
+use crate::net;
+use crate::policy::limits::{Allowance, OnExceed};
+use crate::time::Now;
+
+impl State {
+    pub(super) fn on_data(self, argument: &str, connection: &mut Connection, now: Now) -> Self {
+        match self {
+            Self::Mail(..) if !argument.is_empty() => self.refuse(replies::usage("DATA"), connection),
+            Self::Mail(greeting, transaction) if !transaction.forward_paths.is_empty() => {
+                connection.wait(Wait::DataInitiation, now);
+                match transaction.opening_charge(connection) {
+                    Some(charge) => {
+                        connection.actions.push_back(Action::Charge(charge));
+                        Self::Charging(greeting, transaction)
+                    }
+                    None => Self::open_draft(greeting, transaction, connection),
+                }
+            }
+            Self::Mail(_, ref transaction) if transaction.has_refused => {
+                self.refuse(replies::no_valid_recipients(), connection)
+            }
+            Self::Mail(..) => self.refuse(replies::need_rcpt(), connection),
+            other => other.refuse(replies::need_mail(), connection),
+        }
+    }
+
+    fn open_draft(greeting: Greeting, transaction: Transaction, connection: &mut Connection) -> Self {
+        connection.actions.push_back(Action::OpenDraft);
+        Self::Opening(greeting, transaction)
+    }
+
+    /// Takes the holder's allowance: the message goes on, goes on hold, or is refused.
+    pub(super) fn on_charged(self, allowance: Allowance, connection: &mut Connection, now: Now) -> Self {
+        let (greeting, mut transaction, size_octets) = match self {
+            Self::Charging(greeting, transaction) => (greeting, transaction, None),
+            Self::Weighing(greeting, transaction, size_octets) => (greeting, transaction, Some(size_octets)),
+            other => return other,
+        };
+        if let Allowance::Exceeded(exceeded) = allowance {
+            if exceeded.limit.on_exceed != OnExceed::Hold {
+                if size_octets.is_some() {
+                    connection.actions.push_back(Action::Discard);
+                }
+                let fault = MessageFault::Limit(exceeded);
+                return Self::reject(
+                    greeting,
+                    &transaction,
+                    size_octets.unwrap_or_default(),
+                    fault,
+                    connection,
+                )
+                .after_command(connection, now);
+            }
+            transaction.put_on_hold(*exceeded, connection);
+        }
+        match size_octets {
+            None => Self::open_draft(greeting, transaction, connection),
+            Some(size_octets) => Self::commit(greeting, transaction, size_octets, connection),
+        }
+    }
+
+    /// Takes the queue's answer to the draft: the trace header, then 354.
+    pub(super) fn on_draft(self, result: Result<QueueId, QueueRefusal>, connection: &mut Connection, now: Now) -> Self {
+        let Self::Opening(greeting, transaction) = self else {
+            return self;
+        };
+        match result {
+            Ok(id) => {
+                let header = trace_header(id, &greeting, &transaction, connection, now);
+                connection.actions.push_back(Action::Append(header.into_bytes()));
+                connection.send(&replies::start_data());
+                connection.wait(Wait::DataBlock, now);
+                let content = Content::new(transaction.collector_of_from());
+                Self::Content(greeting, transaction, Box::new(content))
+            }
+            Err(refusal) => {
+                Self::reject(greeting, &transaction, 0, refusal.into(), connection).after_command(connection, now)
+            }
+        }
+    }
+
+    /// Takes unread octets as mail data.
+    pub(super) fn on_content(self, connection: &mut Connection, now: Now) -> Self {
+        let Self::Content(greeting, transaction, mut content) = self else {
+            return self;
+        };
+        let progress = content.take(connection.input.unread(), &connection.settings);
+        connection.input.consume(progress.read);
+        if progress.block_done {
+            connection.wait(Wait::DataBlock, now);
+        }
+        if progress.fault_found {
+            connection.actions.push_back(Action::Discard);
+        }
+        if !content.has_ended() {
+            connection.actions.extend(content.next_piece().map(Action::Append));
+            return Self::Content(greeting, transaction, content);
+        }
+        Self::end_of_data(greeting, transaction, &mut content, connection, now)
+    }
+
+    fn end_of_data(
+        greeting: Greeting,
+        transaction: Transaction,
+        content: &mut Content,
+        connection: &mut Connection,
+        now: Now,
+    ) -> Self {
+        if let Some(which) = content.bare_octet() {
+            connection.note_bare_newline(BareNewlinePlace::MailData, which);
+        }
+        let size_octets = content.size_octets();
+        let fault = content.fault(connection.bare_newline());
+        let Some(fault) = fault.or_else(|| transaction.fault_of_from(content.from(), &connection.identity)) else {
+            connection.actions.extend(content.next_piece().map(Action::Append));
+            connection.wait(Wait::DataTermination, now);
+            let Some(charge) = transaction.octets_charge(size_octets, connection) else {
+                return Self::commit(greeting, transaction, size_octets, connection);
+            };
+            connection.actions.push_back(Action::Charge(charge));
+            return Self::Weighing(greeting, transaction, size_octets);
+        };
+        if content.has_draft() {
+            connection.actions.push_back(Action::Discard);
+        }
+        Self::reject(greeting, &transaction, size_octets, fault, connection).after_command(connection, now)
+    }
+
+    fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
+        let envelope = transaction.envelope(connection);
+        connection.actions.push_back(Action::Commit(Box::new(envelope)));
+        Self::Committing(greeting, transaction, size_octets)
+    }
+
+    /// An append failed: the draft goes, at once or, when the data has ended already, with the answer.
+    pub(super) fn on_append_failed(self, why: QueueRefusal, connection: &mut Connection, now: Now) -> Self {
+        connection
+            .actions
+            .retain(|action| !matches!(action, Action::Append(_) | Action::Charge(_) | Action::Commit(_)));
+        match self {
+            Self::Content(greeting, transaction, mut content) => {
+                if content.fail(why) {
+                    connection.actions.push_back(Action::Discard);
+                }
+                Self::Content(greeting, transaction, content)
+            }
+            Self::Weighing(greeting, transaction, size_octets)
+            | Self::Committing(greeting, transaction, size_octets) => {
+                connection.actions.push_back(Action::Discard);
+                Self::reject(greeting, &transaction, size_octets, why.into(), connection).after_command(connection, now)
+            }
+            other => other,
+        }
+    }
+
+    /// Takes the queue's answer to the commit.
+    pub(super) fn on_committed(
+        self,
+        result: Result<QueueId, QueueRefusal>,
+        connection: &mut Connection,
+        now: Now,
+    ) -> Self {
+        let Self::Committing(greeting, transaction, size_octets) = self else {
+            return self;
+        };
+        let id = match result {
+            Ok(id) => id,
+            Err(refusal) => {
+                return Self::reject(greeting, &transaction, size_octets, refusal.into(), connection)
+                    .after_command(connection, now);
+            }
+        };
+        connection.send(&replies::queued(id));
+        connection.counters.reset();
+        connection.messages_queued = connection.messages_queued.saturating_add(1);
+        connection.events.push_back(Event::MessageQueued {
+            origin: Arc::clone(&connection.origin),
+            id,
+            size_octets,
+            reverse_path: transaction.reverse_path,
+            forward_paths: transaction.forward_paths,
+            decided_by: transaction.decided_by,
+            references: transaction.references,
+            hold: transaction.hold,
+        });
+        match connection.leaving {
+            Some(reason) => Self::close(connection, reason),
+            None => Self::Ready(greeting).after_command(connection, now),
+        }
+    }
+
+    /// Answers a message that is not taken; two faults end the session.
+    fn reject(
+        greeting: Greeting,
+        transaction: &Transaction,
+        size_octets: u64,
+        because: MessageFault,
+        connection: &mut Connection,
+    ) -> Self {
+        let reference = because.is_policy().then(|| connection.next_reference());
+        let reply = replies::message_fault(&because, &connection.settings, reference.as_deref().unwrap_or_default());
+        connection.send(&reply);
+        connection.counters.error();
+        if let MessageFault::Limit(exceeded) = &because {
+            transaction.record_exceeded((**exceeded).clone(), reference.clone(), connection);
+        }
+        let reason = match because {
+            MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
+            MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
+            _ => None,
+        };
+        connection.events.push_back(Event::MessageRejected {
+            origin: Arc::clone(&connection.origin),
+            reverse_path: transaction.reverse_path.clone(),
+            forward_paths: transaction.forward_paths.clone(),
+            size_octets,
+            because,
+            reference,
+            reply,
+        });
+        match connection.leaving.or(reason) {
+            Some(reason) => Self::close(connection, reason),
+            None => Self::Ready(greeting),
+        }
+    }
+}
+
+fn trace_header(
+    id: QueueId,
+    greeting: &Greeting,
+    transaction: &Transaction,
+    connection: &Connection,
+    now: Now,
+) -> String {
+    let name = match greeting.name() {
+        "" => "unknown",
+        name => name,
+    };
+    let dialect = match (connection.is_authenticated, greeting.is_extended()) {
+        (true, _) => Dialect::Authenticated,
+        (false, true) => Dialect::Extended,
+        (false, false) => Dialect::Plain,
+    };
+    let received = Received {
+        hello: name,
+        dialect,
+        peer: net::canonical(connection.peer.ip()),
+        peer_name: connection.peer_name.as_ref(),
+        myhostname: &connection.settings.myhostname,
+        tls: connection.tls.as_ref(),
+        identity: &connection.identity,
+        with_tls_details: connection.settings.tls_received_header,
+        certificate_asked: connection.settings.ask_client_certificate,
+        id,
+        forward_paths: &transaction.forward_paths,
+        now,
+    };
+    received.to_header()
+}
