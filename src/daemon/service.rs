@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::StartError;
+use super::hold;
 use super::listeners::{Listeners, Materials};
 use super::signals::{Health, Signals};
 use crate::admin::request::{Answer, Request};
@@ -184,6 +185,17 @@ impl Daemon {
                 Ok(message) => Answer { done: true, message },
                 Err(message) => Answer { done: false, message },
             },
+            Request::Hold { id, reason } => hold::hold(&*self.store, id, &reason).await,
+            Request::Release { id } => {
+                let answer = hold::release(&*self.store, id).await;
+                self.queued.notify_one();
+                answer
+            }
+            Request::ReleaseAll => {
+                let answer = hold::release_all(&*self.store).await;
+                self.queued.notify_one();
+                answer
+            }
             Request::Flush => match self.store.flush(clock::timestamp()).await {
                 Ok(count) => {
                     self.queued.notify_one();

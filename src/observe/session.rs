@@ -6,6 +6,7 @@
 use tracing::{debug, info, warn};
 
 use crate::cert::identity::Identity;
+use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::verdict::{Opinion, Verdict};
 use crate::session::event::{BareNewlinePlace, BareOctet, Event, Origin};
@@ -57,11 +58,10 @@ pub fn session_event(event: &Event) {
             forward_paths,
             decided_by,
             references: _,
-            hold: _,
+            hold,
         } => {
-            let fingerprint = origin.fingerprint.as_deref().unwrap_or_default();
-            let recipients = forward_paths.len();
-            line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path = reverse_path.to_string(), recipients, decided_by);
+            line!(info, origin, "message.queued", queue_id = %id, fingerprint = origin.fingerprint.as_deref().unwrap_or_default(), size_octets, reverse_path = reverse_path.to_string(), recipients = forward_paths.len(), decided_by);
+            message_held(origin, *id, hold.as_deref());
         }
         Event::MessageRejected {
             origin,
@@ -122,6 +122,13 @@ fn tls_started(origin: &Origin, tls: &TlsDescription, who: &Identity) {
         resumed,
         because
     );
+}
+
+/// Mail that is taken and not delivered: a human must look.
+fn message_held(origin: &Origin, id: QueueId, hold: Option<&str>) {
+    if let Some(because) = hold {
+        line!(warn, origin, "message.held", queue_id = %id, because);
+    }
 }
 
 fn bare_newline_seen(origin: &Origin, place: BareNewlinePlace, which: BareOctet) {
