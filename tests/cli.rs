@@ -301,6 +301,38 @@ fn queue_of_a_stopped_relay_is_listed_even_when_its_certificate_is_gone() {
 }
 
 #[test]
+fn hold_and_release_of_nothing_say_what_is_wrong() {
+    let desk = Desk::new();
+    desk.write(with_listener("smtpd_tls_security_level = \"may\"\n"));
+    let config = ["--config", "e.toml"];
+    for (words, code, expected) in [
+        (
+            &["hold", "AEIOU"][..],
+            2,
+            "\"AEIOU\" is not a queue id: `estafette queue list` shows them",
+        ),
+        (&["hold"], 2, "required"),
+        (&["release"], 2, "required"),
+        (&["release", "--all", "0DPFbTGXVTbDQ"], 2, "cannot be used with"),
+        (
+            &["hold", "0DPFbTGXVTbDQ", "--reason", " "],
+            2,
+            "a reason has 1 to 200 octets",
+        ),
+        (&["hold", "0DPFbTGXVTbDQ"], 1, "there is no queue in "),
+        (&["release", "--all"], 1, "there is no queue in "),
+    ] {
+        let words = [&["queue"], words, &config].concat();
+        let (found, _, errors) = desk.run(&words);
+        assert!(
+            found == code && errors.contains(expected),
+            "{words:?}: {found} {errors}"
+        );
+    }
+    assert!(!desk.path().join("queue").exists(), "nothing was made");
+}
+
+#[test]
 fn queue_directory_that_is_not_there_is_not_an_empty_queue() {
     let desk = Desk::new();
     desk.write(with_listener("smtpd_tls_security_level = \"may\"\n"));

@@ -337,6 +337,66 @@ fn next_hop_that_is_down_is_probed_once_and_a_flush_delivers_when_it_is_up() {
     wait_until("settled", || relay.queued().is_empty());
 }
 
+/// Runs `queue` with these words and returns whether it was done, and what it said.
+fn queue(relay: &Relay, words: &[&str]) -> (bool, String) {
+    let output = relay.command(&["queue"], words);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn message_on_hold_stays_until_it_is_released_with_or_without_a_running_relay() {
+    let port = common::free_port();
+    let mut relay = Relay::start(LOOPBACK, port);
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    for _ in 0..2 {
+        let sent = client.send("a@example.org", &["b@example.net"], MESSAGE);
+        assert_eq!(sent.expect("answered").code, 250);
+    }
+    let entries = relay.queued();
+    let id = |number: usize| entries[number]["queue_id"].as_str().expect("an id");
+    let (first, second) = (id(0), id(1));
+    let hold = ["hold", first, second, "--reason", "who is this?"];
+    // Refused while an attempt is under way; that ends.
+    wait_until("on hold", || {
+        queue(&relay, &hold);
+        relay.queued().iter().all(|entry| entry["hold"] == "who is this?")
+    });
+    assert!(relay.log_text().contains("message.held"), "{}", relay.log_text());
+    let (done, text) = queue(&relay, &hold);
+    assert!(!done && text.contains("is on hold already: who is this?"), "{text}");
+    let (_, listed) = queue(&relay, &["list"]);
+    assert!(
+        listed.contains("    on hold: who is this?\n    <b@example.net> not due"),
+        "{listed}"
+    );
+
+    let sink = Sink::start_on(port);
+    assert_eq!(queue(&relay, &["flush"]), (true, "0 recipients are due now\n".into()));
+    let (done, text) = queue(&relay, &["release", first]);
+    assert!(done && text.contains("its recipients are due now"), "{text}");
+    wait_until("the first is gone", || relay.queued().len() == 1);
+    assert_eq!(sink.count(), 1);
+    let (done, text) = queue(&relay, &["release", first]);
+    assert!(
+        !done && text.contains(&format!("no message {first} is queued")),
+        "{text}"
+    );
+
+    assert!(relay.terminate().success());
+    let (done, text) = queue(&relay, &["release", "--all"]);
+    assert!(done && text == "1 message released\n", "{text}");
+    assert!(queue(&relay, &["hold", second]).0, "on a stopped queue");
+    relay.spawn();
+    assert_eq!(relay.queued()[0]["hold"], "by the operator");
+    assert!(relay.queued()[0]["recipients"][0]["due"].is_null());
+    assert!(queue(&relay, &["release", "--all"]).0);
+    wait_until("the second is gone", || relay.queued().is_empty());
+    assert_eq!(sink.count(), 2);
+    assert!(relay.log_text().contains("message.released"));
+}
+
 #[test]
 fn demonstration_relays_one_message_and_refuses_the_other() {
     let directory = tempfile::tempdir().expect("temporary directory");

@@ -6,6 +6,8 @@ mod common;
 mod faults;
 #[path = "store_contract/forgotten.rs"]
 mod forgotten;
+#[path = "store_contract/hold.rs"]
+mod hold;
 #[path = "store_contract/kill.rs"]
 mod kill;
 #[path = "store_contract/sqlite.rs"]
@@ -35,6 +37,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     large_data_is_byte_exact(&make()).await;
     destination_backed_off_is_not_due_before_its_time(&make()).await;
     slow_destination_leaves_leases_for_others(&make()).await;
+    hold::contract(make).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::cert::args::CertCommand;
+use crate::admin::request::{check_reason, parse_id};
+use crate::mail::queue_id::QueueId;
 
 /// Where the configuration is when nothing else is said.
 const CONFIG: &str = "/etc/estafette/estafette.toml";
@@ -94,6 +96,24 @@ pub(super) enum QueueCommand {
     },
     /// Try everything now.
     Flush,
+    /// Put messages on hold: nothing is tried until they are released.
+    Hold {
+        /// Queue ids as `queue list` shows them.
+        #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+        ids: Vec<QueueId>,
+        /// Why; shown by `queue list`.
+        #[arg(long, value_name = "TEXT", default_value = "by the operator", value_parser = check_reason)]
+        reason: String,
+    },
+    /// Release messages on hold: their recipients are due now.
+    Release {
+        /// Queue ids as `queue list` shows them.
+        #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all", value_parser = parse_id)]
+        ids: Vec<QueueId>,
+        /// Release every message on hold.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Args)]

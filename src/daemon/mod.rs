@@ -4,6 +4,7 @@
 //! **Does not** know how a dialogue, a delivery or a commit goes: `io` does.
 
 mod error;
+pub mod hold;
 mod listeners;
 mod reload;
 mod service;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::StartError;
+use super::hold;
 use super::listeners::{Listeners, Materials};
 use super::signals::{Health, Signals};
 use super::watch::Watch;
@@ -194,6 +195,17 @@ impl Daemon {
                 done: true,
                 message: self.watch.metrics(),
             },
+            Request::Hold { id, reason } => hold::hold(&*self.store, id, &reason).await,
+            Request::Release { id } => {
+                let answer = hold::release(&*self.store, id).await;
+                self.queued.notify_one();
+                answer
+            }
+            Request::ReleaseAll => {
+                let answer = hold::release_all(&*self.store).await;
+                self.queued.notify_one();
+                answer
+            }
             Request::Flush => match self.store.flush(clock::timestamp()).await {
                 Ok(count) => {
                     self.queued.notify_one();

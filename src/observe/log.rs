@@ -174,6 +174,16 @@ pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
     info!(destination, until = %until, reply, "destination.suspended");
 }
 
+/// The operator has put a message on hold.
+pub fn message_held(queue_id: QueueId, reason: &str) {
+    info!(%queue_id, because = reason, "message.held");
+}
+
+/// The operator has released a message on hold.
+pub fn message_released(queue_id: QueueId) {
+    info!(%queue_id, "message.released");
+}
+
 /// A bounce is queued.
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
     let session_id = &lease.submitter.session_id;

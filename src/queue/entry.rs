@@ -5,6 +5,9 @@ use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
 
+/// `due` of a recipient that is held: it sorts behind everything and never comes.
+pub const NEVER: Timestamp = Timestamp(i64::MAX);
+
 /// A recipient to be queued with the destination it is scheduled under (a next hop or a domain, lower case).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecipient {
@@ -83,6 +86,8 @@ pub struct Entry {
     pub reverse_path: ReversePath,
     /// Who handed it in.
     pub submitter: Submitter,
+    /// Why it is held; begins with `damaged: ` when it cannot be delivered as it was taken.
+    pub hold: Option<String>,
     /// The recipients that are not settled.
     pub recipients: Vec<EntryRecipient>,
 }
@@ -94,7 +99,7 @@ pub struct EntryRecipient {
     pub forward_path: ForwardPath,
     /// Scheduling key.
     pub destination: String,
-    /// Next attempt not before.
+    /// Next attempt not before; [`NEVER`] when held.
     pub due: Timestamp,
     /// Attempts made so far.
     pub attempts: u32,

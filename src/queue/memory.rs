@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, NewRecipient, Settlement};
+use super::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, Settlement};
 use super::schedule::{DestinationNumber, Ready, Schedule};
-use super::{Draft, Store, StoreError};
+use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
@@ -83,7 +83,7 @@ impl Queue {
             .iter()
             .filter(|(id, _)| !self.schedule.is_leased(**id, destination))
             .flat_map(|(id, message)| message.recipients.values().map(move |recipient| (recipient, *id)))
-            .filter(|(recipient, _)| recipient.destination == destination)
+            .filter(|(recipient, _)| recipient.destination == destination && recipient.due < NEVER)
             .map(|(recipient, id)| (recipient.due.max(not_before), id))
             .collect();
         waiting.sort_unstable();
@@ -166,7 +166,7 @@ impl Queue {
             .messages
             .values_mut()
             .flat_map(|message| message.recipients.values_mut());
-        for recipient in recipients.filter(|recipient| recipient.due > now) {
+        for recipient in recipients.filter(|recipient| recipient.due > now && recipient.due < NEVER) {
             recipient.due = now;
             moved += 1;
         }
@@ -174,6 +174,47 @@ impl Queue {
             self.wake(&destination);
         }
         moved
+    }
+
+    fn hold(&mut self, id: QueueId, reason: &str) -> Result<(), HoldError> {
+        let is_leased = self.schedule.is_any_leased(id);
+        let message = self.messages.get_mut(&id).ok_or(HoldError::Unknown(id))?;
+        if let Some(reason) = message.envelope.hold.clone() {
+            return Err(HoldError::OnHold { id, reason });
+        }
+        if is_leased {
+            return Err(HoldError::Leased(id));
+        }
+        message.envelope.hold = Some(reason.to_owned());
+        for recipient in message.recipients.values_mut() {
+            recipient.due = NEVER;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, id: QueueId, now: Timestamp) -> Result<(), HoldError> {
+        let message = self.messages.get_mut(&id).ok_or(HoldError::Unknown(id))?;
+        if message.envelope.hold.take().is_none() {
+            return Err(HoldError::NotOnHold(id));
+        }
+        let mut destinations = Vec::new();
+        for recipient in message.recipients.values_mut() {
+            recipient.due = now;
+            destinations.push(recipient.destination.clone());
+        }
+        for destination in destinations {
+            self.wake(&destination);
+        }
+        Ok(())
+    }
+
+    fn release_some(&mut self, now: Timestamp, limit: usize) -> Vec<QueueId> {
+        let on_hold = self
+            .messages
+            .iter()
+            .filter(|(_, message)| message.envelope.hold.is_some());
+        let ids: Vec<QueueId> = on_hold.map(|(id, _)| *id).take(limit).collect();
+        ids.into_iter().filter(|id| self.release(*id, now).is_ok()).collect()
     }
 }
 
@@ -238,6 +279,7 @@ impl Store for MemoryStore {
             size_octets: message.octets.len() as u64,
             reverse_path: message.envelope.reverse_path.clone(),
             submitter: message.envelope.submitter.clone(),
+            hold: message.envelope.hold.clone(),
             recipients: message.recipients.values().cloned().collect(),
         });
         std::future::ready(Ok(entries.collect()))
@@ -261,6 +303,22 @@ impl Store for MemoryStore {
 
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send {
         std::future::ready(Ok(self.queue().flush(now)))
+    }
+
+    fn hold(&self, id: QueueId, reason: &str) -> impl Future<Output = Result<(), HoldError>> + Send {
+        std::future::ready(self.queue().hold(id, reason))
+    }
+
+    fn release(&self, id: QueueId, now: Timestamp) -> impl Future<Output = Result<(), HoldError>> + Send {
+        std::future::ready(self.queue().release(id, now))
+    }
+
+    fn release_some(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<QueueId>, StoreError>> + Send {
+        std::future::ready(Ok(self.queue().release_some(now, limit)))
     }
 }
 
@@ -296,10 +354,11 @@ impl Draft for MemoryDraft {
         for recipient in &recipients {
             queue.wake(&recipient.destination);
         }
+        let due = if envelope.hold.is_some() { NEVER } else { arrived };
         let rows = recipients.into_iter().map(|recipient| EntryRecipient {
             forward_path: recipient.forward_path,
             destination: recipient.destination,
-            due: arrived,
+            due,
             attempts: 0,
             last_reply: String::new(),
         });

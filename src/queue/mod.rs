@@ -9,10 +9,13 @@
 //! | leased | yes | yes | yes (in memory) | now | waiting: a delivery under way may be repeated once |
 //! | retried | yes | yes | no | later | waiting |
 //! | done | yes, while others wait | no | no | – | done |
-//! | held | yes | yes | no | never | held: damaged, a human must look |
+//! | on hold | yes | yes | no | never | on hold, until a human releases it |
+//! | damaged | yes | yes | no | never | damaged: held, a human must look |
 //! | gone | no | no | no | – | gone: its last recipient is done |
 //!
-//! commit: arriving to waiting. due: waiting to leased. settle: leased to done or retried, what is not named to waiting.
+//! commit: arriving to waiting, or to on hold when the envelope says so. due: waiting to leased. settle: leased to done or
+//! retried, what is not named to waiting. hold: waiting or retried to on hold; refused while leased. release: on hold to
+//! waiting, due now. What is on hold or damaged is never leased, is not made due by a flush, and does not expire.
 //!
 //! **Does not** keep anything on disk. The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
 //! `queue::memory` and the embedded store in `io::store` pass the same contract suite.
@@ -46,6 +49,39 @@ pub enum StoreError {
     /// The message is gone or its data is not what was written.
     #[error("message {0} is damaged or gone")]
     Damaged(String),
+}
+
+/// Why a message is not put on hold or released. The operator's fault but for [`HoldError::Store`]; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// No such message; it may have been delivered or returned meanwhile.
+    #[error("no message {0} is queued")]
+    Unknown(QueueId),
+    /// A delivery has it: what the next hop takes now cannot be held back. May pass.
+    #[error("message {0} is being delivered at this moment: try again when that attempt has ended")]
+    Leased(QueueId),
+    /// It is on hold already.
+    #[error("message {id} is on hold already: {reason}")]
+    OnHold {
+        /// The message.
+        id: QueueId,
+        /// Why it is.
+        reason: String,
+    },
+    /// There is nothing to release.
+    #[error("message {0} is not on hold")]
+    NotOnHold(QueueId),
+    /// It is held because it cannot be delivered as it was taken.
+    #[error("message {id} is held because it is {reason}")]
+    Damaged {
+        /// The message.
+        id: QueueId,
+        /// `damaged: ` and what is wrong.
+        reason: String,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A queue of messages.
@@ -93,6 +129,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes all recipients due now (`estafette queue flush`); returns how many.
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Puts a queued message on hold: none of its recipients is due until it is released. Durable on return. `reason` is
+    /// kept for the operator.
+    ///
+    /// # Errors
+    /// [`HoldError`]: unknown, leased, held already.
+    fn hold(&self, id: QueueId, reason: &str) -> impl Future<Output = Result<(), HoldError>> + Send;
+
+    /// Releases a message on hold: all its recipients are due at `now`. Durable on return. A damaged message is released
+    /// only when its data is found whole again.
+    ///
+    /// # Errors
+    /// [`HoldError`]: unknown, not on hold, damaged.
+    fn release(&self, id: QueueId, now: Timestamp) -> impl Future<Output = Result<(), HoldError>> + Send;
+
+    /// Releases up to `limit` messages on hold, oldest first, and returns which; none when none is left. Damaged ones stay.
+    fn release_some(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<QueueId>, StoreError>> + Send;
 }
 
 /// A message on its way in. Dropped before its commit, it never existed.
@@ -107,7 +164,8 @@ pub trait Draft: Send {
     fn append(&mut self, octets: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Commits. On return the message survives a power cut. `arrived` is now; `expires` is when the sender is told
-    /// that it could not be delivered; every recipient is due at once.
+    /// that it could not be delivered; every recipient is due at once, or never when the envelope puts the message on
+    /// hold.
     ///
     /// # Errors
     /// As for [`Draft::append`]; nothing is queued then.

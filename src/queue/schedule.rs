@@ -151,6 +151,11 @@ impl Schedule {
         self.leased.contains(&(id, destination.to_owned()))
     }
 
+    /// Whether any recipient of the message is leased.
+    pub fn is_any_leased(&self, id: QueueId) -> bool {
+        self.leased.iter().any(|(leased, _)| *leased == id)
+    }
+
     /// Leases them.
     pub fn lease(&mut self, id: QueueId, destination: &str) {
         if self.leased.insert((id, destination.to_owned())) {

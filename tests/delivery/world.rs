@@ -12,7 +12,7 @@ use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{OutboundSettings, TlsLevel};
 use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, Settlement};
-use estafette::queue::{Draft, Store, StoreError};
+use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 use estafette::wire::path::{ForwardPath, ReversePath};
 
@@ -81,6 +81,18 @@ impl Store for OneMessage {
 
     async fn flush(&self, _: Timestamp) -> Result<usize, StoreError> {
         Ok(0)
+    }
+
+    async fn hold(&self, id: QueueId, _: &str) -> Result<(), HoldError> {
+        Err(HoldError::Unknown(id))
+    }
+
+    async fn release(&self, id: QueueId, _: Timestamp) -> Result<(), HoldError> {
+        Err(HoldError::Unknown(id))
+    }
+
+    async fn release_some(&self, _: Timestamp, _: usize) -> Result<Vec<QueueId>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

@@ -8,7 +8,7 @@ use estafette::io::store::SqliteStore;
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
 use estafette::queue::entry::{Entry, Lease, NewRecipient, Settlement};
-use estafette::queue::{Draft, Store, StoreError};
+use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 
 /// What the queue is to answer, and what it did.
@@ -116,6 +116,18 @@ impl Store for MoodyStore {
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.store.flush(now).await
+    }
+
+    async fn hold(&self, id: QueueId, reason: &str) -> Result<(), HoldError> {
+        self.store.hold(id, reason).await
+    }
+
+    async fn release(&self, id: QueueId, now: Timestamp) -> Result<(), HoldError> {
+        self.store.release(id, now).await
+    }
+
+    async fn release_some(&self, now: Timestamp, limit: usize) -> Result<Vec<QueueId>, StoreError> {
+        self.store.release_some(now, limit).await
     }
 }
 

@@ -16,12 +16,16 @@ use crate::queue::entry::Entry;
 /// # Errors
 /// [`OpenError`] when the database cannot be read or was written by a later version.
 pub fn list_directory(directory: &Path, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, OpenError> {
-    let path = directory.join("queue.db");
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Ok(Vec::new()),
-        Err(error) => return Err(OpenError::io(&path)(error)),
+    if !has_queue(directory)? {
+        return Ok(Vec::new());
     }
+    let path = directory.join("queue.db");
     let connection = open_foreign(&path)?;
     rows::list(&connection, after, limit).map_err(|error| OpenError::database(&path, &error))
+}
+
+/// Whether a daemon ever ran in the directory.
+pub(super) fn has_queue(directory: &Path) -> Result<bool, OpenError> {
+    let path = directory.join("queue.db");
+    path.try_exists().map_err(OpenError::io(&path))
 }

@@ -8,6 +8,7 @@ mod done_log;
 mod draft;
 mod error;
 mod files;
+mod hold;
 mod ids;
 mod listing;
 mod lock;
@@ -21,6 +22,7 @@ mod shared;
 mod space;
 mod writer;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,10 +41,11 @@ pub use reserve::RESERVE_OCTETS;
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, Lease, Settlement};
 use crate::queue::settings::QueueSettings;
-use crate::queue::{Store, StoreError};
+use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;
 use draft::WriterHandle;
 use files::DataDirectory;
+use hold::Holder;
 use ids::IdMaker;
 use lock::DirectoryLock;
 use operation::{FLUSH_RECIPIENTS_MAX, Operation, Reply};
@@ -55,6 +58,9 @@ pub const LIST_ENTRIES_MAX: usize = 1_000;
 
 /// Leases given out at a time at most.
 pub const LEASES_MAX: usize = 1_000;
+
+/// Messages released at a time at most.
+pub const RELEASES_MAX: usize = 1_000;
 
 /// The embedded store. Clones are handles on the same store; the last one dropped closes it.
 #[derive(Clone, Debug)]
@@ -86,6 +92,30 @@ impl SqliteStore {
     /// [`OpenError`] says what the operator has to do.
     pub fn open(settings: &QueueSettings, clock: fn() -> Timestamp) -> Result<Self, OpenError> {
         Self::open_with(settings, clock, OpenOptions::default())
+    }
+
+    /// As [`SqliteStore::open`], for a command that changes what a stopped daemon has queued; `None` where no daemon ever
+    /// ran. Makes no queue.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`]; a daemon may run after all.
+    pub fn open_stopped(directory: &Path, clock: fn() -> Timestamp) -> Result<Option<Self>, OpenError> {
+        if !listing::has_queue(directory)? {
+            return Ok(None);
+        }
+        // Of the directives only the directory matters to one who neither takes mail nor delivers it.
+        let settings = QueueSettings {
+            directory: directory.to_owned(),
+            inline_octets_max: 0,
+            minfree_octets: 0,
+            message_size_octets_max: 0,
+            minimal_backoff: Duration::ZERO,
+            maximal_backoff: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            bounce_lifetime: Duration::ZERO,
+            run_delay: Duration::ZERO,
+        };
+        Self::open(&settings, clock).map(Some)
     }
 
     /// As [`SqliteStore::open`], with what tests turn.
@@ -150,21 +180,30 @@ impl Inner {
     }
 
     /// Reads on a blocking thread.
-    async fn read<T: Send + 'static>(
+    async fn read<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
-        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        read: impl FnOnce(&Reader) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let reader = Arc::clone(&self.reader);
         spawn_blocking(move || read(&reader))
             .await
-            .unwrap_or(Err(StoreError::Closed))
+            .unwrap_or(Err(StoreError::Closed.into()))
+    }
+
+    /// Holds or releases on a blocking thread.
+    async fn change_hold<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        change: impl FnOnce(&Holder<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let writer = self.writer.queue.clone();
+        self.read(move |reader| change(&Holder { reader, writer })).await
     }
 
     /// A damaged message must not be tried again and again; the queue goes on without it.
-    async fn hold(&self, id: QueueId, reason: &str) {
+    async fn hold_damaged(&self, id: QueueId, reason: &str) {
         let reason = reason.to_owned();
         // A writer that is gone holds everything.
-        let _ = self.writer.queue.send(Operation::Hold { id, reason }).await;
+        let _ = self.writer.queue.send(Operation::HoldDamaged { id, reason }).await;
     }
 
     fn close(&self) {
@@ -210,7 +249,7 @@ impl Store for SqliteStore {
         let limit = limit.min(LEASES_MAX);
         let handover = self.inner.read(move |reader| reader.due(now, limit)).await?;
         for id in handover.damaged() {
-            self.inner.hold(*id, "its envelope cannot be read").await;
+            self.inner.hold_damaged(*id, "its envelope cannot be read").await;
         }
         Ok(handover.take())
     }
@@ -222,7 +261,7 @@ impl Store for SqliteStore {
     async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
         let read = self.inner.read(move |reader| reader.data(id, offset, limit)).await;
         if matches!(read, Err(StoreError::Damaged(_))) {
-            self.inner.hold(id, "its data is not what was written").await;
+            self.inner.hold_damaged(id, "its data is not what was written").await;
         }
         read
     }
@@ -277,5 +316,24 @@ impl Store for SqliteStore {
                 return Ok(total);
             }
         }
+    }
+
+    /// Cancel-safe: given up, it is carried out nevertheless.
+    async fn hold(&self, id: QueueId, reason: &str) -> Result<(), HoldError> {
+        let reason = reason.to_owned();
+        self.inner.change_hold(move |holder| holder.hold(id, reason)).await
+    }
+
+    /// Cancel-safe: given up, it is carried out nevertheless.
+    async fn release(&self, id: QueueId, now: Timestamp) -> Result<(), HoldError> {
+        self.inner.change_hold(move |holder| holder.release(id, now)).await
+    }
+
+    /// At most [`RELEASES_MAX`] at a time.
+    async fn release_some(&self, now: Timestamp, limit: usize) -> Result<Vec<QueueId>, StoreError> {
+        let limit = limit.min(RELEASES_MAX);
+        self.inner
+            .change_hold(move |holder| holder.release_some(now, limit))
+            .await
     }
 }

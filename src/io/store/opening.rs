@@ -103,7 +103,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     for id in missing {
         warnings.push(format!("message {id} is held: its data file is missing"));
         let reason = String::from("its data file is missing");
-        first.push(Operation::Hold { id, reason });
+        first.push(Operation::HoldDamaged { id, reason });
     }
     let space = Arc::new(space);
     let writer = Writer {

@@ -65,8 +65,20 @@ pub(super) enum Operation {
     Replay(Vec<Done>),
     /// Take back a message whose commit failed without it being certain that nothing was written.
     Discard { id: QueueId, file: Option<DataFile> },
-    /// Hold a message: nothing of it is due any more.
-    Hold { id: QueueId, reason: String },
+    /// Hold a message that cannot be delivered: nothing of it is due any more.
+    HoldDamaged { id: QueueId, reason: String },
+    /// Put a message on hold that no delivery has.
+    Hold {
+        id: QueueId,
+        reason: String,
+        reply: Reply<()>,
+    },
+    /// Make the recipients of held messages due.
+    Release {
+        ids: Vec<QueueId>,
+        now: Timestamp,
+        reply: Reply<()>,
+    },
     /// Nothing at the destination is due before `until`.
     BackOff {
         destination: String,
@@ -144,7 +156,9 @@ impl Group<'_> {
                 Ok(())
             }
             Operation::Discard { id, .. } => self.discard(*id),
-            Operation::Hold { id, reason } => self.hold(*id, reason),
+            Operation::HoldDamaged { id, reason } => self.hold(*id, &format!("damaged: {reason}"), true),
+            Operation::Hold { id, reason, .. } => self.hold(*id, reason, false),
+            Operation::Release { ids, now, .. } => ids.iter().try_for_each(|id| self.release(*id, *now)),
             Operation::BackOff {
                 destination,
                 until,
@@ -161,7 +175,7 @@ impl Group<'_> {
         let submitter = &envelope.submitter;
         let id = enqueue.id.number();
         self.transaction
-            .prepare_cached("INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?
+            .prepare_cached("INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)")?
             .execute(params![
                 id,
                 enqueue.arrived.0,
@@ -181,24 +195,36 @@ impl Group<'_> {
                 submitter.subject,
                 submitter.fingerprint,
                 submitter.decided_by,
+                envelope.hold,
             ])?;
         if let Content::Inline(octets) = content {
             self.transaction
                 .prepare_cached("INSERT INTO data VALUES (?, ?)")?
                 .execute(params![id, octets])?;
         }
+        self.enqueue_recipients(enqueue)
+    }
+
+    fn enqueue_recipients(&mut self, enqueue: &Enqueue) -> rusqlite::Result<()> {
+        let is_held = enqueue.envelope.hold.is_some();
+        let due = if is_held {
+            NEVER
+        } else {
+            enqueue.arrived.0.min(NEVER - 1)
+        };
         for (number, recipient) in (0_i64..).zip(&enqueue.recipients) {
             let destination = self.destination(&recipient.destination)?;
             self.transaction
                 .prepare_cached(
-                    "INSERT INTO recipient (destination, due, message, n, forward_path) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO recipient (destination, due, message, n, forward_path, state) VALUES (?, ?, ?, ?, ?, ?)",
                 )?
                 .execute(params![
                     destination,
-                    enqueue.arrived.0.min(NEVER - 1),
-                    id,
+                    due,
+                    enqueue.id.number(),
                     number,
                     recipient.forward_path.to_string(),
+                    is_held,
                 ])?;
             self.effects.woken.push(destination);
         }
@@ -287,11 +313,28 @@ impl Group<'_> {
         self.delete_message(id)
     }
 
-    fn hold(&mut self, id: QueueId, reason: &str) -> rusqlite::Result<()> {
+    /// A damaged message stays damaged, whoever else would hold it.
+    fn hold(&mut self, id: QueueId, reason: &str, is_damaged: bool) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("UPDATE recipient SET state = 1, due = ?2, last_reply = ?3 WHERE message = ?1")?
-            .execute(params![id.number(), NEVER, format!("held: {reason}")])
+            .prepare_cached("UPDATE message SET hold = ?2, damaged = ?3 WHERE id = ?1 AND damaged = 0")?
+            .execute(params![id.number(), reason, is_damaged])?;
+        self.transaction
+            .prepare_cached("UPDATE recipient SET state = 1, due = ?2 WHERE message = ?1")?
+            .execute(params![id.number(), NEVER])
             .map(drop)
+    }
+
+    fn release(&mut self, id: QueueId, now: Timestamp) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("UPDATE message SET hold = NULL, damaged = 0 WHERE id = ?")?
+            .execute([id.number()])?;
+        let destinations: Vec<DestinationNumber> = self
+            .transaction
+            .prepare_cached("UPDATE recipient SET state = 0, due = ?2 WHERE message = ?1 RETURNING destination")?
+            .query_map(params![id.number(), now.0.min(NEVER - 1)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        self.effects.woken.extend(destinations);
+        Ok(())
     }
 
     fn back_off(&mut self, destination: &str, until: Timestamp, text: &str) -> rusqlite::Result<()> {

@@ -4,7 +4,7 @@
 //! is reported to the caller, who has it held.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -121,9 +121,41 @@ impl Reader {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Keeps everyone from leasing anything until it is dropped.
+    pub(super) fn pause_scans(&self) -> MutexGuard<'_, ()> {
+        self.scan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a delivery has any recipient of the message.
+    pub(super) fn is_leased(&self, id: QueueId) -> bool {
+        self.shared.schedule().is_any_leased(id)
+    }
+
+    /// A message, if it is queued.
+    pub(super) fn message(&self, id: QueueId) -> Result<Option<rows::Message>, StoreError> {
+        self.with(|connection| rows::message(connection, id))
+    }
+
+    /// The first messages on hold.
+    pub(super) fn on_hold(&self, limit: usize) -> Result<Vec<QueueId>, StoreError> {
+        self.with(|connection| rows::on_hold(connection, limit))
+    }
+
+    /// Whether all of the message can be delivered as it was taken.
+    pub(super) fn is_whole(&self, message: &rows::Message) -> Result<bool, StoreError> {
+        if !self.with(|connection| rows::has_readable_paths(connection, message))? {
+            return Ok(false);
+        }
+        match self.data(message.id, 0, 0) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Leases what is due, fairly over destinations.
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Result<Handover, StoreError> {
-        let _one = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.pause_scans();
         let mut handover = Handover {
             found: Found::default(),
             shared: Arc::clone(&self.shared),
@@ -222,7 +254,7 @@ impl Reader {
 
     /// When the next unleased recipient is due; when several are due already, when one of them was.
     pub(super) fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let _one = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.pause_scans();
         self.with(|connection| {
             let turns = {
                 let mut schedule = self.shared.schedule();
@@ -256,9 +288,7 @@ impl Reader {
     /// nothing damaged is ever begun to be sent.
     pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
         let damaged = || StoreError::Damaged(id.to_string());
-        let message = self
-            .with(|connection| rows::message(connection, id))?
-            .ok_or_else(damaged)?;
+        let message = self.message(id)?.ok_or_else(damaged)?;
         if message.inline {
             let octets = self.with(|connection| {
                 connection

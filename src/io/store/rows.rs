@@ -12,7 +12,7 @@ use crate::wire::path::{ForwardPath, ReversePath};
 
 /// The columns that [`Message::read`] takes, in its order.
 const MESSAGE_COLUMNS: &str = "id, arrived, expires, reverse_path, body, size, crc32c, inline,
-    session_id, peer, identity, issuer, subject, fingerprint, decided_by";
+    session_id, peer, identity, issuer, subject, fingerprint, decided_by, hold, damaged";
 
 /// A row of `message`.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub(super) struct Message {
     pub(super) crc32c: u32,
     pub(super) inline: bool,
     pub(super) submitter: Submitter,
+    /// Why it is held.
+    pub(super) hold: Option<String>,
+    pub(super) is_damaged: bool,
 }
 
 impl Message {
@@ -57,6 +60,8 @@ impl Message {
                 fingerprint: row.get(13)?,
                 decided_by: row.get(14)?,
             },
+            hold: row.get(15)?,
+            is_damaged: row.get(16)?,
         })
     }
 }
@@ -142,9 +147,28 @@ pub(super) fn list(connection: &Connection, after: Option<QueueId>, limit: usize
                 size_octets: message.size_octets,
                 reverse_path: message.reverse_path.unwrap_or(ReversePath::Null),
                 submitter: message.submitter,
+                hold: message.hold,
             })
         })
         .collect()
+}
+
+/// The first messages on hold, in order of id; damaged ones are not among them.
+pub(super) fn on_hold(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<QueueId>> {
+    connection
+        .prepare_cached("SELECT id FROM message WHERE hold IS NOT NULL AND damaged = 0 ORDER BY id LIMIT ?")?
+        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| id(row.get(0)?))?
+        .collect()
+}
+
+/// Whether the envelope of a message can be read.
+pub(super) fn has_readable_paths(connection: &Connection, message: &Message) -> rusqlite::Result<bool> {
+    let paths: Vec<String> = connection
+        .prepare_cached("SELECT forward_path FROM recipient WHERE message = ?")?
+        .query_map([message.id.number()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_readable = |path: &String| ForwardPath::parse(&format!("<{path}>")).is_ok();
+    Ok(message.reverse_path.is_some() && paths.iter().all(is_readable))
 }
 
 fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {

@@ -8,15 +8,17 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::OpenError;
+use crate::queue::entry;
 
-/// `due` of a recipient that is held: it sorts behind everything and never comes.
-pub(super) const NEVER: i64 = i64::MAX;
+/// `due` of a recipient that is held, as it is stored.
+pub(super) const NEVER: i64 = entry::NEVER.0;
 
 /// How long a statement waits for another process's lock; ours never wait for each other (WAL).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statement n brings the database from `user_version` n to n + 1.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE message (
         id INTEGER PRIMARY KEY,          -- the queue id's number
         arrived INTEGER NOT NULL,        -- milliseconds since 1970, UTC
@@ -57,7 +59,25 @@ const MIGRATIONS: [&str; 1] = ["
         PRIMARY KEY (destination, due, message, n)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX recipient_message ON recipient (message, n);
-"];
+",
+    // So far only damaged messages were held, with the reason in the place of the last reply.
+    "
+    ALTER TABLE message ADD COLUMN hold TEXT;                           -- why it is held; then all its recipients are
+    ALTER TABLE message ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;  -- 1: held because it cannot be delivered
+    CREATE INDEX message_held ON message (id) WHERE hold IS NOT NULL;
+    UPDATE message SET damaged = 1,
+            hold = (SELECT 'damaged: ' || substr(last_reply, 7) FROM recipient WHERE message = message.id AND state = 1)
+        WHERE id IN (SELECT message FROM recipient WHERE state = 1);
+",
+];
+
+/// What a database of `user_version` 1 lacks, for a reader that must not change it.
+const VERSION_1_VIEW: &str = "
+    CREATE TEMP VIEW message AS SELECT stored.*,
+        (SELECT 'damaged: ' || substr(last_reply, 7) FROM main.recipient WHERE message = stored.id AND state = 1) AS hold,
+        EXISTS (SELECT 1 FROM main.recipient WHERE message = stored.id AND state = 1) AS damaged
+    FROM main.message AS stored;
+";
 
 /// The connection of the writer: WAL, every commit synced, no checkpoint that swallows an error.
 pub(super) fn open_writer(path: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
@@ -119,7 +139,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A reading connection for another process, which checks the schema and changes nothing.
+/// A reading connection for another process, which checks the schema and changes nothing. A daemon of the version before
+/// may still run on the database.
 pub(super) fn open_foreign(path: &Path) -> Result<Connection, OpenError> {
     let wrap = |error: rusqlite::Error| OpenError::database(path, &error);
     let connection = open_reader(path).map_err(wrap)?;
@@ -128,6 +149,9 @@ pub(super) fn open_foreign(path: &Path) -> Result<Connection, OpenError> {
     if found > known {
         let path = path.to_owned();
         return Err(OpenError::NewerSchema { path, found, known });
+    }
+    if found == 1 {
+        connection.execute_batch(VERSION_1_VIEW).map_err(wrap)?;
     }
     Ok(connection)
 }

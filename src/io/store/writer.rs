@@ -218,7 +218,10 @@ impl Writer {
                     }
                     let _ = new.reply.send(Ok(()));
                 }
-                Operation::Settle { reply: Some(reply), .. } | Operation::BackOff { reply, .. } => {
+                Operation::Settle { reply: Some(reply), .. }
+                | Operation::BackOff { reply, .. }
+                | Operation::Hold { reply, .. }
+                | Operation::Release { reply, .. } => {
                     let _ = reply.send(Ok(()));
                 }
                 Operation::Flush { reply, .. } => {
@@ -379,13 +382,13 @@ fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation> {
                     reply: None,
                 });
             }
-            Operation::BackOff { reply, .. } => {
+            Operation::BackOff { reply, .. } | Operation::Hold { reply, .. } | Operation::Release { reply, .. } => {
                 let _ = reply.send(Err(error.clone()));
             }
             Operation::Flush { reply, .. } => {
                 let _ = reply.send(Err(error.clone()));
             }
-            Operation::Replay(_) | Operation::Discard { .. } | Operation::Hold { .. } => owed.push(operation),
+            Operation::Replay(_) | Operation::Discard { .. } | Operation::HoldDamaged { .. } => owed.push(operation),
             Operation::Close | Operation::Maintain => {}
         }
     }
