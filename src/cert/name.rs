@@ -124,6 +124,19 @@ fn push_one_line(out: &mut String, c: char) {
     }
 }
 
+/// A text from a certificate or a peer as a terminal may show it: what is not printable becomes `\HH` per UTF-8 octet.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) {
+            out.push(c);
+        } else {
+            push_hex(&mut out, c);
+        }
+    }
+    out
+}
+
 /// Controls, format characters that reorder or hide text, and private or unassigned marks are not printable.
 fn is_printable(c: char) -> bool {
     !(c.is_control()

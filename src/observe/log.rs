@@ -133,3 +133,13 @@ pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
 pub fn bounce_dropped(lease: &Lease) {
     warn!(queue_id = %lease.id, "bounce.dropped");
 }
+
+/// The decision journal lost records: it could not keep up, or the disk had no room for them.
+pub fn journal_overflowed(lost: u64) {
+    warn!(lost, "journal.overflowed");
+}
+
+/// The decision journal cannot be written; mail goes on.
+pub fn journal_failed(why: &str) {
+    error!(because = why, "journal.failed");
+}
