@@ -8,13 +8,17 @@ use clap::Parser;
 
 mod args;
 mod check;
+mod config_argument;
 mod configuration;
 mod demo;
 mod explain;
 mod logging;
+mod open_relay;
 mod queue;
 mod reload;
 mod run;
+mod trace_text;
+mod why;
 
 use args::{Arguments, Command};
 
@@ -34,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => runtime.block_on(run::run(&run)),
         Command::Check(check) => check::run(&check),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Why(why) => why::run(&why),
         Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
         Command::Reload(reload) => runtime.block_on(reload::run(&reload)),
         Command::Demo(demo) => runtime.block_on(demo::run(&demo)),

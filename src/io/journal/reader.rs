@@ -36,6 +36,20 @@ pub fn newest_first(
     Ok(ControlFlow::Continue(()))
 }
 
+/// The oldest record; `None` when there is none.
+///
+/// # Errors
+/// As [`newest_first`].
+pub fn oldest(directory: &Path) -> io::Result<Option<Decision>> {
+    for number in numbers(directory)? {
+        let text = read(&path(directory, number)).unwrap_or_default();
+        if let Some(decision) = text.lines().find_map(|line| serde_json::from_str(line).ok()) {
+            return Ok(Some(decision));
+        }
+    }
+    Ok(None)
+}
+
 /// A whole file; what is larger than any that is written is not ours, and cut.
 fn read(path: &Path) -> io::Result<String> {
     let mut octets = Vec::new();

@@ -1,0 +1,2 @@
+//! `estafette check --open-relay`.
+pub(super) mod arguments;
