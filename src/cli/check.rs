@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::configuration::load;
-use super::open_relay::arguments::CheckArguments;
+use super::open_relay::{self, arguments::CheckArguments};
 
 pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
     match load(&arguments.config.config) {
@@ -25,6 +25,9 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
                 if !chain.recipient.is_empty() {
                     println!("    smtpd_recipient_restrictions = {}", words(&chain.recipient));
                 }
+            }
+            if arguments.open_relay {
+                return open_relay::run(&loaded.settings);
             }
             ExitCode::SUCCESS
         }
