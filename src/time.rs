@@ -1,6 +1,6 @@
 //! Clock values: the wall clock in milliseconds, both clocks together, and Postfix's time notation.
 //!
-//! **Implements** the date-time of RFC 5322 section 3.3 and the time suffixes of postconf(5).
+//! **Implements** the date-time of RFC 5322 section 3.3 and of RFC 3339, and the time suffixes of postconf(5).
 //! **Does not** read a clock: `io::clock` does, and hands the values down.
 
 use std::fmt;
@@ -31,6 +31,29 @@ impl Timestamp {
     /// How long it is from `earlier` to this point; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC with milliseconds, for records that are put in order by it.
+    pub fn rfc3339_millis(self) -> String {
+        jiff::Timestamp::from_millisecond(self.0).map_or_else(|_out_of_range| self.to_string(), |at| format!("{at:.3}"))
+    }
+
+    /// Reads RFC 3339 (`2026-11-24T10:00:00+01:00`), or a date, which is its first moment in UTC.
+    ///
+    /// # Errors
+    /// [`PointError`].
+    pub fn parse(text: &str) -> Result<Self, PointError> {
+        let text = text.trim();
+        let at = match text.parse::<jiff::Timestamp>() {
+            Ok(at) => at,
+            Err(_) if text.contains([':', 'T', 't', ' ']) => return Err(PointError),
+            Err(_) => {
+                let date = text.parse::<jiff::civil::Date>().map_err(|_| PointError)?;
+                let midnight = date.to_datetime(jiff::civil::Time::midnight());
+                jiff::tz::Offset::UTC.to_timestamp(midnight).map_err(|_| PointError)?
+            }
+        };
+        Ok(Self(at.as_millisecond()))
     }
 
     /// The date-time of RFC 5322 section 3.3 at the given offset from UTC in seconds:
@@ -68,6 +91,11 @@ pub struct Now {
     /// The local offset from UTC, in seconds, for the Received and Date headers.
     pub utc_offset_seconds: i32,
 }
+
+/// Why a text is not a point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a date such as \"2026-11-24\", or a time with its offset such as \"2026-11-24T10:00:00+01:00\"")]
+pub struct PointError;
 
 /// Why a text is not a time value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +172,21 @@ mod tests {
     fn duration_without_unit_or_number_is_refused() {
         for text in ["", "5", "m", "5x", "-1s", "99999999999999999999d"] {
             assert_eq!(parse_duration(text), Err(DurationError), "{text}");
+        }
+    }
+
+    #[test]
+    fn point_in_time_is_read_with_its_offset_or_as_a_date() {
+        let ten = Timestamp(1_795_510_800_000);
+        assert_eq!(Timestamp::parse("2026-11-24T10:00:00+01:00"), Ok(ten));
+        assert_eq!(Timestamp::parse(" 2026-11-24T09:00:00Z "), Ok(ten));
+        assert_eq!(Timestamp::parse("2026-11-24"), Ok(Timestamp(1_795_478_400_000)));
+        assert_eq!(
+            Timestamp(1_795_510_800_007).rfc3339_millis(),
+            "2026-11-24T09:00:00.007Z"
+        );
+        for text in ["", "2026-11-24T10:00:00", "2026-13-01", "yesterday", "10:00"] {
+            assert_eq!(Timestamp::parse(text), Err(PointError), "{text}");
         }
     }
 

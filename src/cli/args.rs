@@ -1,6 +1,5 @@
 //! The arguments.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -9,8 +8,10 @@ use super::cert::args::CertCommand;
 use crate::admin::request::{check_reason, parse_id};
 use crate::mail::queue_id::QueueId;
 
-/// Where the configuration is when nothing else is said.
-const CONFIG: &str = "/etc/estafette/estafette.toml";
+pub(super) use super::config_argument::ConfigArgument;
+use super::explain::arguments::ExplainArguments;
+use super::open_relay::arguments::CheckArguments;
+use super::why::arguments::WhyArguments;
 
 /// A STARTTLS SMTP relay that decides by the X.509 certificate a client holds.
 #[derive(Debug, Parser)]
@@ -26,9 +27,11 @@ pub(super) enum Command {
     /// Run the relay in the foreground (as systemd does).
     Run(ConfigArgument),
     /// Check the configuration and every file it names; print all errors at once.
-    Check(ConfigArgument),
+    Check(CheckArguments),
     /// Say whether a client may relay, which restriction decides, and why. Exit status 0: permitted, 1: refused.
     Explain(ExplainArguments),
+    /// Find recorded decisions: why was this refused, who sent that? Exit status 0: found, 1: nothing found.
+    Why(WhyArguments),
     /// Look at the queue.
     Queue(QueueArguments),
     /// Look at certificates, take them back, let them in again.
@@ -39,43 +42,6 @@ pub(super) enum Command {
     Metrics(ConfigArgument),
     /// Start a relay with example certificates on loopback, send through it, show what happened.
     Demo(DemoArguments),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ConfigArgument {
-    /// The configuration file.
-    #[arg(long, short = 'c', value_name = "FILE", default_value = CONFIG, global = true)]
-    pub(super) config: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArguments {
-    #[command(flatten)]
-    pub(super) config: ConfigArgument,
-    /// The client's address.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) client_address: IpAddr,
-    /// The certificate the client shows (PEM; intermediates may follow). Without it the client shows none.
-    #[arg(long, value_name = "PEM")]
-    pub(super) client_cert: Option<PathBuf>,
-    /// The session is not encrypted.
-    #[arg(long, conflicts_with = "client_cert")]
-    pub(super) plaintext: bool,
-    /// The listener, by name; the first that asks for a certificate, or simply the first, when not given.
-    #[arg(long, value_name = "NAME")]
-    pub(super) listener: Option<String>,
-    /// The name in EHLO.
-    #[arg(long, value_name = "NAME", default_value = "client.invalid")]
-    pub(super) helo: String,
-    /// The reverse-path; empty for the null one.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) mail_from: String,
-    /// A forward-path; may be given several times.
-    #[arg(long, value_name = "ADDRESS", required = true)]
-    pub(super) rcpt_to: Vec<String>,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::args::ConfigArgument;
 use super::configuration::load;
+use super::open_relay::{self, arguments::CheckArguments};
 
-pub(super) fn run(arguments: &ConfigArgument) -> ExitCode {
-    match load(&arguments.config) {
+pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
+    match load(&arguments.config.config) {
         Ok(loaded) => {
             let warnings = match loaded.warnings.len() {
                 1 => "1 warning".to_owned(),
                 count => format!("{count} warnings"),
             };
-            println!("{}: good ({warnings})", arguments.config.display());
+            println!("{}: good ({warnings})", arguments.config.config.display());
             for listener in &loaded.settings.listeners {
                 let words = |list: &[crate::policy::restriction::Restriction]| {
                     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -25,6 +25,9 @@ pub(super) fn run(arguments: &ConfigArgument) -> ExitCode {
                 if !chain.recipient.is_empty() {
                     println!("    smtpd_recipient_restrictions = {}", words(&chain.recipient));
                 }
+            }
+            if arguments.open_relay {
+                return open_relay::run(&loaded.settings);
             }
             ExitCode::SUCCESS
         }

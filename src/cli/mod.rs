@@ -9,15 +9,19 @@ use clap::Parser;
 mod args;
 mod cert;
 mod check;
+mod config_argument;
 mod configuration;
 mod demo;
 mod explain;
 mod logging;
 mod metrics;
+mod open_relay;
 mod queue;
 mod reload;
 mod run;
 mod terminal;
+mod trace_text;
+mod why;
 
 use args::{Arguments, Command};
 
@@ -37,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => runtime.block_on(run::run(&run)),
         Command::Check(check) => check::run(&check),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Why(why) => why::run(&why),
         Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
         Command::Cert(cert) => cert::run(&cert),
         Command::Reload(reload) => runtime.block_on(reload::run(&reload)),

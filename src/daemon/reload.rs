@@ -72,6 +72,9 @@ impl Daemon {
         if settings.shutdown_timeout != self.grace {
             names.push("shutdown_timeout");
         }
+        if settings.journal_octets_max != self.journal_octets_max {
+            names.push("decision_journal_size_limit");
+        }
         if names.is_empty() {
             return String::new();
         }

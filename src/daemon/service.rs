@@ -4,7 +4,7 @@
 //! **Does not** fork or change its user: systemd does.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::watch::Watch;
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
-use crate::io::journal::Journal;
+use crate::io::journal::{self, Journal};
 use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
 use crate::io::plan::Plan;
 use crate::io::scheduler::Scheduler;
@@ -42,6 +42,7 @@ pub struct Daemon {
     pub(super) queue_directory: PathBuf,
     pub(super) log: LogSettings,
     pub(super) grace: Duration,
+    pub(super) journal_octets_max: u64,
     scheduler: tokio::task::JoinHandle<()>,
     background: TaskTracker,
 }
@@ -72,13 +73,7 @@ impl Daemon {
             permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            journal: (settings.journal_octets_max > 0)
-                .then(|| Journal::open(&directory, settings.journal_octets_max))
-                .transpose()
-                .map_err(|source| StartError::System {
-                    what: "the decision journal cannot be opened",
-                    source,
-                })?,
+            journal: open_journal(&directory, settings.journal_octets_max)?,
             counters: Arc::default(),
         };
         let watch = Arc::new(Watch::default());
@@ -108,6 +103,7 @@ impl Daemon {
             queue_directory: directory,
             log: settings.log,
             grace: settings.shutdown_timeout,
+            journal_octets_max: settings.journal_octets_max,
             scheduler,
             background: TaskTracker::new(),
         });
@@ -167,8 +163,14 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         abort.abort();
-        let store = Arc::clone(&self.store);
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let (store, journal) = (Arc::clone(&self.store), self.shared.journal.clone());
+        let close = move || {
+            store.close();
+            if let Some(journal) = journal {
+                journal.close();
+            }
+        };
+        let _ = tokio::task::spawn_blocking(close).await;
         let _ = std::fs::remove_file(admin_socket::path(&self.queue_directory));
         log::daemon_stopped();
     }
@@ -221,4 +223,17 @@ impl Daemon {
             },
         }
     }
+}
+
+/// The journal, unless none is wanted: then what an earlier run has left goes too.
+fn open_journal(directory: &Path, octets_max: u64) -> Result<Option<Arc<Journal>>, StartError> {
+    let opened = if octets_max == 0 {
+        journal::remove(directory).map(|()| None)
+    } else {
+        Journal::open(directory, octets_max).map(Some)
+    };
+    opened.map_err(|source| StartError::System {
+        what: "the decision journal cannot be opened",
+        source,
+    })
 }

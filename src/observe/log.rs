@@ -214,3 +214,13 @@ pub fn ocsp_answered(subject: &str, responder: &str, answer: Answer) {
 pub fn ocsp_failed(subject: &str, responder: &str, why: &str) {
     warn!(subject, responder, because = why, "ocsp.failed");
 }
+
+/// The decision journal lost records: it could not keep up, or the disk had no room for them.
+pub fn journal_overflowed(lost: u64) {
+    warn!(lost, "journal.overflowed");
+}
+
+/// The decision journal cannot be written; mail goes on.
+pub fn journal_failed(why: &str) {
+    error!(because = why, "journal.failed");
+}

@@ -154,7 +154,7 @@ fn explain(config: &Path, certificate: Option<&Path>) -> Result<(), DemoError> {
         return Err(DemoError::Unexpected("explain does not take its own arguments".into()));
     };
     println!("\n   Why ({}):", words.join(" "));
-    let text = super::explain::text(&arguments).map_err(DemoError::Unexpected)?;
+    let text = super::explain::explanation(&arguments).map_err(DemoError::Unexpected)?;
     for line in text.lines() {
         println!("   | {line}");
     }

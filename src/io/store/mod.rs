@@ -36,7 +36,7 @@ pub use error::OpenError;
 pub use files::{FileCalls, SystemFiles};
 pub use listing::list_directory;
 pub use opening::OpenOptions;
-pub use reserve::RESERVE_OCTETS;
+pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, Lease, Settlement};

@@ -10,6 +10,11 @@ use nix::fcntl::posix_fallocate;
 /// Octets of ballast unless the store is opened with another number.
 pub const RESERVE_OCTETS: u64 = 64 * 1024 * 1024;
 
+/// Where the ballast of a queue directory lies. While it is missing, what is free on the disk is for deletes.
+pub fn ballast_path(directory: &Path) -> PathBuf {
+    directory.join("reserve")
+}
+
 /// The ballast.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -21,7 +26,7 @@ pub(super) struct Reserve {
 impl Reserve {
     /// Finds the ballast in `directory`, or says that it is to be made.
     pub(super) fn find(directory: &Path, octets: u64) -> Self {
-        let path = directory.join("reserve");
+        let path = ballast_path(directory);
         let present = fs::metadata(&path).is_ok_and(|found| found.len() == octets);
         Self { path, octets, present }
     }
