@@ -183,6 +183,8 @@ fn curl_shows_its_certificate_and_is_relayed_with_auth_external_and_without() {
     }
     let output = curl(&relay, &as_mallory);
     assert_eq!(output.status.code(), Some(67), "login denied: {}", text(&output));
+    let logged = || relay.log_text().contains("\"authentication.rejected\"");
+    wait_until("recorded", logged);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::policy::sender_binding::certificate_addresses;
 use crate::wire::base64;
 use crate::wire::reply::Reply;
 
+/// How much of an authorization identity that is refused is recorded: a response may be long.
+const RECORDED_CHARACTERS_MAX: usize = 256;
+
 /// What a response holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Response {
@@ -77,7 +80,8 @@ pub(super) fn authorize(identity: &Identity, authorization_identity: &str) -> Re
     match (CertificateFault::of(identity), identity.verified()) {
         (Some(fault), _) => Err(fault.into()),
         (None, Some(certificate)) if !is_named(certificate, authorization_identity) => {
-            Err(AuthenticationFault::NotNamed(authorization_identity.to_owned()))
+            let recorded = authorization_identity.chars().take(RECORDED_CHARACTERS_MAX);
+            Err(AuthenticationFault::NotNamed(recorded.collect()))
         }
         (None, _) => Ok(()),
     }

@@ -4,14 +4,16 @@
 //! no half reset survives.
 //!
 //! ```text
-//!                  +---------- STARTTLS ---------- Handshake --------> Unwelcome (first command: 421)
-//!                  v                                  ^
-//!  220 --> Ready --- MAIL --> Mail --- DATA --> Opening --- draft --> Content --- CRLF.CRLF --> Committing
-//!          ^   ^               |    |             ^  |                   |    |                    ^  |
-//!          |   |               |    +-> Charging -+  |                   |    +---> Weighing ------+  |
-//!          |   |               |           |         |                   |             |              |
-//!          |   +- RSET, EHLO --+-----------+-refused-+------ refused ----+-------------+-- 250, 4yz --+
-//!          +- AUTH: 235, 5yz - Authenticating (after 334)
+//!  220 --> Ready --- STARTTLS --> Handshake ------> Ready again, or Unwelcome (first command: 421)
+//!          Ready --- AUTH ------> Authenticating -> Ready again (235 or refused)
+//!          Ready --- MAIL ------> Mail
+//!
+//!  Mail --- DATA --+---------------> Opening --- draft, 354 --> Content --- CRLF.CRLF --+----------------> Committing
+//!                  +--> Charging ------^                                                +--> Weighing -------^
+//!
+//!  Mail ----------------------------------------------- RSET, EHLO --> Ready
+//!  Charging, Opening, Content, Weighing, Committing --- refused -----> Ready
+//!  Committing ----------------------------------------- 250 ---------> Ready
 //! ```
 //!
 //! Charging and Weighing wait for the holder's allowance, where a rule limits it. `mail_data` holds what follows DATA.

@@ -170,8 +170,11 @@ impl Transaction {
         charge(limits, amount, &connection.identity)
     }
 
-    /// The message is taken, and waits for the postmaster.
+    /// The message is taken, and waits for the postmaster. The first limit that acted stands for all of them.
     pub(super) fn put_on_hold(&mut self, exceeded: Exceeded, connection: &mut Connection) {
+        if self.hold.is_some() && !exceeded.is_news {
+            return;
+        }
         let words = format!("limit {}: {}: {}", exceeded.limit.name, exceeded.holder, exceeded.usage);
         self.hold.get_or_insert(words);
         self.record_exceeded(exceeded, None, connection);

@@ -170,6 +170,20 @@ fn changed_identity_is_recorded_once_and_the_refused_session_with_its_reference(
     assert_eq!(*because, CertificateFault::Unverified(Why::UnknownIssuer));
 }
 
+/// Thunderbird on a desk says no AUTH, on Android it insists on it: the log must not tell them apart.
+#[test]
+fn authentication_changes_nothing_of_what_is_recorded() {
+    let recorded = |authentication: &str| {
+        events(&format!(
+            "{}{authentication}{DATA}S: 250 *\nS: 250 *\nS: 354 *\nC: x\nC: .\nS: 250 *\nqueued: x\\r\\n\neof\nclosed",
+            alice("sender_domain=example.org")
+        ))
+    };
+    let without = recorded("");
+    assert_eq!(without.len(), 5, "{without:?}");
+    assert_eq!(recorded("C: AUTH EXTERNAL =\nS: 235 *\n"), without);
+}
+
 #[test]
 fn bare_newline_is_recorded_under_note_and_reject_only() {
     let seen = |policy: &str, exclusions: &str, end: &str| {
