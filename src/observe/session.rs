@@ -7,7 +7,6 @@ use tracing::{debug, info, warn};
 
 use super::metrics;
 use crate::cert::identity::Identity;
-use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::limits::{Exceeded, OnExceed};
 use crate::policy::verdict::{Opinion, Verdict};
