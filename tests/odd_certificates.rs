@@ -32,11 +32,6 @@ use handshakes::Server;
 use pki::Pki;
 use regex::Regex;
 
-/// Set once `[[certificate_rule]]` is evaluated, with `BLESS=1` for the second trace of every case.
-const RULES_ARE_EVALUATED: bool = false;
-/// Set once revocation lists are read, with `BLESS=1` for the cases that begin with `crl-`.
-const LISTS_ARE_CHECKED: bool = false;
-
 /// The only certificates that the regular expression may let through: no blessing of a golden file can add one.
 const PERMITTED: [&str; 12] = [
     "constraint-kept",
@@ -56,7 +51,7 @@ const PERMITTED: [&str; 12] = [
 /// Those the rule on the attribute lets through as well: it sees the OU in whatever RDN it stands.
 const PERMITTED_BY_ATTRIBUTE_ALONE: [&str; 2] = ["rdn-name-and-unit", "rdn-unit-and-uid"];
 
-/// The only ones that may pass where revocation lists are checked.
+/// The only ones that may pass where revocation lists are checked, by both.
 const PERMITTED_WITH_LISTS: [&str; 1] = ["crl-kept"];
 
 /// Permits the unit by a regular expression that cannot match within a value.
@@ -99,10 +94,7 @@ async fn meet_all(server: &Server, cases: &[Case], pki: &Pki) -> Found {
         ..Chain::default()
     };
     let (by_text, by_attribute) = (chain(by_text()), chain(by_attribute()));
-    let mut chains = vec![("by text", &by_text)];
-    if RULES_ARE_EVALUATED {
-        chains.push(("by attribute", &by_attribute));
-    }
+    let chains = [("by text", &by_text), ("by attribute", &by_attribute)];
     let mut found = Found::default();
     for case in cases {
         let all = server.meet(case, &pki.path("")).await;
@@ -115,49 +107,54 @@ async fn meet_all(server: &Server, cases: &[Case], pki: &Pki) -> Found {
     found
 }
 
-/// Pairs of a chain and each of these cases.
-fn pairs(chain: &'static str, names: &[&'static str]) -> Vec<(&'static str, &'static str)> {
-    names.iter().map(|name| (chain, *name)).collect()
+/// Pairs of both chains and each of these cases.
+fn by_both(names: &[&'static str]) -> BTreeSet<(&'static str, &'static str)> {
+    let pairs = names
+        .iter()
+        .flat_map(|name| [("by text", *name), ("by attribute", *name)]);
+    pairs.collect()
 }
 
 /// The relay of the example PKI with the matrix' authorities.
-fn server_files(pki: &Pki, world: &World) -> ServerTlsFiles {
+fn server_files(pki: &Pki, bundle: &str) -> ServerTlsFiles {
     let ca_file = pki.path("odd-ca.pem");
-    fs::write(&ca_file, world.bundle()).expect("written");
+    fs::write(&ca_file, bundle).expect("written");
     ServerTlsFiles {
         ca_file: Some(ca_file),
         ..pki.server_files()
     }
 }
 
+/// Fails with all that differs.
+fn assert_as_written(found: &Found) {
+    assert!(found.differences.is_empty(), "{}", found.differences.join("\n"));
+}
+
 #[tokio::test]
 async fn odd_certificates_are_judged_as_the_golden_files_say() {
     let (pki, world) = (Pki::example(), World::new());
-    let mut files = server_files(&pki, &world);
+    let server = Server::start(&server_files(&pki, &world.bundle())).await;
     let cases = world.cases(&pki.path(""));
-    let mut found = meet_all(&Server::start(&files).await, &cases, &pki).await;
-    let mut expected = pairs("by text", &PERMITTED);
-    if RULES_ARE_EVALUATED {
-        expected.extend(pairs("by attribute", &PERMITTED));
-        expected.extend(pairs("by attribute", &PERMITTED_BY_ATTRIBUTE_ALONE));
-    }
-    assert_eq!(found.permitted, expected.into_iter().collect());
-
-    let (revoked, lists) = world.revocation_cases();
-    if LISTS_ARE_CHECKED {
-        fs::write(pki.path("lists.pem"), lists).expect("written");
-        files.revocation.crl_files = vec![pki.path("lists.pem")];
-        let with_lists = meet_all(&Server::start(&files).await, &revoked, &pki).await;
-        let permitted = with_lists.permitted.iter().map(|(_, name)| *name).collect();
-        assert_eq!(BTreeSet::from(PERMITTED_WITH_LISTS), permitted);
-        found.differences.extend(with_lists.differences);
-    }
-    assert!(found.differences.is_empty(), "{}", found.differences.join("\n"));
+    let found = meet_all(&server, &cases, &pki).await;
+    let mut expected = by_both(&PERMITTED);
+    expected.extend(PERMITTED_BY_ATTRIBUTE_ALONE.map(|name| ("by attribute", name)));
+    assert_eq!(found.permitted, expected);
+    assert_as_written(&found);
 
     let mut names: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len(), "a name stands for one case");
-    if LISTS_ARE_CHECKED {
-        names.extend(revoked.iter().map(|case| case.name));
-    }
+    names.extend(world.revocation().cases.iter().map(|case| case.name));
     assert_eq!(golden::orphans(&names), [""; 0], "golden files without a case");
+}
+
+#[tokio::test]
+async fn revoked_certificates_are_judged_as_the_golden_files_say() {
+    let (pki, world) = (Pki::example(), World::new());
+    let revocation = world.revocation();
+    let mut files = server_files(&pki, &(world.bundle() + &revocation.authorities));
+    fs::write(pki.path("lists.pem"), &revocation.lists).expect("written");
+    files.revocation.crl_files = vec![pki.path("lists.pem")];
+    let found = meet_all(&Server::start(&files).await, &revocation.cases, &pki).await;
+    assert_eq!(found.permitted, by_both(&PERMITTED_WITH_LISTS));
+    assert_as_written(&found);
 }

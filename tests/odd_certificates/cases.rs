@@ -109,6 +109,15 @@ const OPENSSL: [(&str, &str, &str); 9] = [
     ),
 ];
 
+/// The part of the matrix that is about revocation.
+pub(crate) struct Revocation {
+    pub(crate) cases: Vec<Case>,
+    /// What the bundle must hold besides: a list of an issuer that is not there is an error.
+    pub(crate) authorities: String,
+    /// The lists as PEM.
+    pub(crate) lists: String,
+}
+
 /// All authorities and the key of every person without a key of its own.
 pub(crate) struct World {
     pub(crate) root: Authority,
@@ -333,7 +342,7 @@ impl World {
     }
 
     /// Certificates that have been taken back, and the revocation lists that say so.
-    pub(crate) fn revocation_cases(&self) -> (Vec<Case>, String) {
+    pub(crate) fn revocation(&self) -> Revocation {
         let person_params = || person(&in_unit("UMR5168", "Alice Martin"));
         let revoked = person_params();
         let bad_sub = self
@@ -365,7 +374,11 @@ impl World {
             self.under("crl-missing", "its issuer has no list", &[&silent_sub]),
             self.under("crl-stale", "the list of its issuer is out of date", &[&stale_sub]),
         ];
-        (cases, lists.concat())
+        Revocation {
+            cases,
+            authorities: [bad_sub.pem, silent_sub.pem, stale_sub.pem].concat(),
+            lists: lists.concat(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use estafette::cert::examination::Examination;
+use estafette::cert::examination::{Check, Examination, ExaminationStep};
 use estafette::cert::identity::Identity;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::Facts;
@@ -67,13 +67,7 @@ fn judgement<'a>(examination: &Examination, chains: &[(&'a str, &Chain)]) -> (St
     for issuer in examination.identity.issuers() {
         text.push_str(&format!("    under    {}\n", issuer.subject.one_line()));
     }
-    for step in &examination.steps {
-        let (check, outcome) = (step.check.word(), step.outcome);
-        text.push_str(&format!(
-            "    {check:17}{outcome:10}{}: {}\n",
-            step.certificate, step.detail
-        ));
-    }
+    text.push_str(&checks(&examination.steps));
     let mut permitting = Vec::new();
     for (name, chain) in chains {
         let verdict = evaluate(&examination.identity, chain);
@@ -81,6 +75,22 @@ fn judgement<'a>(examination: &Examination, chains: &[(&'a str, &Chain)]) -> (St
         text.push_str(&format!("\n{name}\n{}", trace(&verdict)));
     }
     (text, permitting)
+}
+
+/// Every check under the certificate that was looked at.
+fn checks(steps: &[ExaminationStep]) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for step in steps {
+        let is_next = step.check == Check::Encoding;
+        if last != Some(&step.certificate) || is_next {
+            text.push_str(&format!("\nchecks of {}\n", step.certificate));
+            last = Some(&step.certificate);
+        }
+        let (check, outcome) = (step.check.word(), step.outcome.to_string());
+        text.push_str(&format!("    {check:17}{outcome:10}{}\n", step.detail));
+    }
+    text
 }
 
 fn evaluate(identity: &Identity, chain: &Chain) -> Verdict {
@@ -116,6 +126,7 @@ fn normalise(text: &str) -> String {
         (r"\b([0-9A-F]{2}:)+[0-9A-F]{2}\b", "SERIAL"),
         (r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?( ?UTC|Z)?)?", "DATE"),
         (r"\d+ (second|minute|hour|day)s?\b", "DURATION"),
+        (r"\blist \d+", "list NUMBER"),
     ] {
         text = Regex::new(pattern)
             .expect("a pattern")
