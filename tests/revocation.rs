@@ -4,6 +4,8 @@
 mod daemon;
 #[path = "revocation/pki.rs"]
 mod pki;
+#[path = "revocation/responders.rs"]
+mod responders;
 #[path = "revocation/steps.rs"]
 mod steps;
 

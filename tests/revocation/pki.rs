@@ -115,6 +115,10 @@ impl Authority {
         Issuer::from_params(&self.params, &self.key)
     }
 
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// A holder's certificate: DER, PEM, and the key in PEM.
     pub(crate) fn holder(&self, name: &str, serial: u64) -> Holder {
         self.holder_with(name, serial, |_| {})
@@ -179,7 +183,7 @@ impl Authority {
     pub(crate) fn openssl_list(&self, directory: &Path, digest: &str, extensions: &str) -> String {
         let work = tempfile::tempdir_in(directory).expect("a directory");
         let file = |name: &str| work.path().join(name);
-        fs::write(file("ca.key"), self.key.serialize_pem()).expect("key");
+        fs::write(file("ca.key"), self.key_pem()).expect("key");
         fs::write(file("ca.pem"), &self.pem).expect("certificate");
         fs::write(file("index.txt"), "").expect("index");
         fs::write(file("number"), "07\n").expect("number");
@@ -291,7 +295,7 @@ fn length(element: &[u8]) -> usize {
     }
 }
 
-fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = u16::try_from(contents.len()).expect("short");
     [&[tag, 0x82], &length.to_be_bytes()[..], contents].concat()
 }
