@@ -8,6 +8,7 @@ mod pki;
 use std::collections::BTreeSet;
 
 use estafette::cert::decode::{DecodeError, decode};
+use estafette::cert::examination::Outcome;
 use estafette::cert::identity::{Identity, Why};
 use estafette::io::tls::error::TlsFileError;
 use estafette::io::tls::judge::Judge;
@@ -55,7 +56,10 @@ fn every_flaw_of_a_certificate_is_named_precisely() {
         ("unknown-expired", Some(Why::UnknownIssuer)),
     ];
     for (name, expected) in cases {
-        let identity = judge.judge(Some(&pki.chain(name)), now());
+        let examination = judge.examine(Some(&pki.chain(name)), now());
+        let mut failed = examination.steps.iter().filter(|step| step.outcome == Outcome::Failed);
+        assert_eq!((name, failed.next().is_some()), (name, expected.is_some()));
+        let identity = examination.identity;
         match (&identity, expected) {
             (Identity::Verified { .. }, None) => {}
             (Identity::Unverified { why, certificate }, Some(expected)) => {

@@ -4,6 +4,8 @@
 mod daemon;
 #[path = "revocation/pki.rs"]
 mod pki;
+#[path = "revocation/responders.rs"]
+mod responders;
 #[path = "revocation/steps.rs"]
 mod steps;
 
@@ -129,7 +131,7 @@ fn stale_list_counts_through_its_grace_time_and_still_revokes_afterwards() {
     assert_eq!(why_at(&judge, &bob, now()), None);
     assert_eq!(why_at(&judge, &bob, now() + 2 * DAY), Some(Why::CrlStale));
     // The verdict says itself until when it holds.
-    let examination = judge.examine(Some(&[bob.der.clone()]), now());
+    let examination = judge.examine(Some(std::slice::from_ref(&bob.der)), now());
     let until = examination.until_unix_seconds;
     assert_eq!(why_at(&judge, &bob, until - 1), None);
     assert_eq!(why_at(&judge, &bob, until), Some(Why::CrlStale));
@@ -137,6 +139,22 @@ fn stale_list_counts_through_its_grace_time_and_still_revokes_afterwards() {
     files.revocation.crl_policy.grace = Duration::ZERO;
     assert_eq!(why(&files, &bob), None);
     assert_eq!(why(&files, &alice), Some(Why::Revoked));
+}
+
+#[test]
+fn list_without_next_update_never_goes_stale() {
+    let world = World::new();
+    let (alice, bob) = (world.root.holder("Alice", 5), world.root.holder("Bob", 6));
+    let list = List {
+        revoked: &[5],
+        this_update: -900 * DAY,
+        ..List::default()
+    };
+    world.write("root.crl", world.root.list_without_end(&list));
+    let judge = judge(&world.files(&["root.crl"]));
+    assert_eq!(why_at(&judge, &bob, now() + 300 * DAY), None);
+    assert_eq!(why_at(&judge, &alice, now()), Some(Why::Revoked));
+    assert_eq!(told(&judge.refresh_lists(now() + 300 * DAY)), ["loaded 1"]);
 }
 
 #[test]
@@ -174,7 +192,7 @@ fn list_that_cannot_be_trusted_is_an_error_that_says_what_to_do() {
     let impostor = Authority::root("Root");
     let weak = Authority::root_with("No Signer", &[KeyUsagePurpose::KeyCertSign]);
     world.write("ca.pem", format!("{}{}{}", world.root.pem, world.sub.pem, weak.pem));
-    let openssl = |extensions: &str| world.root.openssl_list(world.directory.path(), extensions);
+    let openssl = |extensions: &str| world.root.openssl_list(world.directory.path(), "sha256", extensions);
     let number = "[lists]\nauthorityKeyIdentifier = keyid:always\n";
     let point = |flags: &str| {
         openssl(&format!(
@@ -196,8 +214,12 @@ fn list_that_cannot_be_trusted_is_an_error_that_says_what_to_do() {
             "has a signature that is not that of /O=CNRS/CN=Root",
         ),
         (
-            weak.openssl_list(world.directory.path(), number),
+            weak.openssl_list(world.directory.path(), "sha256", number),
             "key usage without cRLSign",
+        ),
+        (
+            world.root.openssl_list(world.directory.path(), "sha1", number),
+            "is signed by /O=CNRS/CN=Root with an algorithm that is too weak",
         ),
         (pem(&world.root, &future), "is of the future"),
         (

@@ -100,6 +100,38 @@ fn revocation_reaches_a_session_that_is_open_and_a_broken_file_does_not_undo_it(
 }
 
 #[test]
+fn certificate_blocked_by_the_postmaster_is_refused_at_the_next_mail_and_after_a_restart() {
+    let sink = Sink::start();
+    let world = World::new();
+    let mut relay = relay(&world, &sink, "");
+    let mut client = session(&relay);
+    let send = |client: &mut Client| {
+        client.say("RSET").expect("RSET");
+        client
+            .send("alice@example.org", &["bob@example.net"], MESSAGE)
+            .expect("answered")
+    };
+    assert_eq!(send(&mut client).code, 250);
+    let holder = relay.file("holder.pem");
+    let holder = holder.to_str().expect("UTF-8");
+    let output = relay.command(&["cert", "revoke", holder, "--reason", "lost"], &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_until("the deny-list is in force", || {
+        logged(&relay, "deny_list.changed", "") == 1
+    });
+    let reply = send(&mut client);
+    assert_eq!(reply.code, 554, "{}", reply.text);
+    assert!(
+        reply.text.contains("blocked by the postmaster of this relay"),
+        "{}",
+        reply.text
+    );
+    relay.terminate();
+    relay.spawn();
+    assert_eq!(send(&mut session(&relay)).code, 554);
+}
+
+#[test]
 fn metrics_tell_the_age_of_every_list_and_what_was_counted() {
     let sink = Sink::start();
     let world = World::new();

@@ -9,7 +9,7 @@ use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
     CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber, SigningKey as _,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -115,6 +115,10 @@ impl Authority {
         Issuer::from_params(&self.params, &self.key)
     }
 
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// A holder's certificate: DER, PEM, and the key in PEM.
     pub(crate) fn holder(&self, name: &str, serial: u64) -> Holder {
         self.holder_with(name, serial, |_| {})
@@ -160,16 +164,31 @@ impl Authority {
         params.signed_by(&self.issuer()).expect("a list")
     }
 
+    /// A list in DER without a nextUpdate.
+    pub(crate) fn list_without_end(&self, list: &List<'_>) -> Vec<u8> {
+        let made = self.list(list);
+        let [message, algorithm, _] = parts(contents(made.der()))[..] else {
+            panic!("three parts")
+        };
+        let mut fields = parts(contents(message));
+        // version, signature, issuer, thisUpdate, nextUpdate
+        fields.remove(4);
+        let message = element(0x30, &fields.concat());
+        let signature = self.key.sign(&message).expect("signed");
+        let signature = element(3, &[&[0], signature.as_slice()].concat());
+        element(0x30, &[&message, algorithm, &signature].concat())
+    }
+
     /// A list in PEM made by `openssl ca -gencrl` with this section of extensions.
-    pub(crate) fn openssl_list(&self, directory: &Path, extensions: &str) -> String {
+    pub(crate) fn openssl_list(&self, directory: &Path, digest: &str, extensions: &str) -> String {
         let work = tempfile::tempdir_in(directory).expect("a directory");
         let file = |name: &str| work.path().join(name);
-        fs::write(file("ca.key"), self.key.serialize_pem()).expect("key");
+        fs::write(file("ca.key"), self.key_pem()).expect("key");
         fs::write(file("ca.pem"), &self.pem).expect("certificate");
         fs::write(file("index.txt"), "").expect("index");
         fs::write(file("number"), "07\n").expect("number");
         let config = format!(
-            "[ca]\ndefault_ca = any\n[any]\ndatabase = index.txt\ncrlnumber = number\ndefault_md = sha256\n\
+            "[ca]\ndefault_ca = any\n[any]\ndatabase = index.txt\ncrlnumber = number\ndefault_md = {digest}\n\
              default_crl_days = 7\ncrl_extensions = lists\n{extensions}"
         );
         fs::write(file("ca.cnf"), config).expect("configuration");
@@ -246,4 +265,37 @@ impl World {
             accept_email_protection: false,
         }
     }
+}
+
+/// The elements of DER, each with its tag and length.
+fn parts(mut der: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while !der.is_empty() {
+        let (part, rest) = der.split_at(header(der) + length(der));
+        found.push(part);
+        der = rest;
+    }
+    found
+}
+
+fn contents(element: &[u8]) -> &[u8] {
+    &element[header(element)..]
+}
+
+fn header(element: &[u8]) -> usize {
+    2 + usize::from(element[1].saturating_sub(0x80))
+}
+
+fn length(element: &[u8]) -> usize {
+    match element[1] {
+        short @ ..0x80 => short.into(),
+        _ => element[2..header(element)]
+            .iter()
+            .fold(0, |sum, octet| sum << 8 | usize::from(*octet)),
+    }
+}
+
+pub(crate) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(contents.len()).expect("short");
+    [&[tag, 0x82], &length.to_be_bytes()[..], contents].concat()
 }

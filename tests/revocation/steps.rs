@@ -71,7 +71,7 @@ fn verdict_and_failed_checks_agree_for_every_flaw() {
     let long_ago = |holder: &Holder| judge.examine(Some(std::slice::from_ref(&holder.der)), now() + 700 * DAY);
     let good = world.sub.holder("Good", 5);
     let cases = [
-        (examine(&judge, &[good.der.clone()]), None, None),
+        (examine(&judge, std::slice::from_ref(&good.der)), None, None),
         (
             examine(&judge, &[stranger.holder("A", 5).der]),
             Some(Why::UnknownIssuer),
@@ -89,7 +89,7 @@ fn verdict_and_failed_checks_agree_for_every_flaw() {
         ),
         (long_ago(&good), Some(Why::Expired), Some(Check::Validity)),
         (
-            examine(&judge, &[world.sub.der.clone()]),
+            examine(&judge, std::slice::from_ref(&world.sub.der)),
             Some(Why::CaAsEndEntity),
             Some(Check::Constraints),
         ),

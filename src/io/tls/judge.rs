@@ -18,7 +18,7 @@ use super::crl::VerifiedList;
 use super::crl_files::{CrlEvent, CrlFiles};
 use super::deny_list::DenyList;
 use super::error::TlsFileError;
-use super::ocsp::Responders;
+use super::ocsp::{OcspStatus, Responders};
 use super::path::{self, ClientUsage, Link, is_weak, why};
 use super::presented;
 use super::provider::{algorithms, unix_time};
@@ -285,7 +285,11 @@ impl Judge {
         let [leaf, issuer, ..] = links.as_slice() else {
             return None;
         };
-        let is_open = !leaf.certificate.ocsp_responders.is_empty();
+        let status = self
+            .revocation
+            .responders
+            .status(&leaf.certificate, &issuer.certificate, now);
+        let is_open = status == OcspStatus::Unknown && !leaf.certificate.ocsp_responders.is_empty();
         is_open.then(|| [leaf.der.clone(), issuer.der.clone()])
     }
 

@@ -20,6 +20,9 @@ const EXPOSING_BITS: u32 = 0o037;
 /// The largest file of certificates or a key, octets: a bundle of a thousand roots fits, a device does not.
 const FILE_OCTETS_MAX: u64 = 16 << 20;
 
+/// What DER begins with, and no text does that has a PEM section on its first line.
+const DER_SEQUENCE: u8 = 0x30;
+
 /// The largest file of revocation lists, octets.
 const LIST_OCTETS_MAX: u64 = 64 << 20;
 
@@ -31,7 +34,7 @@ const DER_SEQUENCE: u8 = 0x30;
 /// # Errors
 /// The file cannot be read, its PEM is broken, or it holds no certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let (text, _) = read(path, FILE_OCTETS_MAX)?;
+    let (text, _) = read(path)?;
     let found: Result<Vec<_>, _> = rustls_pemfile::certs(&mut text.as_slice()).collect();
     let found = found.map_err(|e| broken(path, &e))?;
     if found.is_empty() {
@@ -48,7 +51,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFile
 /// # Errors
 /// As [`certificates`].
 pub fn certificates_in_either_form(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let (octets, _) = read(path, FILE_OCTETS_MAX)?;
+    let (octets, _) = read(path)?;
     if octets.first() != Some(&DER_SEQUENCE) {
         return certificates(path);
     }
@@ -68,7 +71,7 @@ pub fn certificates_in_either_form(path: &Path) -> Result<Vec<CertificateDer<'st
 /// # Errors
 /// The file cannot be read, is open to others, its PEM is broken, or it holds no key.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    let (text, mode) = read(path, FILE_OCTETS_MAX)?;
+    let (text, mode) = read(path)?;
     if mode & EXPOSING_BITS != 0 {
         return Err(TlsFileError::KeyExposed {
             path: path.to_owned(),
@@ -88,7 +91,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> 
 /// # Errors
 /// The file cannot be read, is too large, its PEM is broken, or it holds no list.
 pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, TlsFileError> {
-    let (octets, _) = read(path, LIST_OCTETS_MAX)?;
+    let (octets, _) = read_up_to(path, LIST_OCTETS_MAX)?;
     if octets.first() == Some(&DER_SEQUENCE) {
         if revocation_list::is_list(&octets) {
             return Ok(vec![octets]);
@@ -109,8 +112,13 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, TlsFileError> {
     Ok(found.iter().map(|list| list.as_ref().to_vec()).collect())
 }
 
+/// The contents of a file of certificates or a key and its permission bits.
+fn read(path: &Path) -> Result<(Vec<u8>, u32), TlsFileError> {
+    read_up_to(path, FILE_OCTETS_MAX)
+}
+
 /// The contents of a file and its permission bits, both of the same open file.
-fn read(path: &Path, octets_max: u64) -> Result<(Vec<u8>, u32), TlsFileError> {
+fn read_up_to(path: &Path, octets_max: u64) -> Result<(Vec<u8>, u32), TlsFileError> {
     let read = || {
         let file = std::fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode() & 0o7777;

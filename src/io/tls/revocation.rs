@@ -78,8 +78,14 @@ impl Revocation {
         match list.denial(certificate) {
             None => Finding::new(Outcome::Passed, None, "not on the deny-list"),
             Some(denial) => {
-                let since = Timestamp::from_seconds(denial.since_unix_seconds);
-                let detail = format!("blocked by the postmaster since {since}: {}", denial.reason);
+                let mut detail = "blocked by the postmaster".to_owned();
+                if denial.since_unix_seconds > 0 {
+                    let since = Timestamp::from_seconds(denial.since_unix_seconds);
+                    detail.push_str(&format!(" since {since}"));
+                }
+                if !denial.reason.is_empty() {
+                    detail.push_str(&format!(": {}", denial.reason));
+                }
                 Finding::new(Outcome::Failed, Some(Why::Denied), detail)
             }
         }
