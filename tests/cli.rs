@@ -419,6 +419,11 @@ fn cert_show_in_json_has_one_object_per_certificate() {
         ]
     );
     assert!(objects.iter().all(|o| o["is_ca"] == true), "{out}");
+    // A rule for an authority is about those whom it issues certificates to.
+    let rule = objects[2]["rule"].as_str().expect("a text");
+    let table: toml::Table = rule.parse().expect("TOML");
+    assert_eq!(table["certificate_rule"][0]["issuer"]["CN"].as_str(), Some("CNRS-Plus"));
+    assert!(rule.contains("CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$"), "{rule}");
 }
 
 #[test]

@@ -270,6 +270,45 @@ fn missing_directory_is_named() {
 }
 
 #[test]
+fn wrong_place_of_the_list_does_not_look_like_an_empty_list() {
+    let desk = Desk::new();
+    let config = desk.0.path().join("e.toml");
+    for (text, code, words) in [
+        (
+            "smtpd_tls_deny_list_file = \"\"",
+            2,
+            "smtpd_tls_deny_list_file: is empty",
+        ),
+        ("queue_directory = 5", 2, "queue_directory"),
+        (
+            "queue_directory = 5\nsmtpd_tls_deny_list_file = \"queue/x\"",
+            0,
+            "-- 0 entries in",
+        ),
+        ("queue_directory = \"none\"", 1, "none cannot be read: No such file"),
+        ("smtpd_tls_deny_list_file = \"queue\"", 1, "queue is not a file"),
+        ("smtpd_tls_deny_list_file =", 2, "e.toml"),
+    ] {
+        fs::write(&config, format!("{text}\n")).expect("written");
+        let (found, told) = desk.run(&["list"]);
+        assert!(found == code && told.contains(words), "{text}: {found} {told}");
+    }
+}
+
+#[test]
+fn named_pipe_in_the_place_of_the_list_is_refused_without_waiting() {
+    let desk = Desk::new();
+    let status = Command::new("mkfifo").arg(desk.list()).status().expect("mkfifo runs");
+    assert!(status.success());
+    let (code, told) = desk.run(&["revoke", "alice.pem"]);
+    assert!(
+        code == 1 && told.contains("denied-certificates is not a file"),
+        "{told}"
+    );
+    assert!(DenyList::load(&desk.list()).is_err());
+}
+
+#[test]
 fn list_belongs_to_the_owner_of_its_directory_and_keeps_its_mode() {
     let desk = Desk::new();
     let queue = desk.list().parent().expect("queue").to_owned();

@@ -153,6 +153,52 @@ async fn slow_responder_is_waited_for_no_longer_than_allowed_and_once_for_all() 
 }
 
 #[tokio::test]
+async fn dead_responder_delays_nobody_else_whose_certificate_names_it() {
+    let authority = Authority::new("Campus");
+    let slow = Canned::start(Vec::new()).await;
+    let responders = Responders::default();
+    let now = clock::unix_seconds();
+    for serial in 1..=20 {
+        let holder = authority.leaf(serial, std::slice::from_ref(&slow.url));
+        let said = ask_at(&responders, &holder, &authority, IMPATIENCE, now).await;
+        assert_eq!(said, OcspStatus::Unknown);
+    }
+    assert_eq!(slow.times(), 1);
+    let next = authority.leaf(21, std::slice::from_ref(&slow.url));
+    ask_at(&responders, &next, &authority, IMPATIENCE, now + 60).await;
+    assert_eq!(slow.times(), 2);
+}
+
+#[tokio::test]
+async fn bad_answer_about_one_certificate_is_no_outage_for_another() {
+    let authority = Authority::new("Campus");
+    let files = Files::new(&authority, &authority.signer());
+    let answering = Canned::http("200 OK", &files.answer(&question(&authority, GOOD))).await;
+    let responders = Responders::default();
+    let of = |serial| authority.leaf(serial, std::slice::from_ref(&answering.url));
+    assert_eq!(ask(&responders, &of(REVOKED), &authority).await, OcspStatus::Unknown);
+    assert!(matches!(
+        ask(&responders, &of(GOOD), &authority).await,
+        OcspStatus::Good { .. }
+    ));
+}
+
+#[tokio::test]
+async fn absurd_timeout_does_not_overflow_the_clock() {
+    let authority = Authority::new("Campus");
+    let alice = authority.leaf(GOOD, &[url(free_port())]);
+    let said = ask_at(
+        &Responders::default(),
+        &alice,
+        &authority,
+        Duration::MAX,
+        clock::unix_seconds(),
+    )
+    .await;
+    assert_eq!(said, OcspStatus::Unknown);
+}
+
+#[tokio::test]
 async fn one_who_stops_asking_leaves_the_question_to_the_next() {
     let authority = Authority::new("Campus");
     let slow = Canned::start(Vec::new()).await;

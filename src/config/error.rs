@@ -254,9 +254,9 @@ impl Findings {
         }
     }
 
-    /// Keeps only what is about this directive.
-    pub fn retain(&mut self, key: &str) {
-        self.found.retain(|found| found.key == key);
+    /// Keeps only what is about these directives.
+    pub fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.found.retain(|found| is_wanted(&found.key));
     }
 
     /// Whether an error was recorded.

@@ -40,6 +40,9 @@ use crate::wire::domain::Domain;
 /// Largest configuration file, octets: a wrong name such as a device must not fill the memory.
 const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
+/// Where the queue is, and by default the deny-list.
+const QUEUE_DIRECTORY: &str = "queue_directory";
+
 /// Reads the file and checks it against this machine.
 ///
 /// # Errors
@@ -53,7 +56,7 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// The file cannot be read, is not TOML, or the directive itself is wrong.
 pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
-    path_alone(path, "queue_directory")
+    path_alone(path, QUEUE_DIRECTORY)
 }
 
 /// `smtpd_tls_deny_list_file` alone: nothing may keep a postmaster from taking a certificate back.
@@ -77,12 +80,18 @@ fn path_alone(path: &Path, key: &str) -> Result<PathBuf, Diagnostics> {
             environment: &environment,
             directory: path.parent().unwrap_or(Path::new("")),
         };
-        if let Some(found) = Scope::read(&layers, &mut findings).path(key) {
-            return Ok(found);
-        }
-        // A default cannot be wrong but through a value it refers to, which has its own error.
-        if file.directives.get(key).is_some() {
-            findings.retain(key);
+        let scope = Scope::read(&layers, &mut findings);
+        // What the path is made of must be right too.
+        let written = file.directives.get(key).map(|located| located.value.as_reference());
+        let is_part = |name: &str| name == QUEUE_DIRECTORY && written.as_ref().is_none_or(|text| text.contains(name));
+        findings.retain(|name| name == key || is_part(name));
+        match scope.path(key) {
+            Some(found) if !findings.has_errors() => return Ok(found),
+            None if !findings.has_errors() => {
+                let complaint = Complaint::new("is empty: there is nothing to work on", "expected a path");
+                findings.error(key, scope.span(key), complaint);
+            }
+            _ => {}
         }
     }
     Err(findings.finish().err().unwrap_or(Diagnostics(Vec::new())))

@@ -6,13 +6,34 @@
 use crate::cert::certificate::Certificate;
 use crate::cert::name::{DistinguishedName, is_printable, short_name};
 
-/// A rule that asks for issuer and subject. Everything else that could be asked stands in comments behind it.
+/// A rule for the holder of a certificate; for a certification authority, one for whomever it issues certificates to.
 pub(super) fn snippet(certificate: &Certificate) -> String {
-    let c = certificate;
-    let mut text = format!(
+    let head = format!(
         "[[certificate_rule]]\nname = {}\naction = \"permit\"\n",
-        quoted(&rule_name(&c.subject))
+        quoted(&rule_name(&certificate.subject))
     );
+    if certificate.is_ca {
+        return head + &for_issued_by(&certificate.subject);
+    }
+    head + &for_holder(certificate)
+}
+
+/// Everybody whose certificate this authority issued.
+fn for_issued_by(authority: &DistinguishedName) -> String {
+    let attributes = attributes("issuer", authority);
+    let regex = expression(authority);
+    format!(
+        "{attributes}# Everybody with a certificate that it issued directly. The same by a regular expression:\n\
+         # issuer_regex = {}\n# Or, in a list of restrictions instead of a rule:\n#   {}\n",
+        quoted(&regex),
+        quoted(&format!("CERTISSUER:{regex}"))
+    )
+}
+
+/// Conditions on issuer and subject. Everything else that could be asked stands in comments behind them.
+fn for_holder(certificate: &Certificate) -> String {
+    let c = certificate;
+    let mut text = String::new();
     for (key, name) in [("issuer", &c.issuer), ("subject", &c.subject)] {
         text.push_str(&attributes(key, name));
     }

@@ -150,11 +150,14 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
         };
         format!("{}: {error}{hint}", path.display())
     };
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Opening a named pipe would wait for somebody to write to it.
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(format!("{} is not a file", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
-    };
+    }
+    let file = File::open(path).map_err(failed)?;
     let mut octets = Vec::new();
     let count = file
         .take(FILE_OCTETS_MAX + 1)

@@ -36,12 +36,19 @@ pub enum Denying {
     Already(Entry),
 }
 
-/// All entries of the file; one that does not exist is empty.
+/// All entries of the file; one that does not exist is empty, if its directory is there.
 ///
 /// # Errors
 /// The file cannot be read or a line of it is wrong; in words that name the line.
 pub fn entries(path: &Path) -> Result<Vec<Entry>, String> {
-    let octets = read(path)?.unwrap_or_default();
+    let Some(octets) = read(path)? else {
+        // A wrong path must not look like an empty list.
+        let directory = directory_of(path);
+        return match fs::read_dir(&directory) {
+            Ok(_) => Ok(Vec::new()),
+            Err(error) => Err(in_words(&directory, "read", &error)),
+        };
+    };
     Ok(parse(path, &octets)?.entries().to_vec())
 }
 
@@ -94,29 +101,33 @@ pub fn restore(path: &Path, selector: &Selector) -> Result<Vec<Entry>, String> {
 fn edit<T>(path: &Path, change: impl FnOnce(&[u8], &Denied) -> (T, Option<Vec<u8>>)) -> Result<T, String> {
     // A rename would put a file in the place of a symbolic link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let lock = lock(&directory).map_err(|error| in_words(&directory, &error))?;
+    let directory = directory_of(&path);
+    let lock = lock(&directory).map_err(|error| in_words(&directory, "changed", &error))?;
     let octets = read(&path)?.unwrap_or_default();
     let denied = parse(&path, &octets).map_err(|error| {
         format!("{error}\nnothing was written: the relay does not read the file before this line is right")
     })?;
     let (result, text) = change(&octets, &denied);
     if let Some(text) = text {
-        replace(&path, &lock, &text).map_err(|error| in_words(&path, &error))?;
+        replace(&path, &lock, &text).map_err(|error| in_words(&path, "changed", &error))?;
     }
     Ok(result)
 }
 
-fn in_words(path: &Path, error: &io::Error) -> String {
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn in_words(path: &Path, what: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "; run this as root or as the relay's user",
         io::ErrorKind::NotFound => "; is smtpd_tls_deny_list_file right? The directory must be there",
         _ => "",
     };
-    format!("{} cannot be changed: {error}{hint}", path.display())
+    format!("{} cannot be {what}: {error}{hint}", path.display())
 }
 
 /// The directory, locked: the file itself is another one after each edit.

@@ -21,9 +21,13 @@ use crate::observe::log;
 const KNOWN_MAX: usize = 10_000;
 /// The most responders of one certificate that are asked, one after the other.
 const RESPONDERS_MAX: usize = 2;
-/// How long after a failure, or an answer "unknown", nobody is asked again, seconds: a dead responder must not delay
-/// every session.
+/// How long after a failure, or an answer "unknown", nobody is asked again about a certificate, and how long a responder
+/// that failed rests, seconds: a dead one must not delay every session.
 const BACK_OFF_SECONDS: i64 = 60;
+/// The most responders that rest at a time.
+const RESTING_MAX: usize = 1_000;
+/// The longest time a question may take, whatever the configuration says: the clock must not overflow.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// What is known of certificates from their responders; shared by every listener, bounded.
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ pub struct Responders {
     known: Mutex<HashMap<Key, Known>>,
     /// Held by whoever asks about a certificate: the others wait and take over the answer.
     asking: Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>,
+    /// Responders that failed, and when they may be asked again, seconds since 1970.
+    resting: Mutex<HashMap<String, i64>>,
     generation: AtomicU64,
 }
 
@@ -58,6 +64,14 @@ struct Known {
     answer: Option<Answer>,
     /// When somebody may be asked again, seconds since 1970.
     ask_again: i64,
+}
+
+/// What a responder is asked, and when.
+struct Question<'a> {
+    subject: String,
+    id: CertificateId,
+    issuer: &'a [u8],
+    now_unix_seconds: i64,
 }
 
 impl Known {
@@ -93,7 +107,7 @@ impl Responders {
         let (Ok(certificate), Ok(issuing)) = (decode::decode(leaf), decode::decode(issuer)) else {
             return;
         };
-        let key = key(&certificate, &issuing);
+        let (key, timeout) = (key(&certificate, &issuing), timeout.min(TIMEOUT_MAX));
         let deadline = Instant::now() + timeout;
         if self.is_settled(&key, now_unix_seconds) {
             return;
@@ -102,45 +116,75 @@ impl Responders {
         let Ok(_held) = timeout_at(deadline, gate.lock()).await else {
             return;
         };
-        // Whoever held it before has the answer, or the failure.
-        if self.is_settled(&key, now_unix_seconds) {
+        // Whoever held it before has the answer, or the failure; or gave up, and left too little time to judge by.
+        let is_late = deadline.saturating_duration_since(Instant::now()) < timeout / 2;
+        if is_late || self.is_settled(&key, now_unix_seconds) {
             return;
         }
-        let answer = Self::ask_in_turn(&certificate, leaf, issuer, deadline, now_unix_seconds).await;
-        self.keep(key, answer, now_unix_seconds);
+        let Ok(id) = CertificateId::of(leaf, issuer) else {
+            return;
+        };
+        let question = Question {
+            subject: certificate.subject.one_line(),
+            id,
+            issuer,
+            now_unix_seconds,
+        };
+        let named = responders(&certificate);
+        if named.is_empty() {
+            log::ocsp_failed(&question.subject, "", "the certificate names no http:// responder");
+        }
+        let is_awake = |responder: &&str| !self.rests(responder, now_unix_seconds);
+        let awake: Vec<&str> = named.iter().copied().filter(is_awake).collect();
+        // While all rest, nothing new is learnt about the certificate.
+        if named.is_empty() || !awake.is_empty() {
+            let answer = self.ask_in_turn(&awake, &question, deadline).await;
+            self.keep(key, answer, now_unix_seconds);
+        }
     }
 
     /// Asks one responder after the other until one answers; each has an equal share of the time that is left.
-    async fn ask_in_turn(
-        certificate: &Certificate,
-        leaf: &[u8],
-        issuer: &[u8],
-        deadline: Instant,
-        now_unix_seconds: i64,
-    ) -> Option<Answer> {
-        let id = CertificateId::of(leaf, issuer).ok()?;
-        let subject = certificate.subject.one_line();
-        let mut left = responders(certificate);
-        if left.is_empty() {
-            log::ocsp_failed(&subject, "", "the certificate names no http:// responder");
-        }
-        while let Some(responder) = left.pop() {
+    async fn ask_in_turn(&self, responders: &[&str], question: &Question<'_>, deadline: Instant) -> Option<Answer> {
+        let mut left = u32::try_from(responders.len()).unwrap_or(u32::MAX);
+        for responder in responders {
             let now = Instant::now();
-            let share = deadline.saturating_duration_since(now) / u32::try_from(left.len() + 1).unwrap_or(1);
-            match timeout_at(now + share, ask(responder, &id, issuer, now_unix_seconds)).await {
-                Ok(Ok(found)) => {
-                    log::ocsp_answered(&subject, responder, found);
-                    return Some(found);
-                }
-                Ok(Err(error)) => log::ocsp_failed(&subject, responder, &error.to_string()),
-                Err(_) => log::ocsp_failed(
-                    &subject,
-                    responder,
-                    "it did not answer in time (smtpd_tls_ocsp_timeout)",
-                ),
+            let share = deadline.saturating_duration_since(now) / left;
+            left -= 1;
+            if let Some(answer) = self.ask_one(responder, question, now + share).await {
+                return Some(answer);
             }
         }
         None
+    }
+
+    async fn ask_one(&self, responder: &str, question: &Question<'_>, deadline: Instant) -> Option<Answer> {
+        let asked = ask(responder, &question.id, question.issuer, question.now_unix_seconds);
+        let (why, is_outage) = match timeout_at(deadline, asked).await {
+            Ok(Ok(answer)) => {
+                log::ocsp_answered(&question.subject, responder, answer);
+                return Some(answer);
+            }
+            Ok(Err(error)) => (error.to_string(), error.is_outage()),
+            Err(_) => ("it did not answer in time (smtpd_tls_ocsp_timeout)".into(), true),
+        };
+        log::ocsp_failed(&question.subject, responder, &why);
+        if is_outage {
+            self.rest(responder, question.now_unix_seconds);
+        }
+        None
+    }
+
+    fn rests(&self, responder: &str, now_unix_seconds: i64) -> bool {
+        let until = self.resting().get(responder).copied();
+        until.is_some_and(|until| now_unix_seconds < until)
+    }
+
+    fn rest(&self, responder: &str, now_unix_seconds: i64) {
+        let mut resting = self.resting();
+        resting.retain(|_, until| now_unix_seconds < *until);
+        if resting.len() < RESTING_MAX {
+            resting.insert(responder.to_owned(), now_unix_seconds.saturating_add(BACK_OFF_SECONDS));
+        }
     }
 
     /// Whether nobody need be asked now.
@@ -188,21 +232,23 @@ impl Responders {
         }
     }
 
+    fn resting(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The responders to ask, the first one last.
+/// The responders to ask, in this order.
 fn responders(certificate: &Certificate) -> Vec<&str> {
     let is_http = |url: &&str| {
         url.get(..7)
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
     };
     let urls = certificate.ocsp_responders.iter().map(String::as_str).filter(is_http);
-    let mut responders: Vec<&str> = urls.take(RESPONDERS_MAX).collect();
-    responders.reverse();
-    responders
+    urls.take(RESPONDERS_MAX).collect()
 }
 
 fn key(leaf: &Certificate, issuer: &Certificate) -> Key {

@@ -40,8 +40,18 @@ pub(super) enum AskError {
     Body,
     #[error(transparent)]
     Answer(#[from] OcspFault),
-    #[error("the answer is not signed by the issuer or a responder it delegated")]
+    #[error("the answer has no signature by the issuer, or by a responder it delegated, that can be verified here")]
     Signer,
+}
+
+impl AskError {
+    /// Whether the responder is to blame as a whole, and not its answer about one certificate.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::Http(_) | Self::Status(_) | Self::Body
+        )
+    }
 }
 
 /// Asks one responder about a certificate. `issuer` is DER. Cancel-safe.
