@@ -191,17 +191,13 @@ fn by_reference(directory: &Path, reference: &str, printer: &mut Printer) -> Res
 fn by_queue_id(directory: &Path, id: &str, printer: &mut Printer) -> Result<(), Failure> {
     let mut recipients: Option<Recipients> = None;
     walk(directory, |decision, line| {
-        match &mut recipients {
-            None if decision.queue_id.as_deref() == Some(id) => {
-                recipients = Some(Recipients::of(decision));
-                printer.print(line, || text::whole(decision))?;
+        if let Some(recipients) = &mut recipients {
+            if recipients.take(decision) {
+                printer.print(line, || format!("\n{}", text::whole(decision)))?;
             }
-            None => {}
-            Some(recipients) => {
-                if recipients.take(decision) {
-                    printer.print(line, || format!("\n{}", text::whole(decision)))?;
-                }
-            }
+        } else if decision.queue_id.as_deref() == Some(id) {
+            recipients = Some(Recipients::of(decision));
+            printer.print(line, || text::whole(decision))?;
         }
         let is_done = recipients.as_ref().is_some_and(Recipients::is_empty);
         Ok(if is_done {
