@@ -61,7 +61,9 @@ fn shorten_texts_and_lists(decision: &mut Decision) {
         }
         for list in [&mut certificate.issuer_attributes, &mut certificate.subject_attributes] {
             list.truncate(ENTRIES_MAX);
-            list.iter_mut().for_each(|attribute| cut(&mut attribute.value));
+            for attribute in list.iter_mut() {
+                cut(&mut attribute.value);
+            }
         }
     }
 }

@@ -8,40 +8,40 @@ use clap::Args;
 use crate::cli::config_argument::ConfigArgument;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct ExplainArguments {
+pub struct ExplainArguments {
     #[command(flatten)]
-    pub(in crate::cli) config: ConfigArgument,
+    pub config: ConfigArgument,
     /// The client's address.
     #[arg(long, value_name = "ADDRESS")]
-    pub(in crate::cli) client_address: IpAddr,
+    pub client_address: IpAddr,
     /// The certificate the client shows (PEM; intermediates may follow). Without it the client shows none.
     #[arg(long, value_name = "PEM")]
-    pub(in crate::cli) client_cert: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
     /// The session is not encrypted.
     #[arg(long, conflicts_with_all = ["client_cert", "resumed"])]
-    pub(in crate::cli) plaintext: bool,
+    pub plaintext: bool,
     /// The TLS session is resumed: its certificate was shown earlier and is judged anew.
     #[arg(long)]
-    pub(in crate::cli) resumed: bool,
+    pub resumed: bool,
     /// The listener, by name; the first that asks for a certificate, or simply the first, when not given.
     #[arg(long, value_name = "NAME")]
-    pub(in crate::cli) listener: Option<String>,
+    pub listener: Option<String>,
     /// The name in EHLO.
     #[arg(long, value_name = "NAME", default_value = "client.invalid")]
-    pub(in crate::cli) helo: String,
+    pub helo: String,
     /// The reverse-path; empty for the null one.
     #[arg(long, value_name = "ADDRESS")]
-    pub(in crate::cli) mail_from: String,
+    pub mail_from: String,
     /// A forward-path; may be given several times.
     #[arg(long, value_name = "ADDRESS", required = true)]
-    pub(in crate::cli) rcpt_to: Vec<String>,
+    pub rcpt_to: Vec<String>,
     /// An address in the From header field, for rules with from_header; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
-    pub(in crate::cli) from_header: Vec<String>,
+    pub from_header: Vec<String>,
     /// Judge at this time instead of now: a date, or RFC 3339. The files are those of today.
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) at: Option<String>,
+    pub at: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
-    pub(in crate::cli) json: bool,
+    pub json: bool,
 }

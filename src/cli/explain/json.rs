@@ -57,7 +57,7 @@ fn recipient(answer: &Answer, arguments: &ExplainArguments) -> Value {
     let from_header = answer.from_header.iter().map(|binding| {
         json!({
             "rule": binding.rule,
-            "permitted": (!arguments.from_header.is_empty()).then(|| binding.not_owned.is_empty()),
+            "permitted": (!arguments.from_header.is_empty()).then_some(binding.not_owned.is_empty()),
             "not_owned": binding.not_owned,
         })
     });

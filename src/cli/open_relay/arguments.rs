@@ -5,10 +5,10 @@ use clap::Args;
 use crate::cli::config_argument::ConfigArgument;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct CheckArguments {
+pub struct CheckArguments {
     #[command(flatten)]
-    pub(in crate::cli) config: ConfigArgument,
+    pub config: ConfigArgument,
     /// Try every kind of outsider on every listener, and list who could relay. Exit status 0: nobody, 1: somebody.
     #[arg(long)]
-    pub(in crate::cli) open_relay: bool,
+    pub open_relay: bool,
 }

@@ -51,7 +51,9 @@ impl Mention {
             Restriction::Certificate(rule) => {
                 let mut mention = Self::default();
                 for (of, regex) in [(NameOf::Issuer, &rule.issuer), (NameOf::Subject, &rule.subject)] {
-                    regex.iter().for_each(|regex| mention.read_regex(of, regex));
+                    if let Some(regex) = regex {
+                        mention.read_regex(of, regex);
+                    }
                 }
                 vec![mention]
             }
@@ -131,7 +133,9 @@ fn expand(mut ways: Vec<Mention>, conditions: &[Condition]) -> Vec<Mention> {
                 .take(WAYS_MAX);
             ways = all.collect();
         } else {
-            ways.iter_mut().for_each(|way| way.add(condition));
+            for way in &mut ways {
+                way.add(condition);
+            }
         }
     }
     ways

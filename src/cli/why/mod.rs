@@ -20,7 +20,7 @@ use super::configuration::{NO, WRONG, queue_directory};
 use crate::io::clock;
 use crate::io::journal::{self, reader};
 use crate::mail::queue_id::QueueId;
-use crate::observe::decision::Decision;
+use crate::observe::decision::{Decision, Kind, VerdictWord};
 
 pub(super) fn run(arguments: &WhyArguments) -> ExitCode {
     let directory = match queue_directory(&arguments.config.config) {
@@ -189,27 +189,59 @@ fn by_reference(directory: &Path, reference: &str, printer: &mut Printer) -> Res
 
 /// The message, then the decisions on its recipients.
 fn by_queue_id(directory: &Path, id: &str, printer: &mut Printer) -> Result<(), Failure> {
-    let mut wanted: Option<HashSet<String>> = None;
+    let mut recipients: Option<Recipients> = None;
     walk(directory, |decision, line| {
-        match &mut wanted {
-            None if decision.queue_id.as_deref() == Some(id) => {
-                wanted = Some(decision.references.iter().cloned().collect());
-                printer.print(line, || text::whole(decision))?;
+        if let Some(recipients) = &mut recipients {
+            if recipients.take(decision) {
+                printer.print(line, || format!("\n{}", text::whole(decision)))?;
             }
-            None => {}
-            Some(wanted) => {
-                if decision.reference.as_ref().is_some_and(|own| wanted.remove(own)) {
-                    printer.print(line, || format!("\n{}", text::whole(decision)))?;
-                }
-            }
+        } else if decision.queue_id.as_deref() == Some(id) {
+            recipients = Some(Recipients::of(decision));
+            printer.print(line, || text::whole(decision))?;
         }
-        let is_done = wanted.as_ref().is_some_and(HashSet::is_empty);
+        let is_done = recipients.as_ref().is_some_and(Recipients::is_empty);
         Ok(if is_done {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         })
     })
+}
+
+/// The decisions on a message's recipients that are still looked for.
+struct Recipients {
+    references: HashSet<String>,
+    /// By these and the session when the record of the message holds no references, being too long for them.
+    forward_paths: HashSet<String>,
+    session_id: String,
+}
+
+impl Recipients {
+    fn of(message: &Decision) -> Self {
+        let forward_paths = message.forward_paths.iter().filter(|_| message.references.is_empty());
+        Self {
+            references: message.references.iter().cloned().collect(),
+            forward_paths: forward_paths.cloned().collect(),
+            session_id: message.session_id.clone(),
+        }
+    }
+
+    /// Whether this is one of them.
+    fn take(&mut self, decision: &Decision) -> bool {
+        let is_named = decision
+            .reference
+            .as_ref()
+            .is_some_and(|own| self.references.remove(own));
+        let is_of_session = decision.kind == Kind::Recipient
+            && decision.verdict == VerdictWord::Permit
+            && decision.session_id == self.session_id;
+        let mut own = decision.forward_paths.iter();
+        is_named || (is_of_session && own.any(|path| self.forward_paths.remove(path)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.references.is_empty() && self.forward_paths.is_empty()
+    }
 }
 
 /// How far the journal reaches, for somebody who found nothing.

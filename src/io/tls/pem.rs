@@ -26,9 +26,6 @@ const DER_SEQUENCE: u8 = 0x30;
 /// The largest file of revocation lists, octets.
 const LIST_OCTETS_MAX: u64 = 64 << 20;
 
-/// What DER begins with, and no text does that has a PEM section on its first line.
-const DER_SEQUENCE: u8 = 0x30;
-
 /// All certificates of a file in their order; other PEM sections are passed over.
 ///
 /// # Errors
