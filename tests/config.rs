@@ -148,10 +148,6 @@ fn legacy_and_doubtful_values_are_accepted_with_a_warning() {
         ),
         ("myhostname = \"relay\"", "fully qualified"),
         (
-            "smtpd_use_tls = true\nsmtpd_relay_restrictions = [\"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus RELAY\", \"reject\"]",
-            "CNRS-Plus-Evil",
-        ),
-        (
             "smtpd_use_tls = true\nsmtpd_relay_restrictions = [\"permit_tls_clientcerts\", \"reject\"]",
             "relay_clientcerts is empty",
         ),

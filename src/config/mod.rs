@@ -4,6 +4,7 @@
 //! `-o` does, and the collection of all errors before anything listens.
 //! **Does not** read main.cf itself, nor the contents of certificates.
 
+pub mod anchoring;
 pub mod client;
 pub mod directives;
 pub mod environment;
@@ -13,6 +14,7 @@ pub mod file;
 pub mod files;
 pub mod list_checks;
 pub mod listener;
+pub mod name_regex;
 pub mod names;
 pub mod nearest;
 pub mod public_bundle;

@@ -8,6 +8,7 @@ use regex::Regex;
 
 use super::error::{Complaint, Span};
 use super::file::{Located, RawTable, RawValue};
+use super::name_regex;
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use crate::policy::restriction::{Action, CertificateMatch, Restriction};
@@ -203,7 +204,7 @@ fn from_access_line(reader: &mut Reader<'_>, rule: &str, is_issuer: bool, span: 
         }
         _ => rule,
     };
-    let regex = Some(regex(reader, pattern, span)?);
+    let regex = Some(name_regex::read(reader, pattern, span)?);
     let (issuer, subject) = if is_issuer { (regex, None) } else { (None, regex) };
     Some(Restriction::Certificate(CertificateMatch {
         issuer,
@@ -242,7 +243,7 @@ const EXPECTED_TABLE: &str =
 
 fn table_regex(reader: &mut Reader<'_>, located: &Located) -> Option<Regex> {
     match &located.value {
-        RawValue::Text(text) => regex(reader, text.trim(), &located.span),
+        RawValue::Text(text) => name_regex::read(reader, text.trim(), &located.span),
         _ => reader.mismatch(located, "a regular expression in a string"),
     }
 }
@@ -264,116 +265,5 @@ fn action(reader: &mut Reader<'_>, located: &Located) -> Option<Action> {
                 near,
             )
         }
-    }
-}
-
-fn regex(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex> {
-    if pattern.is_empty() {
-        let complaint = Complaint::new(
-            "an empty regular expression matches every name",
-            "expected a name to match",
-        );
-        reader.error(
-            reader.place(span),
-            complaint.hint("write \"permit_tls_all_clientcerts\" if that is meant"),
-        );
-        return None;
-    }
-    match Regex::new(pattern) {
-        Ok(regex) => {
-            warn_open_end(reader, pattern, span);
-            Some(regex)
-        }
-        Err(error) => {
-            complain_of_regex(reader, pattern, span, &error.to_string());
-            None
-        }
-    }
-}
-
-/// The expression is searched, so `/CN=CNRS-Plus` is also found in `/CN=CNRS-Plus-Evil`.
-fn warn_open_end(reader: &mut Reader<'_>, pattern: &str, span: &Span) {
-    let ends_closed = |branch: &&str| {
-        let closed = ["$", "/", "(/|$)", "($|/)", "\\z"];
-        closed.iter().any(|end| branch.ends_with(end)) && !branch.ends_with("\\$")
-    };
-    let Some(open) = branches(pattern).into_iter().find(|branch| !ends_closed(branch)) else {
-        return;
-    };
-    let complaint = Complaint::new(
-        format!("the regular expression has an open end: it also matches \"{open}-Evil\""),
-        "matches inside longer values",
-    );
-    let start = if open.starts_with('^') { "" } else { "^" };
-    let hint = format!("write \"{start}{open}$\" for the whole name, or end it in (/|$) for one whole value");
-    reader.warning(reader.place(span), complaint.hint(hint));
-}
-
-/// The alternatives at the top of an expression: `a|(b|c)|[|]` has three.
-fn branches(pattern: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let (mut start, mut depth, mut in_class, mut is_escaped) = (0, 0_usize, false, false);
-    for (at, c) in pattern.char_indices() {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => depth += 1,
-            ')' if !in_class => depth = depth.saturating_sub(1),
-            '|' if !in_class && depth == 0 => {
-                found.extend(pattern.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    found.extend(pattern.get(start..));
-    found
-}
-
-/// The regex crate draws the pattern with a caret below; the caret's column is the position, its last line the reason.
-fn complain_of_regex(reader: &mut Reader<'_>, pattern: &str, span: &Span, drawn: &str) {
-    let caret = drawn.lines().find_map(|line| {
-        let trimmed = line.trim_start();
-        trimmed
-            .starts_with('^')
-            .then(|| (line.len() - trimmed.len()).saturating_sub(4))
-    });
-    let reason = drawn.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    let message = match caret {
-        Some(column) => format!("bad regular expression at character {}: {reason}", column + 1),
-        None => format!("bad regular expression: {reason}"),
-    };
-    let in_file = reader
-        .findings
-        .text()
-        .get(span.clone())
-        .and_then(|text| text.find(pattern));
-    let place = match (in_file, caret) {
-        (Some(offset), Some(column)) if reader.in_file && pattern.is_ascii() => {
-            let at = span.start + offset + column;
-            Some(at..at + 1)
-        }
-        _ => reader.place(span),
-    };
-    let complaint = Complaint::new(
-        message,
-        "expected a regular expression such as ^/C=FR/O=CNRS/CN=CNRS-Plus$",
-    );
-    reader.error(
-        place,
-        complaint.hint("look-around and back-references are not supported"),
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expression_is_split_at_its_top_alternatives_only() {
-        assert_eq!(branches("/CN=A|/CN=B$"), ["/CN=A", "/CN=B$"]);
-        assert_eq!(branches(r"/CN=(A|B)[|]\|$"), [r"/CN=(A|B)[|]\|$"]);
     }
 }
