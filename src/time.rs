@@ -104,6 +104,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(total)
 }
 
+/// Prints whole seconds in Postfix's notation, so that [`parse_duration`] reads the same back: `90m` is `1h 30m`.
+pub fn print_duration(duration: Duration) -> String {
+    let mut rest = duration.as_secs();
+    let mut parts = Vec::new();
+    for (seconds, unit) in [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')] {
+        let number = rest.checked_div(seconds).unwrap_or(0);
+        rest = rest.saturating_sub(number.saturating_mul(seconds));
+        if number > 0 {
+            parts.push(format!("{number}{unit}"));
+        }
+    }
+    if parts.is_empty() {
+        return "0s".into();
+    }
+    parts.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +130,14 @@ mod tests {
         assert_eq!(parse_duration("300s"), Ok(Duration::from_mins(5)));
         assert_eq!(parse_duration("5d"), Ok(Duration::from_hours(120)));
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_mins(90)));
+    }
+
+    #[test]
+    fn duration_is_printed_as_it_is_read() {
+        for text in ["0s", "1s", "1h 30m", "10d", "1d 1h 1m 1s"] {
+            assert_eq!(parse_duration(text).map(print_duration).as_deref(), Ok(text));
+        }
+        assert_eq!(print_duration(Duration::from_secs(604_800)), "7d");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use estafette::config::certificate_rules::keys;
 use estafette::config::directives::{self, later};
 use estafette::config::{Diagnostics, Environment, Loaded, Severity, load_text};
 use estafette::outbound::settings::TlsLevel;
@@ -443,7 +444,14 @@ fn reference_configuration_shows_every_directive_with_its_default() {
     expected.push_str(
         "\n# Listeners; with none, port 25 on inet_interfaces. A listener may override what stands above.\n\
          #\n#   [[listener]]\n#   name = \"submissions\"\n#   address = \"0.0.0.0:465\"\n#   socket_name = \"submissions\"\n\
-         #   smtpd_tls_wrappermode = true\n",
+         #   smtpd_tls_wrappermode = true\n\
+         \n# Certificate rules; restriction lists refer to them by name: smtpd_relay_restrictions = [\"permit_mynetworks\", \"lab\", \"reject\"].\n\
+         # docs/directives.md has all keys.\n\
+         #\n#   [[certificate_rule]]\n#   name = \"lab\"\n#   issuer = { O = \"CNRS\", CN = [\"CNRS-Standard\", \"CNRS-Plus\"] }\n\
+         #   subject = { OU = \"UMR5168\" }\n#   sender = \"certificate\"\n#   sender_domains = [\"example.org\"]\n\
+         #   accepts = [\"alice.pem\"]\n#   refuses = [\"bob.pem\"]\n\
+         #\n#   [[certificate_rule.limit]]\n#   messages = 200\n#   recipients = 2000\n#   time = \"1d\"\n#   burst = 2\n\
+         #   on_exceed = \"hold\"\n",
     );
     assert_generated("config/estafette.toml", &expected);
     let uncommented: Vec<&str> = expected
@@ -461,6 +469,26 @@ fn reference_configuration_shows_every_directive_with_its_default() {
     assert_eq!(format!("{all:?}"), format!("{:?}", good("").settings));
 }
 
+/// The manual of `[[certificate_rule]]`: its words stand in the page only, the tables of keys come from the code.
+fn certificate_rules_manual() -> String {
+    let page = shipped("docs/directives.md");
+    let start = page.find("\n## Certificate rules\n").expect("the section");
+    let end = page.find("\n### Conditions\n").expect("the first table");
+    let mut text = page[start..end].to_owned();
+    for (title, keys) in [
+        ("Conditions", keys::CONDITIONS),
+        ("Rule", keys::RULE),
+        ("Limit", keys::LIMIT),
+    ] {
+        write!(text, "\n### {title}\n\n| key | value | meaning |\n|---|---|---|\n").unwrap();
+        for key in keys {
+            let value = key.value.replace('|', "\\|");
+            writeln!(text, "| `{}` | {value} | {} |", key.name, key.meaning).unwrap();
+        }
+    }
+    text
+}
+
 #[test]
 fn manual_table_is_the_table_of_the_code() {
     let mut expected = String::from(
@@ -476,6 +504,7 @@ fn manual_table_is_the_table_of_the_code() {
         )
         .unwrap();
     }
+    expected.push_str(&certificate_rules_manual());
     expected.push_str("\n## Known, not supported yet\n\nRefused with a message that says so.\n\n| directive | Postfix 3.12 | meaning |\n|---|---|---|\n");
     for known in later::DIRECTIVES {
         writeln!(

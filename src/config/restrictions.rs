@@ -4,14 +4,18 @@
 //! expressions, and inline tables when both must hold.
 //! **Does not** judge whether a list is safe: `list_checks` does.
 
+use std::sync::Arc;
+
 use regex::Regex;
 
 use super::error::{Complaint, Span};
+use super::expand::expand;
 use super::file::{Located, RawTable, RawValue};
 use super::name_regex;
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use crate::policy::restriction::{Action, CertificateMatch, Restriction};
+use crate::policy::sender_binding::SenderBinding;
 
 /// One restriction and where it is written.
 #[derive(Clone, Debug)]
@@ -22,7 +26,10 @@ pub struct Listed {
     pub span: Option<Span>,
 }
 
-/// The words that work.
+/// The word that looks at a directive too.
+const SENDER_MISMATCH: &str = "reject_sender_certificate_mismatch";
+
+/// The other words that work.
 const WORDS: [(&str, Restriction); 10] = [
     ("permit_mynetworks", Restriction::PermitMynetworks),
     ("permit_tls_all_clientcerts", Restriction::PermitTlsAllClientcerts),
@@ -81,7 +88,19 @@ const LATER: [&str; 41] = [
     "warn_if_reject",
 ];
 
-const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\"";
+const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\", or the name of a \
+                        [[certificate_rule]]";
+
+/// Whether a word has a meaning in restriction lists, so that nothing else can be called that.
+pub fn is_known_word(word: &str) -> bool {
+    let sendmail = ["CERTISSUER", "CERTSUBJECT"];
+    names().any(|known| known == word) || sendmail.contains(&word)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let words = WORDS.iter().map(|(word, _)| *word);
+    words.chain([SENDER_MISMATCH]).chain(LATER)
+}
 
 /// Reads a restriction list: an array of strings and inline tables, or one string as in main.cf.
 pub fn read(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<Listed>> {
@@ -137,30 +156,63 @@ fn from_words(reader: &mut Reader<'_>, text: &str, span: &Span) -> Option<Vec<Li
     let mut list = Vec::new();
     let mut is_whole = true;
     for word in &words {
-        if let Some(restriction) = from_word(&word.text) {
-            if matches!(restriction, Restriction::CheckRelayDomains) {
-                warn_check_relay_domains(reader, word);
+        match from_word(reader, &word.text) {
+            Found::Restriction(restriction) => {
+                if matches!(restriction, Restriction::CheckRelayDomains) {
+                    warn_check_relay_domains(reader, word);
+                }
+                list.push(Listed {
+                    restriction,
+                    span: word.span.clone(),
+                });
             }
-            list.push(Listed {
-                restriction,
-                span: word.span.clone(),
-            });
-            continue;
-        }
-        is_whole = false;
-        complain_of_word(reader, word);
-        if takes_argument(&word.text) {
-            break;
+            Found::WrongRule => is_whole = false,
+            Found::Nothing => {
+                is_whole = false;
+                complain_of_word(reader, word);
+                if takes_argument(&word.text) {
+                    break;
+                }
+            }
         }
     }
     is_whole.then_some(list)
 }
 
-fn from_word(text: &str) -> Option<Restriction> {
-    WORDS
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, restriction)| restriction.clone())
+/// What a word of a list leads to.
+enum Found {
+    Restriction(Restriction),
+    /// A certificate rule with an error, which is said where the rule is.
+    WrongRule,
+    Nothing,
+}
+
+fn from_word(reader: &Reader<'_>, text: &str) -> Found {
+    if text == SENDER_MISMATCH {
+        return Found::Restriction(Restriction::RejectSenderCertificateMismatch(Arc::new(SenderBinding {
+            rule: SENDER_MISMATCH.into(),
+            certificate_addresses: true,
+            allows_null_sender: allows_null_sender(reader),
+            ..SenderBinding::default()
+        })));
+    }
+    if let Some((_, restriction)) = WORDS.iter().find(|(word, _)| *word == text) {
+        return Found::Restriction(restriction.clone());
+    }
+    match reader.rules.get(text) {
+        Some(defined) => match defined.rule(allows_null_sender(reader)) {
+            Some(rule) => Found::Restriction(Restriction::Rule(rule)),
+            None => Found::WrongRule,
+        },
+        None => Found::Nothing,
+    }
+}
+
+/// `smtpd_certificate_null_sender` where the list is asked; a wrong value has its own error.
+fn allows_null_sender(reader: &Reader<'_>) -> bool {
+    const KEY: &str = "smtpd_certificate_null_sender";
+    let text = (reader.lookup)(KEY).and_then(|text| expand(&text, reader.lookup, &mut vec![KEY.to_owned()]).ok());
+    text.is_some_and(|text| text.trim() == "permit")
 }
 
 /// Whether the next word belongs to this one (`check_client_access hash:...`, `warn_if_reject ...`).
@@ -174,8 +226,9 @@ fn complain_of_word(reader: &mut Reader<'_>, word: &Word) {
         Complaint::new(format!("\"{text}\" is known, but not supported yet"), EXPECTED)
             .hint("take it out; what it would have permitted is then not permitted")
     } else {
-        let names = WORDS.iter().map(|(word, _)| *word).chain(LATER);
-        let near = nearest(text, names.chain(["CERTISSUER:", "CERTSUBJECT:"]));
+        let mut names: Vec<&str> = names().chain(["CERTISSUER:", "CERTSUBJECT:"]).collect();
+        names.extend(reader.rules.names());
+        let near = nearest(text, names);
         Complaint::new(format!("\"{text}\" is not a restriction"), EXPECTED)
             .maybe_hint(near.map(|near| format!("did you mean \"{near}\"?")))
     };
