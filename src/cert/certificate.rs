@@ -56,6 +56,16 @@ pub enum NameOf {
     Subject,
 }
 
+impl NameOf {
+    /// `issuer`, `subject`: as rules write it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Issuer => "issuer",
+            Self::Subject => "subject",
+        }
+    }
+}
+
 impl Certificate {
     /// One of its two names.
     pub const fn name(&self, of: NameOf) -> &DistinguishedName {

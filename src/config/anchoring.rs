@@ -194,7 +194,10 @@ fn push_sample(part: &Hir, out: &mut String) {
                 }),
         ),
         HirKind::Repetition(repetition) => {
-            for _ in 0..repetition.min.min(SAMPLE_OCTETS_MAX as u32) {
+            for _ in 0..repetition.min {
+                if out.len() > SAMPLE_OCTETS_MAX {
+                    break;
+                }
                 push_sample(&repetition.sub, out);
             }
         }

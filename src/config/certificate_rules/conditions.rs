@@ -32,6 +32,7 @@ const KEY_BITS: (u64, u64) = (224, 16_384);
 const LARGEST_KEYS: [(&str, u32); 2] = [("ECDSA", 521), ("Ed25519", 256)];
 
 type Parse = fn(&mut Reader<'_>, &Word) -> Option<String>;
+type Make = fn(Vec<String>) -> Condition;
 
 /// The conditions of a table; what is wrong goes to the findings and is left out.
 pub fn read(fields: &mut Fields<'_>, depth: usize) -> Vec<Condition> {
@@ -54,14 +55,14 @@ pub fn read(fields: &mut Fields<'_>, depth: usize) -> Vec<Condition> {
             "user_principal_name",
             AlternativeName::UserPrincipalName,
             "names such as \"alice@example.org\"",
-            words::address_glob,
+            words::principal_glob,
         ),
     ];
     for (key, kind, expected, parse) in alternative_names {
         let globs = fields.each(key, expected, parse);
         found.extend(globs.map(|any_of| Condition::AlternativeName { kind, any_of }));
     }
-    let lists: [(&str, &str, Parse, fn(Vec<String>) -> Condition); 5] = [
+    let lists: [(&str, &str, Parse, Make); 5] = [
         (
             "extended_key_usage",
             "names or dotted OIDs",
@@ -81,7 +82,7 @@ pub fn read(fields: &mut Fields<'_>, depth: usize) -> Vec<Condition> {
     for (key, expected, parse, condition) in lists {
         found.extend(fields.each(key, expected, parse).map(condition));
     }
-    let fingerprints: [(&str, fn(Vec<String>) -> Condition); 2] = [
+    let fingerprints: [(&str, Make); 2] = [
         ("fingerprint", Condition::Fingerprint),
         ("public_key_fingerprint", Condition::PublicKeyFingerprint),
     ];

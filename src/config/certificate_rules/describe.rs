@@ -1,12 +1,12 @@
 //! Certificate rules in words, as `estafette check` lists them.
 
+use std::time::Duration;
+
 use super::words::extended_key_usage_name;
 use crate::policy::certificate_rule::{AlternativeName, CertificateRule, Condition, RuleAction};
 use crate::policy::limits::{Holder, Limit, OnExceed};
 use crate::policy::sender_binding::SenderBinding;
 use crate::time::print_duration;
-
-use std::time::Duration;
 
 /// All conditions of a rule on one line.
 pub fn conditions(conditions: &[Condition]) -> String {
@@ -19,8 +19,8 @@ pub fn conditions(conditions: &[Condition]) -> String {
 /// One condition: `subject.OU = "UMR5168" or "UMR7638"`.
 pub fn condition(condition: &Condition) -> String {
     match condition {
-        Condition::Attribute { of, attribute, any_of } => equal(&format!("{}.{attribute}", name_of(*of)), any_of),
-        Condition::Text { of, regex } => format!("{}_regex = \"{regex}\"", name_of(*of)),
+        Condition::Attribute { of, attribute, any_of } => equal(&format!("{}.{attribute}", of.word()), any_of),
+        Condition::Text { of, regex } => format!("{}_regex = \"{regex}\"", of.word()),
         Condition::AlternativeName { kind, any_of } => {
             let key = match kind {
                 AlternativeName::MailAddress => "mail_address",
@@ -127,13 +127,6 @@ fn holder(holder: &Holder) -> String {
     match holder {
         Holder::Certificate => "certificate".into(),
         Holder::Issuer => "issuer".into(),
-        Holder::Attribute(of, attribute) => format!("{}.{attribute}", name_of(*of)),
-    }
-}
-
-const fn name_of(of: crate::cert::certificate::NameOf) -> &'static str {
-    match of {
-        crate::cert::certificate::NameOf::Issuer => "issuer",
-        crate::cert::certificate::NameOf::Subject => "subject",
+        Holder::Attribute(of, attribute) => format!("{}.{attribute}", of.word()),
     }
 }

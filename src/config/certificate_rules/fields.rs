@@ -80,14 +80,12 @@ impl<'a> Fields<'a> {
 
     /// A choice; `None` when it is not written, empty or wrong.
     pub fn choice(&mut self, key: &str, words: &'static [&'static str]) -> Option<String> {
-        match self.value(key, Kind::Choice(words))? {
-            Value::Text(Some(text)) => Some(text),
-            _ => {
-                let expected = format!("expected one of {}", words.join(", "));
-                self.complain(key, Complaint::new("found \"\"", expected));
-                None
-            }
+        if let Value::Text(Some(text)) = self.value(key, Kind::Choice(words))? {
+            return Some(text);
         }
+        let expected = format!("expected one of {}", words.join(", "));
+        self.complain(key, Complaint::new("found \"\"", expected));
+        None
     }
 
     /// A string or several, as they are: neither expanded nor split. `None` when the key is not written; what is wrong

@@ -42,10 +42,14 @@ pub const CONDITIONS: &[Key] = &[
     key(
         "mail_address",
         "globs",
-        "a rfc822Name among the subject alternative names; `*` stands for any text, letter case is ignored",
+        "a rfc822Name among the subject alternative names; `*` stands for any text before or behind the `@`, letter case is ignored",
     ),
-    key("dns_name", "globs", "a dNSName, likewise"),
-    key("user_principal_name", "globs", "a User Principal Name, likewise"),
+    key(
+        "dns_name",
+        "globs",
+        "a dNSName; `*` stands for any text of one label, letter case is ignored",
+    ),
+    key("user_principal_name", "globs", "a User Principal Name, as mail_address"),
     key(
         "extended_key_usage",
         "names or dotted OIDs",
@@ -96,7 +100,7 @@ pub const RULE: &[Key] = &[
     key(
         "sender",
         "`certificate`",
-        "MAIL FROM must be an address of the certificate: a rfc822Name, or emailAddress of the subject",
+        "MAIL FROM must be an address of the certificate: a rfc822Name, or emailAddress of the subject; any other is refused (553 5.7.1)",
     ),
     key(
         "sender_domains",
@@ -131,7 +135,7 @@ pub const RULE: &[Key] = &[
     key(
         "limit",
         "`[[certificate_rule.limit]]`",
-        "how much a holder may send; several add up",
+        "how much a holder may send; each counts by itself",
     ),
 ];
 

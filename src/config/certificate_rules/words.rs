@@ -138,14 +138,27 @@ pub fn serial(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
     reader.wrong(word.span.clone(), &word.text, expected, hint)
 }
 
-/// A glob on a mail address or a User Principal Name.
+/// A glob on a mail address: `*` does not cross the `@`, so that a glob without one would match nothing.
 pub fn address_glob(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
+    let text = word.text.as_str();
+    if is_glob(text) && text.contains('@') {
+        return Some(text.to_owned());
+    }
+    let hint = match text {
+        "*" => Some("write \"*@*\" for any address".to_owned()),
+        _ => (!text.contains('@')).then(|| format!("write \"*@{text}\" if it is a domain")),
+    };
     let expected = "an address, or a glob such as \"*@example.org\"";
-    let hint = (!word.text.contains(['@', '*'])).then(|| format!("write \"*@{}\" if it is a domain", word.text));
-    if hint.is_none() && is_glob(&word.text) {
+    reader.wrong(word.span.clone(), text, expected, hint)
+}
+
+/// A glob on a User Principal Name.
+pub fn principal_glob(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
+    if is_glob(&word.text) {
         return Some(word.text.clone());
     }
-    reader.wrong(word.span.clone(), &word.text, expected, hint)
+    let expected = "a User Principal Name, or a glob such as \"*@example.org\"";
+    reader.wrong(word.span.clone(), &word.text, expected, None)
 }
 
 /// A glob on a host name.
