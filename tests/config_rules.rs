@@ -6,12 +6,13 @@ mod world;
 use std::path::Path;
 use std::time::Duration;
 
-use estafette::config::certificate_rules::describe;
+use estafette::config::certificate_rules::{describe, keys};
 use estafette::config::{Environment, Loaded, load_text};
 use estafette::io::tls::settings::OnUnknown;
 use estafette::policy::certificate_rule::{CertificateRule, RuleAction};
 use estafette::policy::limits::{Holder, OnExceed};
 use estafette::policy::restriction::Restriction;
+use proptest::prelude::*;
 use world::{environment, good, shipped, warnings};
 
 const TLS: &str = "smtpd_tls_security_level = \"may\"\nsmtpd_tls_cert_file = \"server.crt\"\nsmtpd_tls_ask_ccert = true\n\
@@ -202,6 +203,29 @@ fn fault_in_a_rule_is_said_once_however_often_the_rule_is_named() {
 }
 
 #[test]
+fn rule_that_leaves_something_to_a_later_one_does_not_hide_it() {
+    for (first, second) in [
+        ("subject = { OU = \"a\" }", "subject = { OU = [\"a\", \"b\"] }"),
+        ("subject = { OU = \"a\" }", "issuer = { OU = \"a\" }"),
+        ("key_bits_min = 3072", "key_bits_min = 2048"),
+        (
+            "action = \"continue\"\nsender = \"certificate\"",
+            "subject = { OU = \"a\" }",
+        ),
+        (
+            "subject = { OU = \"a\" }\nvalid_for = \"1d\"",
+            "subject = { OU = \"a\" }",
+        ),
+    ] {
+        let text = with_rule(first).replace("[\"lab\",", "[\"lab\", \"other\",");
+        assert_eq!(
+            warnings(&format!("{text}\n[[certificate_rule]]\nname = \"other\"\n{second}\n")),
+            ""
+        );
+    }
+}
+
+#[test]
 fn rule_that_one_listener_asks_is_no_dead_rule() {
     let text = format!(
         "{}[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:2525\"\nsmtpd_relay_restrictions = [\"reject\"]\n\
@@ -279,6 +303,21 @@ fn file_that_a_rule_names_is_refused_when_it_is_not_what_it_should_be() {
             rule_errors.len() == 1 && rule_errors[0].contains(words),
             "{rule}: {found}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_values_never_panic(
+        index in 0usize..80,
+        value in "(\"[^\"\\\\]{0,20}\"|-?[0-9]{1,19}|[0-9]\\.[0-9]{1,4}|true|\\[\"[$a-zé:/!.*\\[]{0,12}\"\\]|\\{ OU = \"[a-z]{0,3}\" \\}|\\[\\{ serial = \"0[0-9A-F]\" \\}\\])",
+    ) {
+        let all: Vec<&keys::Key> = [keys::CONDITIONS, keys::RULE].into_iter().flatten().collect();
+        let name = all[index % all.len()].name;
+        let limit = keys::LIMIT[index % keys::LIMIT.len()].name;
+        for text in [format!("{name} = {value}\n"), format!("[[certificate_rule.limit]]\n{limit} = {value}\n")] {
+            let _ = world::load(&with_rule(&text)).map_err(|found| found.to_string());
+        }
     }
 }
 

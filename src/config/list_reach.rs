@@ -1,6 +1,6 @@
 //! What of a restriction list is never reached, and whether the list decides at its end.
 
-use super::certificate_rules::breadth::matches_everybody;
+use super::certificate_rules::breadth::{is_within, matches_everybody};
 use super::error::{Complaint, Findings, Span};
 use super::restrictions::Listed;
 use crate::policy::certificate_rule::RuleAction;
@@ -54,31 +54,41 @@ fn check_end(key: &str, list: &[Listed], place: Option<Span>, findings: &mut Fin
     }
 }
 
-/// Behind a restriction that decides about every verified certificate, nothing that looks at one has a say.
+/// Behind a restriction that decides about every certificate it is about, nothing that looks at one of these has a say.
 /// `permit_tls_clientcerts` has: it takes certificates of unknown issuers too.
 fn check_covered(key: &str, list: &[Listed], findings: &mut Findings) {
-    let Some(at) = list.iter().position(|listed| decides_for_verified(&listed.restriction)) else {
-        return;
-    };
-    let by = list
-        .get(at)
-        .map(|listed| listed.restriction.to_string())
-        .unwrap_or_default();
     // What stands behind the end of the list has its error already.
-    let behind = list
-        .iter()
-        .skip(at + 1)
-        .take_while(|listed| !listed.restriction.is_final());
-    for covered in behind {
+    let end = list.iter().position(|listed| listed.restriction.is_final());
+    for (n, covered) in list.iter().enumerate().take(end.unwrap_or(list.len())) {
         let restriction = &covered.restriction;
         if !restriction.needs_client_certificate() || matches!(restriction, Restriction::PermitTlsClientcerts) {
             continue;
         }
-        let message =
-            format!("\"{restriction}\" is never reached: \"{by}\" before it decides about every verified certificate");
+        let mut before = list.iter().take(n).map(|listed| &listed.restriction);
+        let Some((by, whose)) = before.find_map(|earlier| Some((earlier, covers(earlier, restriction)?))) else {
+            continue;
+        };
+        let message = format!("\"{restriction}\" is never reached: \"{by}\" before it decides about every {whose}");
         let complaint = Complaint::new(message, "never asked");
         let hint = format!("put it before \"{by}\", or take one of them out");
         findings.error(key, covered.span.clone(), complaint.hint(hint));
+    }
+}
+
+/// Whose certificates leave nothing for the later restriction; `None` when something is left. The same one twice is
+/// [`check_repeated`]'s.
+fn covers(earlier: &Restriction, later: &Restriction) -> Option<&'static str> {
+    if earlier.to_string() == later.to_string() {
+        return None;
+    }
+    if decides_for_verified(earlier) {
+        return Some("verified certificate");
+    }
+    match (earlier, later) {
+        (Restriction::Rule(wide), Restriction::Rule(narrow)) if wide.action != RuleAction::Continue => {
+            is_within(narrow, wide).then_some("certificate that satisfies it")
+        }
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the tests of the configuration share.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 use std::fs;
 use std::path::Path;
 

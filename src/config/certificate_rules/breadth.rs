@@ -1,9 +1,11 @@
 //! Whether a rule says whose certificates it is about, or is satisfied by what anybody can get from a public CA.
 //!
-//! **Implements** the judgement behind the open relay errors of `list_checks`.
+//! **Implements** the judgement behind the open relay errors of `list_checks` and the unreachable rules of `list_reach`.
 
 use regex::Regex;
 
+use super::describe;
+use crate::cert::name::oid_of;
 use crate::policy::certificate_rule::{CertificateRule, Condition};
 use crate::policy::restriction::CertificateMatch;
 
@@ -38,6 +40,33 @@ pub fn matches_everybody(rule: &CertificateMatch) -> bool {
         .into_iter()
         .flatten()
         .all(|regex| regex.is_match(""))
+}
+
+/// Whether every certificate that satisfies the narrow rule satisfies the wide one, as far as the conditions say so in the
+/// same words.
+pub fn is_within(narrow: &CertificateRule, wide: &CertificateRule) -> bool {
+    let is_implied = |wide: &Condition| narrow.conditions.iter().any(|narrow| implies(narrow, wide));
+    wide.conditions.iter().all(is_implied)
+}
+
+fn implies(narrow: &Condition, wide: &Condition) -> bool {
+    let all_in = |narrow: &[String], wide: &[String]| narrow.iter().all(|value| wide.contains(value));
+    match (narrow, wide) {
+        (
+            Condition::Attribute { of, attribute, any_of },
+            Condition::Attribute {
+                of: wide_of,
+                attribute: wide_attribute,
+                any_of: wide_any_of,
+            },
+        ) => of == wide_of && oid_of(attribute) == oid_of(wide_attribute) && all_in(any_of, wide_any_of),
+        (Condition::Serial(narrow), Condition::Serial(wide))
+        | (Condition::Fingerprint(narrow), Condition::Fingerprint(wide))
+        | (Condition::PublicKeyFingerprint(narrow), Condition::PublicKeyFingerprint(wide)) => all_in(narrow, wide),
+        (Condition::KeyBitsMin(narrow), Condition::KeyBitsMin(wide)) => narrow >= wide,
+        (Condition::ValidForSeconds(narrow), Condition::ValidForSeconds(wide)) => narrow >= wide,
+        (narrow, wide) => describe::condition(narrow) == describe::condition(wide),
+    }
 }
 
 fn are_for_anybody(conditions: &[Condition]) -> bool {
