@@ -260,7 +260,7 @@ fn combined_pem_and_lines_of_sendmail_work_for_both() {
         .replace("server.key", "sendmail.pem")
         .replace(
             "\"permit_tls_all_clientcerts\"",
-            "\"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus RELAY\"",
+            "\"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus$ RELAY\"",
         );
     desk.write(text);
     for (name, code) in [("bob", 0), ("alice", 1)] {

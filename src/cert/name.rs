@@ -43,6 +43,11 @@ const SHORT_NAMES: [(&str, &str); 17] = [
     ("S", "2.5.4.8"),
 ];
 
+/// All short names, aliases among them.
+pub fn short_names() -> impl Iterator<Item = &'static str> {
+    SHORT_NAMES.iter().map(|(name, _)| *name)
+}
+
 /// The short name of an attribute type, or its dotted OID.
 pub fn short_name(oid: &str) -> &str {
     SHORT_NAMES

@@ -233,6 +233,14 @@ impl Findings {
         &self.source.path
     }
 
+    /// The first line of a table: its span is that of its header or of its whole body, and one line is enough to
+    /// point at.
+    pub fn first_line(&self, span: &Span) -> Span {
+        let text = self.text().get(span.clone()).unwrap_or_default();
+        let end = text.find('\n').unwrap_or(text.len());
+        span.start..span.start + end
+    }
+
     /// Records what makes the configuration unusable.
     pub fn error(&mut self, key: &str, span: Option<Span>, complaint: Complaint) {
         self.add(Severity::Error, key, span, complaint);
@@ -259,9 +267,10 @@ impl Findings {
         self.found.retain(|found| is_wanted(&found.key));
     }
 
-    /// Whether an error was recorded.
-    pub fn has_errors(&self) -> bool {
-        self.found.iter().any(|found| found.severity == Severity::Error)
+    /// How many errors were recorded.
+    pub fn errors(&self) -> usize {
+        let errors = self.found.iter().filter(|found| found.severity == Severity::Error);
+        errors.count()
     }
 
     /// The warnings, when they are all there is.
@@ -271,7 +280,7 @@ impl Findings {
     pub fn finish(mut self) -> Result<Vec<Diagnostic>, Diagnostics> {
         self.found
             .sort_by_key(|found| (found.severity == Severity::Warning, found.line));
-        if self.has_errors() {
+        if self.errors() > 0 {
             Err(Diagnostics(self.found))
         } else {
             Ok(self.found)

@@ -21,7 +21,7 @@ pub enum RawValue {
     Integer(i64),
     /// A boolean.
     Boolean(bool),
-    /// A float, which no directive takes.
+    /// A float, which only the `burst` of a limit takes.
     Float(f64),
     /// An array.
     List(Vec<Located>),
@@ -178,18 +178,20 @@ impl<'de> Visitor<'de> for RawValueVisitor {
     }
 }
 
-/// The file: directives for all listeners, and one table per listener.
+/// The file: directives for all listeners, one table per listener, one per certificate rule.
 #[derive(Clone, Debug, Default)]
 pub struct RawFile {
     /// The flat part.
     pub directives: RawTable,
     /// `[[listener]]`, in the order of the file.
-    pub listeners: Vec<RawListener>,
+    pub listeners: Vec<RawEntry>,
+    /// `[[certificate_rule]]`, in the order of the file.
+    pub certificate_rules: Vec<RawEntry>,
 }
 
-/// One `[[listener]]` table.
+/// One table of an array of tables.
 #[derive(Clone, Debug)]
-pub struct RawListener {
+pub struct RawEntry {
     /// The place of the table.
     pub span: Span,
     /// Its keys.
@@ -207,7 +209,7 @@ pub fn read(findings: &mut Findings) -> Option<RawFile> {
         return None;
     }
     match toml::from_str::<RawTable>(&text) {
-        Ok(table) => Some(split_listeners(table, findings)),
+        Ok(table) => Some(split_tables(table, findings)),
         Err(error) => {
             syntax_error(findings, &error);
             None
@@ -230,24 +232,32 @@ fn syntax_error(findings: &mut Findings, error: &toml::de::Error) {
     findings.error("", error.span().or(Some(0..0)), complaint);
 }
 
-fn split_listeners(mut directives: RawTable, findings: &mut Findings) -> RawFile {
-    let mut listeners = Vec::new();
-    let complaint = || Complaint::new("not an array of tables", "[[listener]] on a line of its own");
-    if let Some(located) = directives.remove("listener") {
-        match located.value {
-            RawValue::List(elements) => {
-                for element in elements {
-                    match element.value {
-                        RawValue::Table(table) => listeners.push(RawListener {
-                            span: element.span,
-                            table,
-                        }),
-                        _ => findings.error("listener", Some(element.span), complaint()),
-                    }
-                }
-            }
-            _ => findings.error("listener", Some(located.span), complaint()),
+fn split_tables(mut directives: RawTable, findings: &mut Findings) -> RawFile {
+    RawFile {
+        listeners: take_tables(&mut directives, "listener", findings),
+        certificate_rules: take_tables(&mut directives, "certificate_rule", findings),
+        directives,
+    }
+}
+
+fn take_tables(directives: &mut RawTable, key: &str, findings: &mut Findings) -> Vec<RawEntry> {
+    let Some(located) = directives.remove(key) else {
+        return Vec::new();
+    };
+    let complaint = || Complaint::new("not an array of tables", format!("[[{key}]] on a line of its own"));
+    let RawValue::List(elements) = located.value else {
+        findings.error(key, Some(located.span), complaint());
+        return Vec::new();
+    };
+    let mut entries = Vec::new();
+    for element in elements {
+        match element.value {
+            RawValue::Table(table) => entries.push(RawEntry {
+                span: element.span,
+                table,
+            }),
+            _ => findings.error(key, Some(element.span), complaint()),
         }
     }
-    RawFile { directives, listeners }
+    entries
 }

@@ -4,11 +4,14 @@
 
 use ipnet::IpNet;
 
+use super::certificate_rules::breadth::{is_for_anybody, matches_anybody};
 use super::error::{Complaint, Findings, Span};
+use super::list_reach;
 use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
 use super::scope::Scope;
-use crate::policy::restriction::{CertificateMatch, Restriction};
+use crate::policy::certificate_rule::RuleAction;
+use crate::policy::restriction::{Action, Restriction};
 use crate::session::settings::TlsOffer;
 
 /// The lists that are asked on a listener.
@@ -64,7 +67,7 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
         findings.error(RELAY, scope.span(RELAY), complaint.hint(hint));
     }
     for (key, list) in [(RELAY, lists.relay.as_slice()), (RECIPIENT, lists.recipient.as_slice())] {
-        check_end((key, list), scope, findings);
+        list_reach::check(key, list, scope.span(key), findings);
     }
     check_open_permit(lists.relay_control(), findings);
     check_networks(lists, scope, findings);
@@ -72,44 +75,6 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
         check_certificate_rule(key, listed, scope, offer, findings);
     }
     check_public_trust(lists, trust, findings);
-}
-
-/// A list must decide at its end, and nothing may stand behind the decision.
-fn check_end((key, list): Named<'_>, scope: &Scope, findings: &mut Findings) {
-    let Some(last) = list.last() else { return };
-    let decision = list.iter().position(|listed| listed.restriction.is_final());
-    let Some(decision) = decision else {
-        let hint = match last.restriction {
-            Restriction::RejectUnauthDestination => {
-                "replace \"reject_unauth_destination\" by \"permit_auth_destination\", \"reject\"".to_owned()
-            }
-            Restriction::DeferUnauthDestination => {
-                "replace \"defer_unauth_destination\" by \"permit_auth_destination\", \"defer\"".to_owned()
-            }
-            _ => "append \"reject\"".to_owned(),
-        };
-        let complaint = Complaint::new(
-            "the list ends without a decision, which would be a permission in Postfix and is a refusal here",
-            "expected \"reject\" at the end",
-        );
-        let span = last.span.clone().or_else(|| scope.span(key));
-        findings.error(key, span, complaint.hint(hint));
-        return;
-    };
-    for unreachable in list.iter().skip(decision + 1) {
-        let by = list.get(decision).map(|listed| listed.restriction.to_string());
-        let message = format!(
-            "\"{}\" is never reached: \"{}\" before it always decides",
-            unreachable.restriction,
-            by.unwrap_or_default()
-        );
-        let complaint = Complaint::new(message, "never asked");
-        findings.error(
-            key,
-            unreachable.span.clone(),
-            complaint.hint("put it before the decision, or take it out"),
-        );
-    }
 }
 
 /// `permit` for everybody, with nothing before it that turns foreign destinations away.
@@ -156,7 +121,7 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
     let word = &listed.restriction;
     let span = || listed.span.clone();
     if offer == TlsOffer::None {
-        let message = format!("\"{word}\" can never permit: this listener offers no TLS");
+        let message = format!("\"{word}\" can never apply: this listener offers no TLS");
         let complaint = Complaint::new(message, "needs TLS");
         findings.error(
             key,
@@ -165,7 +130,7 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
         );
     }
     if !(scope.boolean("smtpd_tls_ask_ccert") || scope.boolean("smtpd_tls_req_ccert")) {
-        let message = format!("\"{word}\" can never permit: clients are not asked for a certificate");
+        let message = format!("\"{word}\" can never apply: clients are not asked for a certificate");
         let complaint = Complaint::new(message, "needs smtpd_tls_ask_ccert");
         findings.error(key, span(), complaint.hint("write smtpd_tls_ask_ccert = true"));
     }
@@ -187,7 +152,7 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
         || scope.text("smtpd_tls_CApath").is_some()
         || scope.boolean("tls_append_default_CA");
     if !has_ca && scope.is_good("smtpd_tls_CAfile") && scope.is_good("smtpd_tls_CApath") {
-        let message = format!("\"{word}\" can never permit: no CA is trusted");
+        let message = format!("\"{word}\" can never apply: no CA is trusted");
         let complaint = Complaint::new(message, "needs smtpd_tls_CAfile or smtpd_tls_CApath");
         findings.error(
             key,
@@ -201,7 +166,8 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
 fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Findings) {
     let permits_all = |listed: &Listed| match &listed.restriction {
         Restriction::PermitTlsAllClientcerts => true,
-        Restriction::Certificate(rule) => matches_everything(rule),
+        Restriction::Certificate(rule) => rule.action == Action::Permit && matches_anybody(rule),
+        Restriction::Rule(rule) => rule.action == RuleAction::Permit && is_for_anybody(rule),
         _ => false,
     };
     for (key, listed) in lists.all().filter(|(_, listed)| permits_all(listed)) {
@@ -223,16 +189,9 @@ fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Finding
         );
         let complaint = Complaint::new(message, "permits everybody who holds any public certificate");
         let hint = "write smtpd_tls_CAfile = \"<your own CAs only>\" without tls_append_default_CA, or say which \
-                    certificates: \"CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$\"";
+                    certificates: \"CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$\", or issuer = { CN = \"CNRS-Plus\" } in a \
+                    [[certificate_rule]]";
         let span: Option<Span> = listed.span.clone();
         findings.error(key, span, complaint.hint(hint));
     }
-}
-
-/// An expression that is found in the empty text is found in every text.
-fn matches_everything(rule: &CertificateMatch) -> bool {
-    [&rule.issuer, &rule.subject]
-        .into_iter()
-        .flatten()
-        .all(|regex| regex.is_match(""))
 }

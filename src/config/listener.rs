@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::client::protocols;
 use super::environment::Environment;
-use super::error::{Complaint, Findings, Span};
-use super::file::{RawFile, RawListener, RawTable, RawValue};
+use super::error::{Complaint, Findings};
+use super::file::{RawEntry, RawFile, RawTable, RawValue};
 use super::scope::Scope;
 use crate::net::parse_listen;
 
@@ -68,7 +68,7 @@ pub fn endpoints<'a>(
 }
 
 /// `inet_protocols` says which addresses may be listened on at all.
-fn check_protocol(address: SocketAddr, top: &Scope, listener: &RawListener, findings: &mut Findings) {
+fn check_protocol(address: SocketAddr, top: &Scope, listener: &RawEntry, findings: &mut Findings) {
     let (ipv4, ipv6) = protocols(top);
     let (family, is_allowed) = if address.is_ipv4() {
         ("ipv4", ipv4)
@@ -90,7 +90,7 @@ fn check_unique(
     endpoints: &[Endpoint<'_>],
     name: &str,
     address: SocketAddr,
-    listener: &RawListener,
+    listener: &RawEntry,
     findings: &mut Findings,
 ) {
     let place = |key: &str| listener.table.get(key).map(|located| located.span.clone());
@@ -112,13 +112,13 @@ fn check_unique(
     }
 }
 
-fn text(listener: &RawListener, key: &str, expected: &str, findings: &mut Findings) -> Option<String> {
+fn text(listener: &RawEntry, key: &str, expected: &str, findings: &mut Findings) -> Option<String> {
     let complaint = |message: String| Complaint::new(message, format!("expected {expected}"));
     let Some(located) = listener.table.get(key) else {
         let hint = format!("write {key} = ... in this table");
         findings.error(
             key,
-            Some(first_line(&listener.span, findings)),
+            Some(findings.first_line(&listener.span)),
             complaint(format!("the listener has no {key}")).hint(hint),
         );
         return None;
@@ -138,14 +138,7 @@ fn text(listener: &RawListener, key: &str, expected: &str, findings: &mut Findin
     }
 }
 
-/// The span of a table is that of its header or of its whole body: one line is enough to point at.
-fn first_line(span: &Span, findings: &Findings) -> Span {
-    let text = findings.text().get(span.clone()).unwrap_or_default();
-    let end = text.find('\n').unwrap_or(text.len());
-    span.start..span.start + end
-}
-
-fn address(listener: &RawListener, findings: &mut Findings) -> Option<SocketAddr> {
+fn address(listener: &RawEntry, findings: &mut Findings) -> Option<SocketAddr> {
     const EXPECTED: &str = "ADDRESS:PORT such as \"0.0.0.0:25\" or \"[::]:587\"";
     let text = text(listener, "address", EXPECTED, findings)?;
     if let Ok(address) = parse_listen(&text) {

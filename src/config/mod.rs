@@ -4,6 +4,8 @@
 //! `-o` does, and the collection of all errors before anything listens.
 //! **Does not** read main.cf itself, nor the contents of certificates.
 
+pub mod anchoring;
+pub mod certificate_rules;
 pub mod client;
 pub mod directives;
 pub mod environment;
@@ -11,8 +13,11 @@ pub mod error;
 pub mod expand;
 pub mod file;
 pub mod files;
+pub mod issuer_policies;
 pub mod list_checks;
+pub mod list_reach;
 pub mod listener;
+pub mod name_regex;
 pub mod names;
 pub mod nearest;
 pub mod public_bundle;
@@ -31,10 +36,12 @@ pub use environment::Environment;
 pub use error::{Diagnostic, Diagnostics, Severity};
 pub use settings::{ListenerSettings, Loaded, LogFormat, LogLevel, LogSettings, Settings};
 
+use certificate_rules::defined::RuleSet;
 use error::{Complaint, Findings, Source};
 use file::RawFile;
 use scope::{Defaults, Layers, Scope};
 
+use crate::io::clock;
 use crate::wire::domain::Domain;
 
 /// Largest configuration file, octets: a wrong name such as a device must not fill the memory.
@@ -79,6 +86,7 @@ fn path_alone(path: &Path, key: &str) -> Result<PathBuf, Diagnostics> {
             defaults: &defaults,
             environment: &environment,
             directory: path.parent().unwrap_or(Path::new("")),
+            rules: &RuleSet::default(),
         };
         let scope = Scope::read(&layers, &mut findings);
         // What the path is made of must be right too.
@@ -86,8 +94,8 @@ fn path_alone(path: &Path, key: &str) -> Result<PathBuf, Diagnostics> {
         let is_part = |name: &str| name == QUEUE_DIRECTORY && written.as_ref().is_none_or(|text| text.contains(name));
         findings.retain(|name| name == key || is_part(name));
         match scope.path(key) {
-            Some(found) if !findings.has_errors() => return Ok(found),
-            None if !findings.has_errors() => {
+            Some(found) if findings.errors() == 0 => return Ok(found),
+            None if findings.errors() == 0 => {
                 let complaint = Complaint::new("is empty: there is nothing to work on", "expected a path");
                 findings.error(key, scope.span(key), complaint);
             }
@@ -144,22 +152,30 @@ fn findings_of(path: &Path, text: &str) -> Findings {
 
 fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut Findings) -> Settings {
     let defaults = Defaults::read();
-    let top_layers = Layers {
+    let layers_without_rules = Layers {
         own: None,
         top: &file.directives,
         defaults: &defaults,
         environment,
         directory: path.parent().unwrap_or(Path::new("")),
+        rules: &RuleSet::default(),
+    };
+    let rules = read_rules(file, &layers_without_rules, findings);
+    let top_layers = Layers {
+        rules: &rules,
+        ..layers_without_rules
     };
     let top = Scope::read(&top_layers, findings);
     check_hostname(&top, findings);
     let mut listeners = Vec::new();
+    let mut are_lists_good = true;
     for endpoint in listener::endpoints(file, &top, environment, findings) {
         let layers = Layers {
             own: endpoint.own,
             ..top_layers
         };
         let scope = Scope::read(&layers, findings);
+        are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
         let (session, tls) = server::build(&endpoint.name, &scope, environment, findings);
         listeners.push(ListenerSettings {
             name: endpoint.name,
@@ -168,6 +184,16 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
             tls,
             socket_name: endpoint.socket_name,
         });
+    }
+    if are_lists_good && !listeners.is_empty() {
+        check_rules_are_asked(&rules, &listeners, &top, findings);
+    }
+    if environment.check_files {
+        let authorities: Vec<PathBuf> = listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref()?.ca_file.clone())
+            .collect();
+        certificate_rules::examples::prove_all(&rules, &authorities, clock::unix_seconds(), findings);
     }
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let sizes = listeners
@@ -182,8 +208,34 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),
         shutdown_timeout: top.time("shutdown_timeout"),
+        certificate_rules: rules.in_use().collect(),
         listeners,
     }
+}
+
+/// The lists that restrictions stand in.
+const LISTS: [&str; 2] = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"];
+
+fn read_rules(file: &RawFile, layers: &Layers<'_>, findings: &mut Findings) -> RuleSet {
+    let names: Vec<&'static str> = directives::implemented().map(|directive| directive.name).collect();
+    let context = certificate_rules::fields::Context {
+        lookup: &|name| layers.text(name),
+        names: &names,
+        directory: layers.directory,
+        environment: layers.environment,
+        rules: layers.rules,
+    };
+    certificate_rules::read(&file.certificate_rules, context, findings)
+}
+
+fn check_rules_are_asked(rules: &RuleSet, listeners: &[ListenerSettings], top: &Scope, findings: &mut Findings) {
+    let chains = listeners.iter().map(|listener| &listener.session.chain);
+    let asked = chains.flat_map(|chain| chain.relay.iter().chain(&chain.recipient));
+    let written = LISTS
+        .iter()
+        .flat_map(|name| top.restrictions(name))
+        .map(|listed| &listed.restriction);
+    certificate_rules::usage::check(rules, asked, written, findings);
 }
 
 /// Other servers look the name up; one label tells them nothing.

@@ -50,6 +50,10 @@ fn unknown(key: &str, own: Option<&[&'static str]>) -> Complaint {
     let names = directives::names().chain(own.unwrap_or_default().iter().copied());
     let hint = match nearest(key, names) {
         Some(near) => format!("did you mean {near}?"),
+        None if key == "certificate_rule" => {
+            "write [[certificate_rule]] on a line of its own: rules belong to no listener, the lists that name them do"
+                .into()
+        }
         None if KEYS.contains(&key) => "it belongs into a [[listener]] table".into(),
         None => "docs/directives.md lists the names".into(),
     };

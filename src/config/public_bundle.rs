@@ -64,6 +64,12 @@ impl PublicTrust {
     }
 }
 
+/// Whether a file or directory is a bundle of public CAs, or a copy of one.
+pub fn is_public(path: &Path, environment: &Environment) -> bool {
+    is_public_path(path, environment)
+        || environment.check_files && shared_certificates(path, environment) >= SHARED_CERTIFICATES_MIN
+}
+
 fn is_public_path(path: &Path, environment: &Environment) -> bool {
     let same = canonical(path);
     environment

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::certificate_rules::defined::RuleSet;
 use super::error::{Complaint, Findings, Span};
 use super::expand::{ExpandError, expand};
 use super::file::{Located, RawValue};
@@ -19,6 +20,8 @@ pub struct Reader<'a> {
     pub names: &'a [&'static str],
     /// Where relative paths start.
     pub directory: &'a Path,
+    /// The certificate rules that a restriction list may name.
+    pub rules: &'a RuleSet,
     /// Where faults go.
     pub findings: &'a mut Findings,
 }

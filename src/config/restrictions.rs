@@ -4,13 +4,18 @@
 //! expressions, and inline tables when both must hold.
 //! **Does not** judge whether a list is safe: `list_checks` does.
 
+use std::sync::Arc;
+
 use regex::Regex;
 
 use super::error::{Complaint, Span};
+use super::expand::expand;
 use super::file::{Located, RawTable, RawValue};
+use super::name_regex;
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use crate::policy::restriction::{Action, CertificateMatch, Restriction};
+use crate::policy::sender_binding::SenderBinding;
 
 /// One restriction and where it is written.
 #[derive(Clone, Debug)]
@@ -21,7 +26,10 @@ pub struct Listed {
     pub span: Option<Span>,
 }
 
-/// The words that work.
+/// The word that looks at a directive too.
+const SENDER_MISMATCH: &str = "reject_sender_certificate_mismatch";
+
+/// The other words that work.
 const WORDS: [(&str, Restriction); 10] = [
     ("permit_mynetworks", Restriction::PermitMynetworks),
     ("permit_tls_all_clientcerts", Restriction::PermitTlsAllClientcerts),
@@ -80,7 +88,19 @@ const LATER: [&str; 41] = [
     "warn_if_reject",
 ];
 
-const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\"";
+const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\", or the name of a \
+                        [[certificate_rule]]";
+
+/// Whether a word has a meaning in restriction lists, so that nothing else can be called that.
+pub fn is_known_word(word: &str) -> bool {
+    let sendmail = ["CERTISSUER", "CERTSUBJECT"];
+    names().any(|known| known == word) || sendmail.contains(&word)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let words = WORDS.iter().map(|(word, _)| *word);
+    words.chain([SENDER_MISMATCH]).chain(LATER)
+}
 
 /// Reads a restriction list: an array of strings and inline tables, or one string as in main.cf.
 pub fn read(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<Listed>> {
@@ -136,30 +156,63 @@ fn from_words(reader: &mut Reader<'_>, text: &str, span: &Span) -> Option<Vec<Li
     let mut list = Vec::new();
     let mut is_whole = true;
     for word in &words {
-        if let Some(restriction) = from_word(&word.text) {
-            if matches!(restriction, Restriction::CheckRelayDomains) {
-                warn_check_relay_domains(reader, word);
+        match from_word(reader, &word.text) {
+            Found::Restriction(restriction) => {
+                if matches!(restriction, Restriction::CheckRelayDomains) {
+                    warn_check_relay_domains(reader, word);
+                }
+                list.push(Listed {
+                    restriction,
+                    span: word.span.clone(),
+                });
             }
-            list.push(Listed {
-                restriction,
-                span: word.span.clone(),
-            });
-            continue;
-        }
-        is_whole = false;
-        complain_of_word(reader, word);
-        if takes_argument(&word.text) {
-            break;
+            Found::WrongRule => is_whole = false,
+            Found::Nothing => {
+                is_whole = false;
+                complain_of_word(reader, word);
+                if takes_argument(&word.text) {
+                    break;
+                }
+            }
         }
     }
     is_whole.then_some(list)
 }
 
-fn from_word(text: &str) -> Option<Restriction> {
-    WORDS
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, restriction)| restriction.clone())
+/// What a word of a list leads to.
+enum Found {
+    Restriction(Restriction),
+    /// A certificate rule with an error, which is said where the rule is.
+    WrongRule,
+    Nothing,
+}
+
+fn from_word(reader: &Reader<'_>, text: &str) -> Found {
+    if text == SENDER_MISMATCH {
+        return Found::Restriction(Restriction::RejectSenderCertificateMismatch(Arc::new(SenderBinding {
+            rule: SENDER_MISMATCH.into(),
+            certificate_addresses: true,
+            allows_null_sender: allows_null_sender(reader),
+            ..SenderBinding::default()
+        })));
+    }
+    if let Some((_, restriction)) = WORDS.iter().find(|(word, _)| *word == text) {
+        return Found::Restriction(restriction.clone());
+    }
+    match reader.rules.get(text) {
+        Some(defined) => match defined.rule(allows_null_sender(reader)) {
+            Some(rule) => Found::Restriction(Restriction::Rule(rule)),
+            None => Found::WrongRule,
+        },
+        None => Found::Nothing,
+    }
+}
+
+/// `smtpd_certificate_null_sender` where the list is asked; a wrong value has its own error.
+fn allows_null_sender(reader: &Reader<'_>) -> bool {
+    const KEY: &str = "smtpd_certificate_null_sender";
+    let text = (reader.lookup)(KEY).and_then(|text| expand(&text, reader.lookup, &mut vec![KEY.to_owned()]).ok());
+    text.is_some_and(|text| text.trim() == "permit")
 }
 
 /// Whether the next word belongs to this one (`check_client_access hash:...`, `warn_if_reject ...`).
@@ -173,8 +226,9 @@ fn complain_of_word(reader: &mut Reader<'_>, word: &Word) {
         Complaint::new(format!("\"{text}\" is known, but not supported yet"), EXPECTED)
             .hint("take it out; what it would have permitted is then not permitted")
     } else {
-        let names = WORDS.iter().map(|(word, _)| *word).chain(LATER);
-        let near = nearest(text, names.chain(["CERTISSUER:", "CERTSUBJECT:"]));
+        let mut names: Vec<&str> = names().chain(["CERTISSUER:", "CERTSUBJECT:"]).collect();
+        names.extend(reader.rules.names());
+        let near = nearest(text, names);
         Complaint::new(format!("\"{text}\" is not a restriction"), EXPECTED)
             .maybe_hint(near.map(|near| format!("did you mean \"{near}\"?")))
     };
@@ -203,7 +257,7 @@ fn from_access_line(reader: &mut Reader<'_>, rule: &str, is_issuer: bool, span: 
         }
         _ => rule,
     };
-    let regex = Some(regex(reader, pattern, span)?);
+    let regex = Some(name_regex::read(reader, pattern, span)?);
     let (issuer, subject) = if is_issuer { (regex, None) } else { (None, regex) };
     Some(Restriction::Certificate(CertificateMatch {
         issuer,
@@ -242,7 +296,7 @@ const EXPECTED_TABLE: &str =
 
 fn table_regex(reader: &mut Reader<'_>, located: &Located) -> Option<Regex> {
     match &located.value {
-        RawValue::Text(text) => regex(reader, text.trim(), &located.span),
+        RawValue::Text(text) => name_regex::read(reader, text.trim(), &located.span),
         _ => reader.mismatch(located, "a regular expression in a string"),
     }
 }
@@ -264,116 +318,5 @@ fn action(reader: &mut Reader<'_>, located: &Located) -> Option<Action> {
                 near,
             )
         }
-    }
-}
-
-fn regex(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex> {
-    if pattern.is_empty() {
-        let complaint = Complaint::new(
-            "an empty regular expression matches every name",
-            "expected a name to match",
-        );
-        reader.error(
-            reader.place(span),
-            complaint.hint("write \"permit_tls_all_clientcerts\" if that is meant"),
-        );
-        return None;
-    }
-    match Regex::new(pattern) {
-        Ok(regex) => {
-            warn_open_end(reader, pattern, span);
-            Some(regex)
-        }
-        Err(error) => {
-            complain_of_regex(reader, pattern, span, &error.to_string());
-            None
-        }
-    }
-}
-
-/// The expression is searched, so `/CN=CNRS-Plus` is also found in `/CN=CNRS-Plus-Evil`.
-fn warn_open_end(reader: &mut Reader<'_>, pattern: &str, span: &Span) {
-    let ends_closed = |branch: &&str| {
-        let closed = ["$", "/", "(/|$)", "($|/)", "\\z"];
-        closed.iter().any(|end| branch.ends_with(end)) && !branch.ends_with("\\$")
-    };
-    let Some(open) = branches(pattern).into_iter().find(|branch| !ends_closed(branch)) else {
-        return;
-    };
-    let complaint = Complaint::new(
-        format!("the regular expression has an open end: it also matches \"{open}-Evil\""),
-        "matches inside longer values",
-    );
-    let start = if open.starts_with('^') { "" } else { "^" };
-    let hint = format!("write \"{start}{open}$\" for the whole name, or end it in (/|$) for one whole value");
-    reader.warning(reader.place(span), complaint.hint(hint));
-}
-
-/// The alternatives at the top of an expression: `a|(b|c)|[|]` has three.
-fn branches(pattern: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let (mut start, mut depth, mut in_class, mut is_escaped) = (0, 0_usize, false, false);
-    for (at, c) in pattern.char_indices() {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '(' if !in_class => depth += 1,
-            ')' if !in_class => depth = depth.saturating_sub(1),
-            '|' if !in_class && depth == 0 => {
-                found.extend(pattern.get(start..at));
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    found.extend(pattern.get(start..));
-    found
-}
-
-/// The regex crate draws the pattern with a caret below; the caret's column is the position, its last line the reason.
-fn complain_of_regex(reader: &mut Reader<'_>, pattern: &str, span: &Span, drawn: &str) {
-    let caret = drawn.lines().find_map(|line| {
-        let trimmed = line.trim_start();
-        trimmed
-            .starts_with('^')
-            .then(|| (line.len() - trimmed.len()).saturating_sub(4))
-    });
-    let reason = drawn.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    let message = match caret {
-        Some(column) => format!("bad regular expression at character {}: {reason}", column + 1),
-        None => format!("bad regular expression: {reason}"),
-    };
-    let in_file = reader
-        .findings
-        .text()
-        .get(span.clone())
-        .and_then(|text| text.find(pattern));
-    let place = match (in_file, caret) {
-        (Some(offset), Some(column)) if reader.in_file && pattern.is_ascii() => {
-            let at = span.start + offset + column;
-            Some(at..at + 1)
-        }
-        _ => reader.place(span),
-    };
-    let complaint = Complaint::new(
-        message,
-        "expected a regular expression such as ^/C=FR/O=CNRS/CN=CNRS-Plus$",
-    );
-    reader.error(
-        place,
-        complaint.hint("look-around and back-references are not supported"),
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expression_is_split_at_its_top_alternatives_only() {
-        assert_eq!(branches("/CN=A|/CN=B$"), ["/CN=A", "/CN=B$"]);
-        assert_eq!(branches(r"/CN=(A|B)[|]\|$"), [r"/CN=(A|B)[|]\|$"]);
     }
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::certificate_rules::defined::RuleSet;
 use super::directives::{self, kind::Directive};
 use super::environment::Environment;
 use super::error::{Complaint, Findings, Span};
 use super::file::{Located, RawTable, read_value};
+use super::issuer_policies::IssuerPolicy;
 use super::reader::Reader;
 use super::restrictions::Listed;
 use super::value::{self, ListedDomain, Value};
@@ -44,6 +46,8 @@ pub struct Layers<'a> {
     pub environment: &'a Environment,
     /// The directory of the file.
     pub directory: &'a Path,
+    /// The certificate rules that restriction lists may name.
+    pub rules: &'a RuleSet,
 }
 
 impl<'a> Layers<'a> {
@@ -58,7 +62,7 @@ impl<'a> Layers<'a> {
     }
 
     /// The unexpanded text of a directive, as `$name` refers to it.
-    fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         if name == "mail_name" {
             return Some("Estafette".into());
         }
@@ -121,6 +125,7 @@ impl Scope {
                 lookup: &lookup,
                 names: &names,
                 directory: layers.directory,
+                rules: layers.rules,
                 findings,
             };
             let value = value::read(&mut reader, directive.kind, located);
@@ -277,6 +282,14 @@ impl Scope {
     /// Whether TLS 1.2 is allowed.
     pub fn tls12(&self, name: &str) -> bool {
         matches!(self.value(name), Some(Value::Tls12(true)))
+    }
+
+    /// What the revocation lists of single issuers mean.
+    pub fn issuer_policies(&self, name: &str) -> &[IssuerPolicy] {
+        match self.value(name) {
+            Some(Value::IssuerPolicies(policies)) => policies,
+            _ => &[],
+        }
     }
 
     /// A restriction list.

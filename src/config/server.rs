@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
 use super::files::{TlsFiles, check_tls_files};
+use super::issuer_policies::IssuerPolicy;
 use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
@@ -205,7 +206,7 @@ fn revocation(scope: &Scope) -> RevocationSettings {
             },
             grace: scope.time("smtpd_tls_crl_grace_time"),
         },
-        issuer_policies: Vec::new(),
+        issuer_policies: issuer_policies(scope),
         crl_warning_time: scope.time("smtpd_tls_crl_warning_time"),
         deny_list: scope.path("smtpd_tls_deny_list_file"),
         ocsp: match scope.text("smtpd_tls_ocsp") {
@@ -215,6 +216,20 @@ fn revocation(scope: &Scope) -> RevocationSettings {
         },
         ocsp_timeout: scope.time("smtpd_tls_ocsp_timeout"),
     }
+}
+
+/// A policy without a grace time has that of `smtpd_tls_crl_grace_time`.
+fn issuer_policies(scope: &Scope) -> Vec<(String, CrlPolicy)> {
+    let policy = |listed: &IssuerPolicy| {
+        let grace = listed.grace.unwrap_or_else(|| scope.time("smtpd_tls_crl_grace_time"));
+        let on_unknown = listed.on_unknown;
+        (listed.issuer.clone(), CrlPolicy { on_unknown, grace })
+    };
+    scope
+        .issuer_policies("smtpd_tls_crl_issuer_policies")
+        .iter()
+        .map(policy)
+        .collect()
 }
 
 fn complain_of_missing_certificate(scope: &Scope, findings: &mut Findings) {

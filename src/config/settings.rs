@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
@@ -15,6 +16,8 @@ use crate::session::settings::SessionSettings;
 pub struct Settings {
     /// Where to listen, and how sessions go there; at least one.
     pub listeners: Vec<ListenerSettings>,
+    /// `[[certificate_rule]]`, in the order of the file.
+    pub certificate_rules: Vec<CheckedRule>,
     /// Deliveries.
     pub outbound: OutboundSettings,
     /// TLS of deliveries.

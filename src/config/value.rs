@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::directives::kind::Kind;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
+use super::issuer_policies::{self, IssuerPolicy};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
@@ -42,6 +43,8 @@ pub enum Value {
     Tls12(bool),
     /// A restriction list.
     Restrictions(Vec<Listed>),
+    /// What the revocation lists of single issuers mean.
+    IssuerPolicies(Vec<IssuerPolicy>),
 }
 
 /// An entry of a list of domains.
@@ -83,6 +86,7 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         }),
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
+        Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
     }
 }
 
@@ -310,9 +314,7 @@ fn interface(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
 fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
     let digits: String = word.text.chars().filter(|c| *c != ':').collect();
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let upper = digits.to_ascii_uppercase();
-        let octets: Vec<&str> = (0..32).filter_map(|n| upper.get(2 * n..2 * n + 2)).collect();
-        return Some(octets.join(":"));
+        return Some(colons(&digits));
     }
     if is_table(&word.text) {
         return table(reader, word);
@@ -325,6 +327,13 @@ fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
         "a SHA-256 fingerprint: 64 hexadecimal digits, with or without colons",
         hint,
     )
+}
+
+/// Hexadecimal digits in upper case with a colon between two octets, as certificates are decoded to.
+pub fn colons(digits: &str) -> String {
+    let upper = digits.to_ascii_uppercase();
+    let octets = (0..upper.len()).step_by(2).filter_map(|n| upper.get(n..n + 2));
+    octets.collect::<Vec<_>>().join(":")
 }
 
 fn next_hop(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {

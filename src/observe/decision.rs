@@ -214,8 +214,26 @@ impl Decision {
                 forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
                 size_octets: Some(*size_octets),
                 reverse_path: Some(reverse_path.to_string()),
-                because: because.to_string(),
-                ..Self::refusal(origin, reference, reply)
+                decided_by: because.decided_by().to_owned(),
+                ..Self::refusal(origin, reference, &because.to_string(), reply)
+            },
+            Event::SessionRejected {
+                origin,
+                reference,
+                because,
+                reply,
+            } => Self {
+                decided_by: "smtpd_tls_req_ccert".to_owned(),
+                ..Self::refusal(origin, reference, &because.to_string(), reply)
+            },
+            Event::AuthenticationRejected {
+                origin,
+                reference,
+                because,
+                reply,
+            } => Self {
+                decided_by: "AUTH EXTERNAL".to_owned(),
+                ..Self::refusal(origin, reference, &because.to_string(), reply)
             },
             _ => return None,
         };
@@ -247,9 +265,10 @@ impl Decision {
     }
 
     /// A refusal of something else than a recipient.
-    fn refusal(origin: &Origin, reference: &str, reply: &Reply) -> Self {
+    fn refusal(origin: &Origin, reference: &str, because: &str, reply: &Reply) -> Self {
         Self {
             reference: Some(reference.to_owned()),
+            because: because.to_owned(),
             verdict: if reply.is_transient() {
                 VerdictWord::Defer
             } else {

@@ -259,6 +259,15 @@ impl MessageFault {
     pub const fn is_policy(&self) -> bool {
         matches!(self, Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_))
     }
+
+    /// What decided so, as it is written in the configuration; empty when it was not policy.
+    pub fn decided_by(&self) -> &str {
+        match self {
+            Self::FromHeader(_) | Self::FromNotOwned(_) => "from_header",
+            Self::Limit(exceeded) => &exceeded.limit.name,
+            _ => "",
+        }
+    }
 }
 
 /// Where a bare newline stood.

@@ -37,6 +37,14 @@ pub const DIRECTIVES: &[Directive] = &[
         place: Place::Listener,
     },
     Directive {
+        name: "smtpd_tls_crl_issuer_policies",
+        default: "[]",
+        postfix: "-",
+        meaning: "the same for single issuers, each their one-line text and a policy, with a grace time of its own or not: \"/C=FR/O=CNRS/CN=CNRS-Plus fail-closed 7d\"",
+        kind: Kind::IssuerPolicies,
+        place: Place::Listener,
+    },
+    Directive {
         name: "smtpd_tls_crl_warning_time",
         default: "\"2d\"",
         postfix: "-",

@@ -78,6 +78,8 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Issuers and what a missing or stale revocation list of theirs means.
+    IssuerPolicies,
 }
 
 impl Kind {
@@ -103,6 +105,7 @@ impl Kind {
             Self::Ipv6 => "IPv6 address",
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
+            Self::IssuerPolicies => "list of issuers and policies",
         }
     }
 }
