@@ -49,7 +49,7 @@ fn shipped_campus_lets_nobody_outside_relay() {
 fn campus_that_names_issuers_and_laboratories_lets_nobody_outside_relay() {
     let desk = desk();
     let rules = "\"CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$\", \"CERTSUBJECT:^/C=FR/O=CNRS/OU=UMR5168/CN=[^/+]*$\"";
-    let text = campus().replace("\"permit_tls_all_clientcerts\"", rules);
+    let text = campus().replace("\"laboratory\",", &format!("{rules},\n    \"laboratory\","));
     let (code, out, errors) = check(desk.path(), &text);
     assert_eq!(code, 0, "{out}{errors}");
     let outsiders = out

@@ -202,6 +202,17 @@ impl Decision {
                 },
                 ..Self::by(origin, Kind::Message)
             },
+            refusal => Self::of_refusal(refusal)?,
+        };
+        Some(Self {
+            time: at.rfc3339_millis(),
+            ..decision
+        })
+    }
+
+    /// A message, AUTH or a session that policy refused.
+    fn of_refusal(event: &Event) -> Option<Self> {
+        Some(match event {
             Event::MessageRejected {
                 origin,
                 reverse_path,
@@ -236,10 +247,6 @@ impl Decision {
                 ..Self::refusal(origin, reference, &because.to_string(), reply)
             },
             _ => return None,
-        };
-        Some(Self {
-            time: at.rfc3339_millis(),
-            ..decision
         })
     }
 

@@ -233,3 +233,23 @@ impl Drop for Relay {
         self.kill();
     }
 }
+
+/// A CA of its own, `lab-ca.crt` and `lab-ca.key`, that has issued `dora.pem` and `dora.key` of OU UMR5168.
+pub fn make_authority(directory: &Path) {
+    let script = r#"set -e
+        cd "$1"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout lab-ca.key -out lab-ca.crt \
+            -days 30 -subj /C=FR/O=Lab/CN=Lab-CA -addext keyUsage=critical,keyCertSign,cRLSign
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout dora.key -out dora.csr \
+            -subj "/C=FR/O=Lab/OU=UMR5168/CN=Dora Noir"
+        printf 'basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\nsubjectAltName=email:dora@example.org\n' > dora.ext
+        openssl x509 -req -in dora.csr -CA lab-ca.crt -CAkey lab-ca.key -CAcreateserial -days 20 \
+            -extfile dora.ext -out dora.pem
+        chmod 600 dora.key"#;
+    let output = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(directory)
+        .output()
+        .expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
