@@ -16,6 +16,8 @@ pub enum Gap {
     End,
     /// A wildcard that runs across attributes stands beside a part of a value.
     Within,
+    /// No gap, but nothing either: the beginning of a name is wanted before something else than `/`.
+    Never,
 }
 
 /// What can stand first or last in a part of an expression, as bits.
@@ -29,8 +31,27 @@ const EQUALS: Kinds = 2;
 const VALUE: Kinds = 4;
 /// Any number of characters, separators among them.
 const WILD: Kinds = 8;
-/// The beginning or the end of the text.
-const EDGE: Kinds = 16;
+/// The beginning of the text.
+const START: Kinds = 16;
+/// The end of the text.
+const END: Kinds = 32;
+
+/// What was found between two parts of an expression.
+#[derive(Default)]
+struct Faults {
+    has_gap: bool,
+    is_never: bool,
+}
+
+impl Faults {
+    /// Behind `=` a wildcard stands for the whole value, which is no part of one.
+    fn look_between(&mut self, before: Kinds, behind: Kinds) {
+        let is_open_end = before & VALUE != 0 && behind & WILD != 0;
+        let is_open_beginning = before & WILD != 0 && behind & (VALUE | EQUALS) != 0;
+        self.has_gap |= is_open_end || is_open_beginning;
+        self.is_never |= before & START != 0 && behind & (VALUE | EQUALS) != 0;
+    }
+}
 
 /// What a part of an expression begins and ends with, and whether it can be empty.
 #[derive(Clone, Copy)]
@@ -59,18 +80,35 @@ impl Part {
 /// The gap of an expression that is searched for in a name; `None` when it covers whole values only.
 pub fn gap(pattern: &str) -> Option<Gap> {
     let parsed = regex_syntax::parse(pattern).ok()?;
-    let mut has_gap = false;
-    let whole = walk(&parsed, false, &mut has_gap);
+    let mut faults = Faults::default();
+    let whole = walk(&parsed, false, &mut faults);
     if whole.first & (VALUE | EQUALS) != 0 {
         return Some(Gap::Beginning);
     }
     if whole.last & VALUE != 0 {
         return Some(Gap::End);
     }
-    has_gap.then_some(Gap::Within)
+    if faults.has_gap {
+        return Some(Gap::Within);
+    }
+    faults.is_never.then_some(Gap::Never)
 }
 
-fn walk(part: &Hir, is_repeated: bool, has_gap: &mut bool) -> Part {
+/// Whether an expression names anything at all, as `.*` and `^/` do not.
+pub fn names_something(pattern: &str) -> bool {
+    fn has_letters(part: &Hir) -> bool {
+        match part.kind() {
+            HirKind::Literal(literal) => literal.0.iter().any(u8::is_ascii_alphanumeric),
+            HirKind::Repetition(repetition) => has_letters(&repetition.sub),
+            HirKind::Capture(capture) => has_letters(&capture.sub),
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(has_letters),
+            HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) => false,
+        }
+    }
+    regex_syntax::parse(pattern).is_ok_and(|parsed| has_letters(&parsed))
+}
+
+fn walk(part: &Hir, is_repeated: bool, faults: &mut Faults) -> Part {
     match part.kind() {
         HirKind::Empty => Part::EMPTY,
         HirKind::Literal(literal) => Part {
@@ -81,22 +119,25 @@ fn walk(part: &Hir, is_repeated: bool, has_gap: &mut bool) -> Part {
         HirKind::Class(class) => Part::one(class_kind(class, is_repeated)),
         HirKind::Look(look) => match look {
             // A name holds no line ends, so that a line is the text.
-            Look::Start | Look::StartLF | Look::StartCRLF | Look::End | Look::EndLF | Look::EndCRLF => Part::one(EDGE),
+            Look::Start | Look::StartLF | Look::StartCRLF => Part::one(START),
+            Look::End | Look::EndLF | Look::EndCRLF => Part::one(END),
             _ => Part::EMPTY,
         },
         HirKind::Repetition(repetition) => {
             let is_many = repetition.max != Some(1);
-            let mut inner = walk(&repetition.sub, is_repeated || is_many, has_gap);
-            *has_gap |= is_many && are_open(inner.last, inner.first);
+            let mut inner = walk(&repetition.sub, is_repeated || is_many, faults);
+            if is_many {
+                faults.look_between(inner.last, inner.first);
+            }
             inner.is_optional |= repetition.min == 0;
             inner
         }
-        HirKind::Capture(capture) => walk(&capture.sub, is_repeated, has_gap),
+        HirKind::Capture(capture) => walk(&capture.sub, is_repeated, faults),
         HirKind::Concat(parts) => {
             let mut whole = Part::EMPTY;
             for part in parts {
-                let next = walk(part, is_repeated, has_gap);
-                *has_gap |= are_open(whole.last, next.first);
+                let next = walk(part, is_repeated, faults);
+                faults.look_between(whole.last, next.first);
                 whole = Part {
                     first: whole.first | if whole.is_optional { next.first } else { 0 },
                     last: next.last | if next.is_optional { whole.last } else { 0 },
@@ -111,7 +152,7 @@ fn walk(part: &Hir, is_repeated: bool, has_gap: &mut bool) -> Part {
                 ..Part::EMPTY
             };
             branches.iter().fold(none, |all, branch| {
-                let next = walk(branch, is_repeated, has_gap);
+                let next = walk(branch, is_repeated, faults);
                 Part {
                     first: all.first | next.first,
                     last: all.last | next.last,
@@ -120,11 +161,6 @@ fn walk(part: &Hir, is_repeated: bool, has_gap: &mut bool) -> Part {
             })
         }
     }
-}
-
-/// Whether a wildcard stands beside a part of a value. Behind `=` it stands for the whole value, which is no part.
-const fn are_open(before: Kinds, behind: Kinds) -> bool {
-    (before & VALUE != 0 && behind & WILD != 0) || (before & WILD != 0 && behind & (VALUE | EQUALS) != 0)
 }
 
 const fn kind(octet: u8) -> Kinds {
@@ -282,8 +318,18 @@ mod tests {
             ("^/OU=[^/]*UMR5168$", Gap::Within),
             ("^(?:/OU=.x)*$", Gap::Within),
             ("^(/OU=|.*)UMR5168$", Gap::Within),
+            ("^C=FR/O=CNRS$", Gap::Never),
+            ("^CN=Alice,OU=UMR5168$", Gap::Never),
+            ("^(/C=FR|C=DE)/O=CNRS$", Gap::Never),
         ] {
             assert_eq!(gap(pattern), Some(expected), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn expression_that_names_something_is_told_from_a_wildcard() {
+        for (pattern, expected) in [(".*", false), ("^/", false), ("(/CN=a)?", true), ("^(/C=FR|)", true)] {
+            assert_eq!(names_something(pattern), expected, "{pattern}");
         }
     }
 

@@ -26,6 +26,7 @@ pub mod restrictions;
 pub mod scope;
 pub mod server;
 pub mod settings;
+pub mod strangers;
 pub mod value;
 
 use std::io::Read;

@@ -5,9 +5,10 @@
 
 use regex::Regex;
 
-use super::anchoring::{Gap, gap, sample};
+use super::anchoring::{Gap, gap, names_something, sample};
 use super::error::{Complaint, Span};
 use super::reader::Reader;
+use super::strangers::matches_every_name;
 
 /// Reads an expression; `span` is that of the string it stands in.
 pub fn read(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex> {
@@ -29,6 +30,15 @@ pub fn read(reader: &mut Reader<'_>, pattern: &str, span: &Span) -> Option<Regex
             return None;
         }
     };
+    if names_something(pattern) && matches_every_name(&regex) {
+        let message = "the regular expression matches every name: what it names is optional";
+        let complaint = Complaint::new(message, "matches every name");
+        reader.error(
+            reader.place(span),
+            complaint.hint("take the ? or the empty alternative out"),
+        );
+        return None;
+    }
     if let Some(gap) = gap(pattern) {
         reader.error(reader.place(span), gap_complaint(gap, &regex));
         return None;
@@ -55,8 +65,15 @@ fn gap_complaint(gap: Gap, regex: &Regex) -> Complaint {
             String::new(),
             "write [^/+]* for the rest of one value, or let / stand beside the wildcard: /O=CNRS/.*",
         ),
+        Gap::Never => (
+            "the regular expression can never match: a name begins with /",
+            String::new(),
+            "write ^/ and the attributes in certificate order, as in ^/C=FR/O=CNRS(/|$); estafette cert show prints them",
+        ),
     };
-    let message = if regex.is_match(&example) && !example.is_empty() {
+    let message = if gap == Gap::Never {
+        what.to_owned()
+    } else if regex.is_match(&example) && !example.is_empty() {
         format!("{what}: it also matches \"{example}\"")
     } else {
         format!("{what}: it could match inside a longer value")

@@ -2,21 +2,11 @@
 //!
 //! **Implements** the judgement behind the open relay errors of `list_checks` and the unreachable rules of `list_reach`.
 
-use regex::Regex;
-
 use super::describe;
 use crate::cert::name::oid_of;
+use crate::config::strangers::{matches_a_stranger, matches_every_name};
 use crate::policy::certificate_rule::{CertificateRule, Condition};
 use crate::policy::restriction::CertificateMatch;
-
-/// Names that strangers hold, or could.
-const NAMES_OF_STRANGERS: [&str; 5] = [
-    "",
-    "/CN=anybody.example",
-    "/C=US/O=Any Public CA/CN=Any Public CA R1",
-    "/C=ZZ/ST=Anywhere/L=Anywhere/O=Anybody/OU=Anything/CN=Anybody/emailAddress=anybody@anybody.example",
-    "/DC=example/DC=anybody/UID=anybody",
-];
 
 /// Policies that public CAs put into every certificate: anyPolicy and those of the CA/Browser Forum.
 const PUBLIC_POLICIES: [&str; 2] = ["2.5.29.32.", "2.23.140."];
@@ -31,15 +21,15 @@ pub fn matches_anybody(rule: &CertificateMatch) -> bool {
     [&rule.issuer, &rule.subject]
         .into_iter()
         .flatten()
-        .all(matches_strangers)
+        .all(matches_a_stranger)
 }
 
-/// Whether both expressions match every name: those that are found in the empty text are found in every text.
+/// Whether both expressions match every name, as far as names of strangers show.
 pub fn matches_everybody(rule: &CertificateMatch) -> bool {
     [&rule.issuer, &rule.subject]
         .into_iter()
         .flatten()
-        .all(|regex| regex.is_match(""))
+        .all(matches_every_name)
 }
 
 /// Whether every certificate that satisfies the narrow rule satisfies the wide one, as far as the conditions say so in the
@@ -81,7 +71,7 @@ fn is_free(condition: &Condition) -> bool {
         | Condition::Fingerprint(_)
         | Condition::PublicKeyFingerprint(_)
         | Condition::IssuedBy { .. } => false,
-        Condition::Text { regex, .. } => matches_strangers(regex),
+        Condition::Text { regex, .. } => matches_a_stranger(regex),
         Condition::AlternativeName { any_of, .. } => any_of.iter().any(|glob| is_free_glob(glob)),
         Condition::Policy(oids) => oids.iter().any(|oid| PUBLIC_POLICIES.iter().any(|start| oid.starts_with(start))),
         Condition::ExtendedKeyUsage(_)
@@ -93,10 +83,6 @@ fn is_free(condition: &Condition) -> bool {
         | Condition::Not(_) => true,
         Condition::Any(alternatives) => alternatives.iter().any(|inner| are_for_anybody(inner)),
     }
-}
-
-fn matches_strangers(regex: &Regex) -> bool {
-    NAMES_OF_STRANGERS.iter().any(|name| regex.is_match(name))
 }
 
 /// A public CA proves that an applicant controls a domain, so a glob must end in one: `*@example.org`, not `alice@*`,
@@ -114,16 +100,6 @@ fn is_free_glob(glob: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn expression_for_anybody_is_told_from_one_on_names() {
-        for pattern in [".*", "^/", "/CN=", "/C=.*$", "^(/C=FR/O=CNRS|.*)$", "/CN=[^/+]+(/|$)"] {
-            assert!(matches_strangers(&Regex::new(pattern).unwrap()), "{pattern}");
-        }
-        for pattern in ["^/C=FR/O=CNRS$", "/OU=UMR5168(/|$)"] {
-            assert!(!matches_strangers(&Regex::new(pattern).unwrap()), "{pattern}");
-        }
-    }
 
     #[test]
     fn glob_without_a_whole_domain_at_its_end_is_free() {
