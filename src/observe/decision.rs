@@ -167,7 +167,7 @@ pub struct AttributeRecord {
 }
 
 impl Decision {
-    /// The record of an event, when it tells of a decision: the one place that knows which events do.
+    /// The record of an event, when it tells of a decision: here and in the two functions below stands which events do.
     pub fn of(event: &Event, at: Timestamp) -> Option<Self> {
         let decision = match event {
             Event::RecipientDecided {
@@ -178,30 +178,50 @@ impl Decision {
                 verdict,
                 reply,
             } => Self::of_recipient(origin, reference, (reverse_path, forward_path), verdict, reply),
-            Event::MessageQueued {
-                origin,
-                id,
-                size_octets,
-                reverse_path,
-                forward_paths,
-                decided_by,
-                references,
-                hold,
-            } => Self {
-                queue_id: Some(id.to_string()),
-                references: references.clone(),
-                forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
-                size_octets: Some(*size_octets),
-                reverse_path: Some(reverse_path.to_string()),
-                decided_by: decided_by.clone(),
-                because: hold.clone().unwrap_or_default(),
-                verdict: if hold.is_some() {
-                    VerdictWord::Hold
-                } else {
-                    VerdictWord::Permit
-                },
-                ..Self::by(origin, Kind::Message)
-            },
+            Event::MessageQueued { .. } => Self::of_message(event)?,
+            _ => Self::of_refusal(event)?,
+        };
+        Some(Self {
+            time: at.rfc3339_millis(),
+            ..decision
+        })
+    }
+
+    fn of_message(event: &Event) -> Option<Self> {
+        let Event::MessageQueued {
+            origin,
+            id,
+            size_octets,
+            reverse_path,
+            forward_paths,
+            decided_by,
+            references,
+            hold,
+        } = event
+        else {
+            return None;
+        };
+        let verdict = if hold.is_some() {
+            VerdictWord::Hold
+        } else {
+            VerdictWord::Permit
+        };
+        Some(Self {
+            queue_id: Some(id.to_string()),
+            references: references.clone(),
+            forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
+            size_octets: Some(*size_octets),
+            reverse_path: Some(reverse_path.to_string()),
+            decided_by: decided_by.clone(),
+            because: hold.clone().unwrap_or_default(),
+            verdict,
+            ..Self::by(origin, Kind::Message)
+        })
+    }
+
+    /// A refusal of something else than a recipient: what carries a reference in its reply.
+    fn of_refusal(event: &Event) -> Option<Self> {
+        match event {
             Event::MessageRejected {
                 origin,
                 reverse_path,
@@ -210,19 +230,14 @@ impl Decision {
                 because,
                 reference: Some(reference),
                 reply,
-            } => Self {
+            } => Some(Self {
                 forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
                 size_octets: Some(*size_octets),
                 reverse_path: Some(reverse_path.to_string()),
-                because: because.to_string(),
-                ..Self::refusal(origin, reference, reply)
-            },
-            _ => return None,
-        };
-        Some(Self {
-            time: at.rfc3339_millis(),
-            ..decision
-        })
+                ..Self::refusal(origin, reference, because.to_string(), reply)
+            }),
+            _ => None,
+        }
     }
 
     fn of_recipient(
@@ -246,8 +261,7 @@ impl Decision {
         }
     }
 
-    /// A refusal of something else than a recipient.
-    fn refusal(origin: &Origin, reference: &str, reply: &Reply) -> Self {
+    fn refusal(origin: &Origin, reference: &str, because: String, reply: &Reply) -> Self {
         Self {
             reference: Some(reference.to_owned()),
             verdict: if reply.is_transient() {
@@ -255,6 +269,7 @@ impl Decision {
             } else {
                 VerdictWord::Reject
             },
+            because,
             reply: Some(reply.to_string()),
             ..Self::by(origin, Kind::Refusal)
         }
