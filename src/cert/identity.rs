@@ -95,13 +95,13 @@ pub enum Why {
     #[error("certificate has been blocked by the postmaster of this relay")]
     Denied,
     /// No CRL of its issuer, or of an intermediate's, is at hand and `smtpd_tls_crl_policy` is fail-closed.
-    #[error("revocation status of the certificate is unknown: there is no revocation list of its issuer")]
+    #[error("certificate cannot be checked: there is no revocation list of its issuer")]
     CrlMissing,
     /// The CRL is past nextUpdate and the grace time, and `smtpd_tls_crl_policy` is fail-closed.
-    #[error("revocation status of the certificate is unknown: the revocation list of its issuer is out of date")]
+    #[error("certificate cannot be checked: the revocation list of its issuer is out of date")]
     CrlStale,
     /// `smtpd_tls_ocsp = require`, and no responder has vouched for it.
-    #[error("revocation status of the certificate is unknown: its OCSP responder has not vouched for it")]
+    #[error("certificate cannot be checked: its OCSP responder has not vouched for it")]
     OcspUnknown,
     /// An extended key usage without clientAuth.
     #[error("certificate is not for client authentication")]

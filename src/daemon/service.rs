@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -45,6 +45,8 @@ pub struct Daemon {
     pub(super) journal_octets_max: u64,
     scheduler: tokio::task::JoinHandle<()>,
     background: TaskTracker,
+    /// Until the daemon runs.
+    signals: std::sync::Mutex<Option<Signals>>,
 }
 
 impl Daemon {
@@ -77,6 +79,11 @@ impl Daemon {
             counters: Arc::default(),
         };
         let watch = Arc::new(Watch::default());
+        // Before anything listens: whoever sees the daemon answer may stop it.
+        let signals = Signals::listen().map_err(|source| StartError::System {
+            what: "signals cannot be received",
+            source,
+        })?;
         let materials = Materials::load(settings, &watch, now).map_err(StartError::Tls)?;
         let plan = Arc::new(ArcSwap::from_pointee(materials.plan(&store)));
         let mut listeners = Listeners::new(activated, shared.clone());
@@ -106,6 +113,7 @@ impl Daemon {
             journal_octets_max: settings.journal_octets_max,
             scheduler,
             background: TaskTracker::new(),
+            signals: std::sync::Mutex::new(Some(signals)),
         });
         daemon.serve_admin(admin);
         Ok(daemon)
@@ -121,11 +129,8 @@ impl Daemon {
     /// # Errors
     /// When the queue failed for good: exit with an error, so that the supervisor starts anew.
     pub async fn run(self: Arc<Self>) -> Result<(), String> {
-        let signals = Signals::listen().map_err(|error| {
-            let fault = format!("signals cannot be received: {error}");
-            log::start_failed(&fault);
-            fault
-        })?;
+        let taken = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let signals = taken.ok_or("this daemon runs already")?;
         let listening: Vec<String> = self
             .addresses()
             .await
