@@ -151,12 +151,20 @@ fn closed_regular_expressions_are_accepted_without_a_warning() {
 }
 
 #[test]
-fn sendmail_line_keeps_its_expression_and_drops_relay() {
+fn sendmail_line_is_a_whole_name_or_an_expression() {
     let text = "smtpd_tls_security_level = \"may\"\nsmtpd_tls_cert_file = \"c\"\nsmtpd_tls_CAfile = \"ca\"\n\
-                smtpd_tls_ask_ccert = true\nsmtpd_relay_restrictions = [\"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus$      RELAY\", \"reject\"]\n";
+                smtpd_tls_ask_ccert = true\nsmtpd_relay_restrictions = [\"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus      RELAY\", \
+                \"CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Standard RELAY\", \"CERTSUBJECT:/OU=UMR5168(/|$) RELAY\", \"reject\"]\n";
     let loaded = good(text);
     let chain = &loaded.settings.listeners[0].session.chain;
-    assert_eq!(chain.relay[0].to_string(), "CERTISSUER:/C=FR/O=CNRS/CN=CNRS-Plus$");
+    let words: Vec<String> = chain.relay.iter().map(ToString::to_string).collect();
+    let expected = [
+        "CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Plus$",
+        "CERTISSUER:^/C=FR/O=CNRS/CN=CNRS-Standard$",
+        "CERTSUBJECT:/OU=UMR5168(/|$)",
+        "reject",
+    ];
+    assert_eq!(words, expected);
 }
 
 #[test]

@@ -248,22 +248,32 @@ fn warn_check_relay_domains(reader: &mut Reader<'_>, word: &Word) {
 /// What follows `CERTISSUER:` or `CERTSUBJECT:`; the value column of Sendmail's access file may stand behind it.
 fn from_access_line(reader: &mut Reader<'_>, rule: &str, is_issuer: bool, span: &Span) -> Option<Restriction> {
     let pattern = match rule.rsplit_once(char::is_whitespace) {
-        Some((pattern, "RELAY")) => pattern.trim_end(),
+        Some((key, "RELAY")) => sendmail_key(key.trim_end()),
         Some((_, "SUBJECT")) => {
             let complaint = Complaint::new("SUBJECT is not supported here", "expected RELAY or nothing");
             let hint = "write { CERTISSUER = \"...\", CERTSUBJECT = \"...\" }: both must match";
             reader.error(reader.place(span), complaint.hint(hint));
             return None;
         }
-        _ => rule,
+        _ => rule.to_owned(),
     };
-    let regex = Some(name_regex::read(reader, pattern, span)?);
+    let regex = Some(name_regex::read(reader, &pattern, span)?);
     let (issuer, subject) = if is_issuer { (regex, None) } else { (None, regex) };
     Some(Restriction::Certificate(CertificateMatch {
         issuer,
         subject,
         action: Action::Permit,
     }))
+}
+
+/// A key of Sendmail's access file is a whole name; one that is written as an expression stays one.
+fn sendmail_key(key: &str) -> String {
+    const SPECIAL: [char; 13] = ['^', '$', '*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\\'];
+    if key.starts_with('/') && !key.contains(SPECIAL) {
+        format!("^{}$", key.replace('.', r"\."))
+    } else {
+        key.to_owned()
+    }
 }
 
 fn from_table(reader: &mut Reader<'_>, table: &RawTable, span: &Span) -> Option<Restriction> {
