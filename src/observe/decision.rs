@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cert::certificate::Certificate;
 use crate::cert::name::{DistinguishedName, short_name};
 use crate::policy::certificate_rule::Finding;
-use crate::policy::verdict::{Because, Opinion, Step, Verdict};
+use crate::policy::verdict::{Opinion, Step, Verdict};
 use crate::session::event::{Event, Origin};
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -320,10 +320,7 @@ pub fn trace(verdict: &Verdict) -> Vec<TraceStep> {
 
 impl TraceStep {
     fn of(step: &Step) -> Self {
-        let findings = match &step.because {
-            Because::Conditions(findings) => findings.iter().map(TraceFinding::of).collect(),
-            _ => Vec::new(),
-        };
+        let findings = step.because.conditions().iter().map(TraceFinding::of).collect();
         Self {
             list: step.list.to_owned(),
             restriction: step.restriction.clone(),

@@ -305,8 +305,8 @@ pub(super) fn too_big() -> Reply {
     Reply::new(552, (5, 3, 4), "Error: message size exceeds fixed limit")
 }
 
-/// A message that was not taken behind its DATA.
-pub(super) fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference: &str) -> Reply {
+/// A message that was not taken behind its DATA; `estafette explain` prints the same.
+pub fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference: &str) -> Reply {
     match fault {
         MessageFault::TooBig => too_big(),
         MessageFault::TooManyHops => Reply::new(554, (5, 4, 6), "Error: too many hops"),

@@ -12,6 +12,7 @@ use crate::io::tls::pem;
 use crate::net;
 use crate::policy::facts::Facts;
 use crate::policy::verdict::Verdict;
+use crate::session::event::MessageFault;
 use crate::session::replies;
 use crate::session::settings::TlsOffer;
 use crate::time::Timestamp;
@@ -46,8 +47,10 @@ pub(super) struct Answer {
 /// A binding that asks for the From header field.
 pub(super) struct FromHeader {
     pub(super) rule: String,
-    /// The addresses asked for that are not the holder's; the message would be refused at its end.
-    pub(super) not_owned: Vec<String>,
+    /// The addresses asked for that are not the holder's.
+    pub(super) not_owned: Vec<Mailbox>,
+    /// What the message would be refused with at its end, for the first of them.
+    pub(super) reply: Option<Reply>,
 }
 
 impl<'a> Decision<'a> {
@@ -101,13 +104,18 @@ impl<'a> Decision<'a> {
         });
         let certificate = self.examination.identity.verified();
         let bindings = verdict.obligations.from_header.iter();
-        let from_header = bindings.map(|binding| FromHeader {
-            rule: binding.rule.clone(),
-            not_owned: from
-                .iter()
-                .filter(|mailbox| !certificate.is_some_and(|certificate| binding.owns(certificate, mailbox)))
-                .map(ToString::to_string)
-                .collect(),
+        let from_header = bindings.map(|binding| {
+            let is_owned = |mailbox: &Mailbox| certificate.is_some_and(|c| binding.owns(c, mailbox));
+            let not_owned: Vec<Mailbox> = from.iter().filter(|mailbox| !is_owned(mailbox)).cloned().collect();
+            let reply = not_owned.first().map(|mailbox| {
+                let fault = MessageFault::FromNotOwned(mailbox.clone());
+                replies::message_fault(&fault, &self.listener.session, REFERENCE)
+            });
+            FromHeader {
+                rule: binding.rule.clone(),
+                not_owned,
+                reply,
+            }
         });
         Answer {
             from_header: from_header.collect(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::arguments::ExplainArguments;
 use super::decision::{Answer, Decision};
-use super::limit_words;
+use super::limit;
 use crate::cert::examination::ExaminationStep;
 use crate::cert::identity::Identity;
 use crate::observe::decision::{self, CertificateRecord};
@@ -58,7 +58,8 @@ fn recipient(answer: &Answer, arguments: &ExplainArguments) -> Value {
         json!({
             "rule": binding.rule,
             "permitted": (!arguments.from_header.is_empty()).then_some(binding.not_owned.is_empty()),
-            "not_owned": binding.not_owned,
+            "not_owned": binding.not_owned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "reply": binding.reply.as_ref().map(ToString::to_string),
         })
     });
     json!({
@@ -68,7 +69,7 @@ fn recipient(answer: &Answer, arguments: &ExplainArguments) -> Value {
         "because": verdict.because().to_string(),
         "reply": answer.reply.to_string(),
         "trace": decision::trace(verdict),
-        "limits": verdict.obligations.limits.iter().map(|limit| limit_words::to_json(limit)).collect::<Vec<_>>(),
+        "limits": verdict.obligations.limits.iter().map(|charged| limit::to_json(charged)).collect::<Vec<_>>(),
         "from_header": from_header.collect::<Vec<_>>(),
     })
 }

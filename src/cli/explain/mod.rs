@@ -5,7 +5,7 @@
 pub(super) mod arguments;
 mod decision;
 mod json;
-mod limit_words;
+mod limit;
 mod text;
 
 use std::process::ExitCode;

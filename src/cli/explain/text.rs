@@ -2,10 +2,10 @@
 
 use super::arguments::ExplainArguments;
 use super::decision::{Answer, Decision};
-use super::limit_words;
 use crate::cert::identity::Identity;
 use crate::cert::name::printable;
 use crate::cli::trace_text;
+use crate::config::certificate_rules::describe;
 use crate::observe::decision;
 use crate::time::Timestamp;
 
@@ -77,7 +77,11 @@ fn push_answer(text: &mut String, answer: &Answer, arguments: &ExplainArguments)
         return;
     }
     for limit in &verdict.obligations.limits {
-        text.push_str(&format!("  limit      {}\n", printable(&limit_words::words(limit))));
+        text.push_str(&format!(
+            "  limit      {}: {}\n",
+            printable(&limit.name),
+            printable(&describe::limit(limit))
+        ));
     }
     for binding in &answer.from_header {
         let rule = printable(&binding.rule);
@@ -85,14 +89,13 @@ fn push_answer(text: &mut String, answer: &Answer, arguments: &ExplainArguments)
             text.push_str(&format!(
                 "  from       {rule} asks that the From header field names the holder's addresses only (--from-header)\n"
             ));
-        } else if binding.not_owned.is_empty() {
+        } else if let Some(reply) = &binding.reply {
             text.push_str(&format!(
-                "  from       permit by {rule}: every address is the holder's\n"
+                "  from       reject by {rule} at the end of the message\n  reply      {reply}\n"
             ));
         } else {
             text.push_str(&format!(
-                "  from       reject by {rule} at the end of the message, 550 5.7.1: <{}> is not the holder's\n",
-                binding.not_owned.join(">, <")
+                "  from       permit by {rule}: every address is the holder's\n"
             ));
         }
     }

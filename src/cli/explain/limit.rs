@@ -1,31 +1,9 @@
-//! A limit in words and as JSON.
+//! A limit as JSON.
 
 use serde_json::{Value, json};
 
 use crate::cert::certificate::NameOf;
 use crate::policy::limits::{Holder, Limit, OnExceed};
-
-/// `students/1: 40 messages, 200 recipients in 3600s per OU of the subject, burst 300 %, then hold`.
-pub(super) fn words(limit: &Limit) -> String {
-    let amounts = [
-        (limit.messages, "messages"),
-        (limit.recipients, "recipients"),
-        (limit.octets, "octets"),
-    ];
-    let amounts: Vec<String> = amounts
-        .iter()
-        .filter_map(|(amount, noun)| amount.map(|amount| format!("{amount} {noun}")))
-        .collect();
-    format!(
-        "{}: {} in {}s per {}, burst {} %, then {}",
-        limit.name,
-        amounts.join(", "),
-        limit.window.as_secs(),
-        holder(&limit.per),
-        limit.burst_percent,
-        on_exceed(limit.on_exceed)
-    )
-}
 
 /// Its fields.
 pub(super) fn to_json(limit: &Limit) -> Value {
