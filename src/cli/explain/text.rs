@@ -2,6 +2,7 @@
 
 use super::arguments::ExplainArguments;
 use super::decision::{Answer, Decision};
+use crate::cert::examination::ExaminationStep;
 use crate::cert::identity::Identity;
 use crate::cert::name::printable;
 use crate::cli::trace_text;
@@ -43,13 +44,7 @@ fn push_identity(text: &mut String, decision: &Decision<'_>, arguments: &Explain
         text.push_str(&format!("  subject    {}\n", certificate.subject.one_line()));
         text.push_str(&format!("  sha256     {}\n", certificate.fingerprint));
     }
-    for step in &decision.examination.steps {
-        let (check, outcome) = (step.check.word(), step.outcome.to_string());
-        text.push_str(&format!("  {check:<16} {outcome:<9} {}\n", step.certificate));
-        if !step.detail.is_empty() {
-            text.push_str(&format!("  {:<26} {}\n", "", printable(&step.detail)));
-        }
-    }
+    push_checks(text, &decision.examination.steps);
     if decision.examination.until_unix_seconds != i64::MAX {
         let until = Timestamp::from_seconds(decision.examination.until_unix_seconds);
         text.push_str(&format!(
@@ -60,6 +55,19 @@ fn push_identity(text: &mut String, decision: &Decision<'_>, arguments: &Explain
         text.push_str("  note       this listener does not ask for a certificate (smtpd_tls_ask_ccert)\n");
     } else if arguments.resumed && arguments.client_cert.is_some() {
         text.push_str("  resumed    the certificate of the first handshake is judged anew: the verdict is the same\n");
+    }
+}
+
+/// The checks under the certificate that each is about.
+fn push_checks(text: &mut String, steps: &[ExaminationStep]) {
+    let mut about = None;
+    for step in steps {
+        if about != Some(&step.certificate) {
+            text.push_str(&format!("  checks     {}\n", step.certificate));
+            about = Some(&step.certificate);
+        }
+        let (check, outcome, detail) = (step.check.word(), step.outcome.to_string(), printable(&step.detail));
+        text.push_str(&format!("    {check:<17} {outcome:<10} {detail}\n"));
     }
 }
 
