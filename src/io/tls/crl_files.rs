@@ -21,6 +21,7 @@ use super::signature::{self, SignatureFault};
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::revocation_list;
+use crate::cert::signed::Signed;
 
 /// How far a list may be ahead of our clock, seconds.
 const CLOCK_TOLERANCE_SECONDS: i64 = 300;
@@ -291,7 +292,7 @@ impl CrlFiles {
     /// Decodes a list and finds the authority whose key has signed it.
     fn verify(&self, path: &Path, der: &[u8], now: i64) -> Result<VerifiedList, ListFault> {
         let list = revocation_list::decode(der)?;
-        let signed = revocation_list::signed(der).ok_or(revocation_list::ListError::Malformed)?;
+        let signed = Signed::of(der).ok_or(revocation_list::ListError::Malformed)?;
         let issuer = list.issuer.one_line();
         if list.this_update_seconds > now.saturating_add(CLOCK_TOLERANCE_SECONDS) {
             return Err(ListFault::NotYetValid {
