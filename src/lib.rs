@@ -15,7 +15,7 @@
 //! L6  daemon                          wiring, signals, reload, shutdown
 //! L5  config                          TOML text -> checked settings
 //! L4  io                              sockets, TLS, DNS, files, the store: the only layer that touches the world
-//! L3  observe | admin                 events -> log | the admin protocol without its socket
+//! L3  observe | admin                 events -> log, metrics, records | the admin protocol without its socket
 //! L2  session | queue | outbound      three pure domains, blind to each other
 //! L1  mail | policy                   envelope, outcome, trace header | the restriction chain
 //! L0  wire | cert | net | time        RFC 5321 vocabulary | X.509 names and identity | CIDR | clock values
@@ -25,7 +25,7 @@
 //!
 //! 1. L0 to L3 contain no `async fn` bodies, no tokio, no rustls, no `std::fs`, no sockets, no clock, no
 //!    randomness. Addresses and instants as values are fine.
-//! 2. A core never logs. It returns events; `observe` alone calls `tracing`.
+//! 2. A core never logs. It returns events; `observe` alone calls `tracing` or counts.
 //! 3. A reply is a value until `io` writes it. Every text this server can say stands in `session/replies.rs`.
 //! 4. Bytes from a peer can never panic: no `unwrap`, `expect` or indexing in L0 to L3 on such bytes.
 //! 5. Reaching TLS drops every unread octet and everything learnt before it (RFC 3207 section 4.2).

@@ -1,4 +1,4 @@
-//! DER: just enough to walk through the answers of OCSP responders and to build a question for one.
+//! DER: just enough to walk through what is signed and the answers of OCSP responders, and to build a question for one.
 //!
 //! **Implements** definite lengths of X.690 section 8.1, tags below 31.
 //! **Does not** interpret values.

@@ -13,3 +13,4 @@ pub mod name;
 mod name_reading;
 pub mod ocsp;
 pub mod revocation_list;
+pub mod signed;

@@ -8,8 +8,9 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use super::decode::{self, DecodeError};
 use super::der::{
-    BIT_STRING, ENUMERATED, Element, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, wrap,
+    ENUMERATED, Element, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, wrap,
 };
+use super::signed::Signed;
 
 /// AlgorithmIdentifier of SHA-1, with and without NULL parameters.
 const SHA1: &[u8] = &[0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00];
@@ -82,12 +83,8 @@ pub enum OcspFault {
 /// An answer taken apart; nothing of it is proved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicResponse<'a> {
-    /// The octets that are signed.
-    pub signed: &'a [u8],
-    /// The contents of the signature's AlgorithmIdentifier.
-    pub algorithm: &'a [u8],
-    /// The signature.
-    pub signature: &'a [u8],
+    /// ResponseData and its signature.
+    pub signed: Signed<'a>,
     /// Certificates that may be the responder's, DER.
     pub certificates: Vec<&'a [u8]>,
     responses: Vec<Element<'a>>,
@@ -173,25 +170,18 @@ fn response_bytes<'a>(parts: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
 /// BasicOCSPResponse.
 fn basic(octets: &[u8]) -> Option<BasicResponse<'_>> {
     let mut parts = Reader::new(octets).expect(SEQUENCE)?.reader();
-    let signed = parts.expect(SEQUENCE)?;
-    let algorithm = parts.expect(SEQUENCE)?.contents;
-    let (unused_bits, signature) = parts.expect(BIT_STRING)?.contents.split_first()?;
-    if *unused_bits != 0 {
-        return None;
-    }
+    let signed = Signed::read(&mut parts)?;
     let certificates = match parts.optional(CONTEXT_0) {
         Some(list) => elements(list.reader().expect(SEQUENCE)?.reader(), CERTIFICATES_MAX),
         None => Vec::new(),
     };
     // ResponseData: version [0] DEFAULT, responderID, producedAt, responses.
-    let mut data = signed.reader();
+    let mut data = Reader::new(signed.message).expect(SEQUENCE)?.reader();
     data.optional(CONTEXT_0);
     data.next_element()?;
     data.expect(GENERALIZED_TIME)?;
     Some(BasicResponse {
-        signed: signed.whole,
-        algorithm,
-        signature,
+        signed,
         certificates: certificates.iter().map(|certificate| certificate.whole).collect(),
         responses: elements(data.expect(SEQUENCE)?.reader(), RESPONSES_MAX),
     })
@@ -262,6 +252,7 @@ fn time(element: Element<'_>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cert::der::BIT_STRING;
     use proptest::prelude::*;
 
     const NOW: i64 = 1_795_514_400;

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use x509_parser::der_parser::asn1_rs::{Any, Class, Tag};
+use x509_parser::der_parser::asn1_rs::{Any, Class};
 use x509_parser::extensions::{DistributionPointName, IssuingDistributionPoint, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
@@ -83,17 +83,6 @@ pub struct Revoked {
     pub reason: Option<&'static str>,
 }
 
-/// The three parts of anything signed: a certificate, a revocation list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signed<'a> {
-    /// What is signed, DER.
-    pub message: &'a [u8],
-    /// The contents of the AlgorithmIdentifier.
-    pub algorithm: &'a [u8],
-    /// The signature's octets.
-    pub signature: &'a [u8],
-}
-
 impl RevocationList {
     /// The entry of a certificate, which must be one of the same issuer.
     pub fn entry(&self, certificate: &Certificate) -> Option<Revoked> {
@@ -159,28 +148,6 @@ pub fn decode(der: &[u8]) -> Result<RevocationList, ListError> {
         scope,
         fingerprint: fingerprint(der),
         revoked,
-    })
-}
-
-/// Takes apart what is signed; `None` when it is not made of three parts.
-pub fn signed(der: &[u8]) -> Option<Signed<'_>> {
-    let ([], whole) = Any::from_der(der).ok()? else {
-        return None;
-    };
-    let (rest, _) = Any::from_der(whole.data).ok()?;
-    let message = whole.data.get(..whole.data.len().checked_sub(rest.len())?)?;
-    let (rest, algorithm) = Any::from_der(rest).ok()?;
-    let ([], bits) = Any::from_der(rest).ok()? else {
-        return None;
-    };
-    // The first octet of a BIT STRING counts the bits of the last that do not belong to it.
-    let (Tag::BitString, Some((0, signature))) = (bits.tag(), bits.data.split_first()) else {
-        return None;
-    };
-    Some(Signed {
-        message,
-        algorithm: algorithm.data,
-        signature,
     })
 }
 
@@ -321,7 +288,6 @@ mod tests {
         for octets in [&b""[..], b"\x30", b"\x30\x00", b"not a list"] {
             assert_eq!(decode(octets), Err(ListError::Malformed));
             assert!(!is_list(octets));
-            assert_eq!(signed(octets), None);
         }
     }
 }

@@ -173,16 +173,16 @@ pub async fn serve<S: Store>(
         draft: None,
         pending: Vec::new(),
     };
-    driver.run(peer).await;
+    driver.run().await;
 }
 
 impl<S: Store> Driver<'_, S> {
-    async fn run(&mut self, peer: SocketAddr) {
+    async fn run(&mut self) {
         let mut buffer = vec![0_u8; READ_OCTETS];
         let mut told_to_stop = false;
         // The name is looked up beside the dialogue: nobody waits for it.
         let resolver = Arc::clone(&self.inbound.resolver);
-        let mut name = pin!(resolver.verified_name(peer.ip()));
+        let mut name = pin!(resolver.verified_name(self.peer.ip()));
         let mut name_is_known = false;
         loop {
             let flow = self.perform_actions().await;
@@ -274,7 +274,8 @@ impl<S: Store> Driver<'_, S> {
     }
 
     /// Judges the peer anew when a reload, a revocation list, the deny-list, an OCSP answer or time has changed what it
-    /// was judged by. The session takes the new verdict at its next MAIL.
+    /// was judged by. The session takes the new verdict at its next EHLO, AUTH or
+    /// MAIL.
     async fn renew_identity(&mut self) {
         let now = clock::unix_seconds();
         let current = self.listener.load_full();

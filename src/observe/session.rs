@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::metrics;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
-use crate::policy::limits::{Exceeded, OnExceed};
+use crate::policy::limits::Exceeded;
 use crate::policy::verdict::{Opinion, Verdict};
 use crate::session::event::{BareNewlinePlace, BareOctet, Event, Origin};
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -177,11 +177,7 @@ fn limit_exceeded(
 ) {
     let (holder, usage, limit) = (&exceeded.holder, &exceeded.usage, &exceeded.limit.name);
     let reverse_path = reverse_path.to_string();
-    let on_exceed = match exceeded.limit.on_exceed {
-        OnExceed::Defer => "defer",
-        OnExceed::Reject => "reject",
-        OnExceed::Hold => "hold",
-    };
+    let on_exceed = exceeded.limit.on_exceed.word();
     macro_rules! exceeded {
         ($level:ident) => {
             line!(

@@ -62,6 +62,17 @@ pub enum OnExceed {
     Reject,
 }
 
+impl OnExceed {
+    /// As it is written in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Defer => "defer",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// A charge: these limits, this holder, this much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {

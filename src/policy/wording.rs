@@ -21,6 +21,11 @@ pub fn bounded(mut text: String) -> String {
 
 /// One value, quoted; an ellipsis behind the quotes stands for what is cut off.
 pub fn value(text: &str) -> String {
+    let whole = quoted(text);
+    // Asked for every value of every recipient: a text of so few octets need not be measured character by character.
+    if whole.len() <= VALUE_CHARS_MAX {
+        return whole;
+    }
     let mut chars = 0_usize;
     let fits = |c: &char| {
         chars = chars.saturating_add(quoted(c.encode_utf8(&mut [0; 4])).chars().count().saturating_sub(2));

@@ -7,15 +7,11 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
+use crate::cert::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, wrap};
 use crate::cert::name::DistinguishedName;
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const UTC_TIME: u8 = 0x17;
-const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// `[0]` and `[3]`, constructed: version and extensions.
 const VERSION: u8 = 0xa0;
@@ -187,20 +183,9 @@ fn oid(dotted: &str) -> Vec<u8> {
     tlv(OBJECT_IDENTIFIER, &[content])
 }
 
-/// Tag, length, contents (X.690 section 8.1).
+/// An element of several parts.
 fn tlv(tag: u8, parts: &[Vec<u8>]) -> Vec<u8> {
-    let content = parts.concat();
-    let mut out = vec![tag];
-    if let Ok(length @ ..0x80) = u8::try_from(content.len()) {
-        out.push(length);
-    } else {
-        let octets = content.len().to_be_bytes();
-        let octets: Vec<u8> = octets.into_iter().skip_while(|octet| *octet == 0).collect();
-        out.push(0x80 | u8::try_from(octets.len()).unwrap_or_default());
-        out.extend(octets);
-    }
-    out.extend(content);
-    out
+    wrap(tag, &parts.concat())
 }
 
 #[cfg(test)]

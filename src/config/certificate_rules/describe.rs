@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::words::extended_key_usage_name;
 use crate::policy::certificate_rule::{AlternativeName, CertificateRule, Condition, RuleAction};
-use crate::policy::limits::{Holder, Limit, OnExceed};
+use crate::policy::limits::{Holder, Limit};
 use crate::policy::sender_binding::SenderBinding;
 use crate::time::print_duration;
 
@@ -114,11 +114,7 @@ pub fn limit(limit: &Limit) -> String {
         (whole, 0) => format!(", burst {whole}"),
         (whole, part) => format!(", burst {whole}.{part:02}"),
     };
-    let then = match limit.on_exceed {
-        OnExceed::Defer => "defer",
-        OnExceed::Reject => "reject",
-        OnExceed::Hold => "hold",
-    };
+    let then = limit.on_exceed.word();
     let (amounts, window, per) = (amounts.join(", "), print_duration(limit.window), holder(&limit.per));
     format!("{amounts} in {window} per {per}{burst}, then {then}")
 }

@@ -5,7 +5,6 @@
 //! **Does not** log: what happened is told as events.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +14,14 @@ use arc_swap::ArcSwap;
 use super::authorities::Authorities;
 use super::crl::{Lists, VerifiedList};
 use super::error::{ListFault, TlsFileError};
+use super::file_stamp::FileStamp;
 use super::pem;
 use super::settings::RevocationSettings;
 use super::signature::{self, SignatureFault};
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::revocation_list;
+use crate::cert::signed::Signed;
 
 /// How far a list may be ahead of our clock, seconds.
 const CLOCK_TOLERANCE_SECONDS: i64 = 300;
@@ -56,17 +57,9 @@ struct Signer {
     key: Vec<u8>,
 }
 
-/// What tells that a file has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    modified: (i64, i64),
-    size: u64,
-    inode: u64,
-}
-
 #[derive(Debug, Default)]
 struct WatchedFile {
-    mark: Option<Mark>,
+    stamp: FileStamp,
     lists: Vec<Arc<VerifiedList>>,
     /// Why the file as it is now is not used, and when that was found.
     fault: Option<(String, i64)>,
@@ -129,11 +122,11 @@ impl CrlFiles {
             files.files.clone()
         });
         for path in paths {
-            let mark = mark(&path);
+            let stamp = FileStamp::of(&path);
             match files.read(&path, &[], now_unix_seconds) {
                 Ok(lists) => {
                     let file = WatchedFile {
-                        mark,
+                        stamp,
                         lists,
                         fault: None,
                     };
@@ -196,12 +189,12 @@ impl CrlFiles {
 
     /// Whether the lists of a file are others than before.
     fn refresh_file(&self, path: &Path, file: &mut WatchedFile, now: i64, events: &mut Vec<CrlEvent>) -> bool {
-        let mark = mark(path);
+        let stamp = FileStamp::of(path);
         let is_due = file.fault.as_ref().is_some_and(|(_, at)| now - at >= RETRY_SECONDS);
-        if mark == file.mark && !is_due {
+        if stamp == file.stamp && !is_due {
             return false;
         }
-        file.mark = mark;
+        file.stamp = stamp;
         match self.read(path, &file.lists, now) {
             Ok(lists) => {
                 file.fault = None;
@@ -291,7 +284,7 @@ impl CrlFiles {
     /// Decodes a list and finds the authority whose key has signed it.
     fn verify(&self, path: &Path, der: &[u8], now: i64) -> Result<VerifiedList, ListFault> {
         let list = revocation_list::decode(der)?;
-        let signed = revocation_list::signed(der).ok_or(revocation_list::ListError::Malformed)?;
+        let signed = Signed::of(der).ok_or(revocation_list::ListError::Malformed)?;
         let issuer = list.issuer.one_line();
         if list.this_update_seconds > now.saturating_add(CLOCK_TOLERANCE_SECONDS) {
             return Err(ListFault::NotYetValid {
@@ -330,15 +323,6 @@ fn refused(path: &Path, why: &str) -> CrlEvent {
         path: path.to_owned(),
         why: why.to_owned(),
     }
-}
-
-fn mark(path: &Path) -> Option<Mark> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Mark {
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        size: metadata.size(),
-        inode: metadata.ino(),
-    })
 }
 
 /// RFC 5280 section 4.2.1.3: with the extension, cRLSign must be asserted.

@@ -6,13 +6,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::file_stamp::FileStamp;
 use crate::cert::certificate::Certificate;
 use crate::cert::denied::Denied;
 
@@ -27,7 +27,7 @@ pub struct DenyList {
     denied: ArcSwap<Denied>,
     generation: AtomicU64,
     /// The file as it was looked at last, whether or not it could be read.
-    looked_at: Mutex<Stamp>,
+    looked_at: Mutex<FileStamp>,
 }
 
 /// A certificate that was taken back.
@@ -39,38 +39,13 @@ pub struct Denial {
     pub since_unix_seconds: i64,
 }
 
-/// What tells one state of the file from another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Stamp {
-    #[default]
-    Missing,
-    /// Device, inode, size, modification and change in nanoseconds.
-    There([u64; 3], [i128; 2]),
-    Unreachable(io::ErrorKind),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        match fs::metadata(path) {
-            Ok(found) => {
-                let nanoseconds = |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
-                let modified = nanoseconds(found.mtime(), found.mtime_nsec());
-                let changed = nanoseconds(found.ctime(), found.ctime_nsec());
-                Self::There([found.dev(), found.ino(), found.size()], [modified, changed])
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
-            Err(error) => Self::Unreachable(error.kind()),
-        }
-    }
-}
-
 impl DenyList {
     /// Reads the file; one that does not exist is empty.
     ///
     /// # Errors
     /// The file cannot be read or a line of it is wrong; in words that name the line.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let looked_at = Stamp::of(path);
+        let looked_at = FileStamp::of(path);
         let denied = match read(path)? {
             Some(octets) => parse(path, &octets)?,
             None => Denied::default(),
@@ -109,8 +84,7 @@ impl DenyList {
             return Ok(false);
         }
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before reading: what changes meanwhile is noticed the next time.
-        let stamp = Stamp::of(&self.path);
+        let stamp = FileStamp::of(&self.path);
         if *looked_at == stamp {
             return Ok(false);
         }

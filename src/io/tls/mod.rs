@@ -10,6 +10,7 @@ pub mod crl_files;
 pub mod deny_list;
 pub mod deny_list_edit;
 pub mod error;
+mod file_stamp;
 pub mod judge;
 pub mod ocsp;
 mod ocsp_exchange;

@@ -11,11 +11,12 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::provider::{algorithms, unix_time};
+use super::signature;
 use crate::cert::decode;
 use crate::cert::ocsp::{Answer, BasicResponse, CertificateId, OcspFault, read};
 
@@ -121,21 +122,8 @@ fn is_authorised(response: &BasicResponse<'_>, issuer: &[u8], now_unix_seconds: 
 
 /// Whether the key of this certificate has signed the answer.
 fn is_signed_by(response: &BasicResponse<'_>, certificate: &[u8]) -> bool {
-    let Ok(key) = decode::subject_public_key_info(certificate) else {
-        return false;
-    };
-    let key = SubjectPublicKeyInfoDer::from(key);
-    let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
-        return false;
-    };
-    let named = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-        algorithm.signature_alg_id().as_ref() == response.algorithm
-    };
-    let mut candidates = algorithms().all.iter().filter(named);
-    candidates.any(|algorithm| {
-        key.verify_signature(*algorithm, response.signed, response.signature)
-            .is_ok()
-    })
+    let key = decode::subject_public_key_info(certificate);
+    key.is_ok_and(|key| signature::verify(&key, &response.signed).is_ok())
 }
 
 /// Whether the issuer issued this certificate for signing OCSP answers, and it is valid now.

@@ -13,7 +13,7 @@ use super::signature::{self, SignatureFault};
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::identity::Why;
-use crate::cert::revocation_list::signed;
+use crate::cert::signed::Signed;
 
 /// The longest path followed by names; webpki takes none of more than 6 intermediates.
 const LINKS_MAX: usize = 10;
@@ -55,7 +55,7 @@ impl Link {
     /// Whether the key of `issuer` has signed this certificate.
     pub(super) fn signature(&self, issuer: &Self) -> Result<(), SignatureFault> {
         let key = decode::subject_public_key_info(&issuer.der).map_err(|_| SignatureFault::Bad)?;
-        let signed = signed(&self.der).ok_or(SignatureFault::Bad)?;
+        let signed = Signed::of(&self.der).ok_or(SignatureFault::Bad)?;
         signature::verify(&key, &signed)
     }
 }

@@ -6,7 +6,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use webpki::RawPublicKeyEntity;
 
 use super::provider::algorithms;
-use crate::cert::revocation_list::Signed;
+use crate::cert::signed::Signed;
 
 /// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
