@@ -14,3 +14,4 @@ mod name_reading;
 pub mod ocsp;
 pub mod revocation_list;
 pub mod signed;
+pub mod usage;

@@ -8,25 +8,12 @@ use serde_json::json;
 use super::rule;
 use crate::cert::certificate::Certificate;
 use crate::cert::decode;
+use crate::cert::usage;
 use crate::cli::configuration::WRONG;
 use crate::cli::terminal::{print, printable};
 use crate::io::clock;
 use crate::io::tls::pem;
 use crate::time::Timestamp;
-
-/// Names of extended key usages that people know by name.
-const USAGES: [(&str, &str); 10] = [
-    ("2.5.29.37.0", "anyExtendedKeyUsage"),
-    ("1.3.6.1.5.5.7.3.1", "serverAuth"),
-    ("1.3.6.1.5.5.7.3.2", "clientAuth"),
-    ("1.3.6.1.5.5.7.3.3", "codeSigning"),
-    ("1.3.6.1.5.5.7.3.4", "emailProtection"),
-    ("1.3.6.1.5.5.7.3.8", "timeStamping"),
-    ("1.3.6.1.5.5.7.3.9", "OCSPSigning"),
-    ("1.3.6.1.5.5.7.3.36", "documentSigning"),
-    ("1.3.6.1.4.1.311.20.2.2", "smartcardLogon"),
-    ("1.3.6.1.5.2.3.4", "pkinitClientAuth"),
-];
 
 pub(super) fn run(file: &Path, json: bool) -> ExitCode {
     match read(file) {
@@ -115,8 +102,8 @@ fn to_text(certificate: &Certificate, now_unix_seconds: i64) -> String {
 }
 
 fn with_name(oid: &str) -> String {
-    match USAGES.iter().find(|(known, _)| *known == oid) {
-        Some((_, name)) => format!("{oid} {name}"),
+    match usage::name_of(oid) {
+        Some(name) => format!("{oid} {name}"),
         None => oid.to_owned(),
     }
 }
@@ -128,7 +115,7 @@ fn to_json(certificate: &Certificate) -> serde_json::Value {
         .extended_key_usages
         .iter()
         .map(|oid| {
-            let name = USAGES.iter().find(|(known, _)| known == oid).map(|(_, name)| *name);
+            let name = usage::name_of(oid);
             json!({ "oid": oid, "name": name })
         })
         .collect();

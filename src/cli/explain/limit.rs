@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cert::certificate::NameOf;
-use crate::policy::limits::{Holder, Limit, OnExceed};
+use crate::policy::limits::{Holder, Limit};
 
 /// Its fields.
 pub(super) fn to_json(limit: &Limit) -> Value {
@@ -15,7 +15,7 @@ pub(super) fn to_json(limit: &Limit) -> Value {
         "octets": limit.octets,
         "window_seconds": limit.window.as_secs(),
         "burst_percent": limit.burst_percent,
-        "on_exceed": on_exceed(limit.on_exceed),
+        "on_exceed": limit.on_exceed.word(),
     })
 }
 
@@ -25,13 +25,5 @@ fn holder(holder: &Holder) -> String {
         Holder::Attribute(NameOf::Subject, attribute) => format!("{attribute} of the subject"),
         Holder::Attribute(NameOf::Issuer, attribute) => format!("{attribute} of the issuer"),
         Holder::Issuer => "issuer".to_owned(),
-    }
-}
-
-const fn on_exceed(on_exceed: OnExceed) -> &'static str {
-    match on_exceed {
-        OnExceed::Defer => "defer",
-        OnExceed::Reject => "reject",
-        OnExceed::Hold => "hold",
     }
 }

@@ -1,20 +1,10 @@
 //! The words inside conditions: attribute types, object identifiers, key usages, serial numbers, globs.
 
 use crate::cert::name::{oid_of, short_names};
+use crate::cert::usage;
 use crate::config::nearest::nearest;
 use crate::config::reader::{Reader, Word};
 use crate::config::value::colons;
-
-/// Names of extended key usages and their OIDs.
-const EXTENDED_KEY_USAGES: [(&str, &str); 7] = [
-    ("anyExtendedKeyUsage", "2.5.29.37.0"),
-    ("serverAuth", "1.3.6.1.5.5.7.3.1"),
-    ("clientAuth", "1.3.6.1.5.5.7.3.2"),
-    ("codeSigning", "1.3.6.1.5.5.7.3.3"),
-    ("emailProtection", "1.3.6.1.5.5.7.3.4"),
-    ("timeStamping", "1.3.6.1.5.5.7.3.8"),
-    ("OCSPSigning", "1.3.6.1.5.5.7.3.9"),
-];
 
 /// RFC 5280 section 4.2.1.3.
 const KEY_USAGES: [&str; 9] = [
@@ -75,21 +65,19 @@ pub fn policy(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
 
 /// A name or a dotted OID, as its OID.
 pub fn extended_key_usage(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
-    let named = EXTENDED_KEY_USAGES.iter().find(|(name, _)| *name == word.text);
-    if let Some((_, oid)) = named {
-        return Some((*oid).into());
+    if let Some(oid) = usage::oid_of(&word.text) {
+        return Some(oid.into());
     }
     if is_oid(&word.text) {
         return Some(word.text.clone());
     }
-    let names = EXTENDED_KEY_USAGES.map(|(name, _)| name);
+    let names: Vec<_> = usage::names().collect();
     one_of(reader, word, &names, "a dotted OID")
 }
 
 /// The name of an extended key usage, or its OID.
 pub fn extended_key_usage_name(oid: &str) -> &str {
-    let known = EXTENDED_KEY_USAGES.iter().find(|(_, known)| *known == oid);
-    known.map_or(oid, |(name, _)| name)
+    usage::name_of(oid).unwrap_or(oid)
 }
 
 /// A bit of the key usage extension.

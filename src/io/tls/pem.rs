@@ -88,6 +88,14 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> 
 /// # Errors
 /// The file cannot be read, is too large, its PEM is broken, or it holds no list.
 pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, TlsFileError> {
+    // Read again and again while the relay runs: a FIFO would hold it up for ever.
+    let is_file = std::fs::metadata(path).map(|about| about.is_file());
+    if matches!(is_file, Ok(false)) {
+        return Err(TlsFileError::NoRevocationList {
+            path: path.to_owned(),
+            found: "it is no regular file; name the file that your issuer's list is kept in".to_owned(),
+        });
+    }
     let (octets, _) = read_up_to(path, LIST_OCTETS_MAX)?;
     if octets.first() == Some(&DER_SEQUENCE) {
         if revocation_list::is_list(&octets) {
@@ -214,6 +222,15 @@ mod tests {
         for mode in [0o600, 0o400, 0o640, 0o440] {
             assert!(private_key(file(&text, mode).path()).is_ok(), "{mode:o}");
         }
+    }
+
+    #[test]
+    fn list_that_is_a_fifo_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("list.crl");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        let error = revocation_lists(&path).expect_err("no list").to_string();
+        assert!(error.contains("no regular file"), "{error}");
     }
 
     #[test]

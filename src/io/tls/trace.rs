@@ -12,6 +12,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::examination::{Check, ExaminationStep, Outcome};
 use crate::cert::identity::Why;
+use crate::cert::usage;
 use crate::time::Timestamp;
 
 /// A path and the verdict on it.
@@ -154,7 +155,7 @@ impl Traced<'_> {
         let detail = if usages.is_empty() {
             "no extended key usage: good for anything".to_owned()
         } else {
-            let names: Vec<&str> = usages.iter().map(|usage| usage_name(usage)).collect();
+            let names: Vec<&str> = usages.iter().map(|oid| usage::name_of(oid).unwrap_or(oid)).collect();
             format!("extended key usage {}", names.join(", "))
         };
         self.finding(self.usage.allows(usages), detail)
@@ -265,19 +266,5 @@ fn name_constraints(position: usize, link: &Link) -> Finding {
     match decode::name_constraints(&link.der) {
         Ok(Some(constraints)) => Finding::new(Outcome::Passed, None, constraints),
         _ => Finding::skipped("none"),
-    }
-}
-
-/// The short name of RFC 5280 section 4.2.1.12, or the dotted OID.
-fn usage_name(oid: &str) -> &str {
-    match oid {
-        "2.5.29.37.0" => "anyExtendedKeyUsage",
-        "1.3.6.1.5.5.7.3.1" => "serverAuth",
-        "1.3.6.1.5.5.7.3.2" => "clientAuth",
-        "1.3.6.1.5.5.7.3.3" => "codeSigning",
-        "1.3.6.1.5.5.7.3.4" => "emailProtection",
-        "1.3.6.1.5.5.7.3.8" => "timeStamping",
-        "1.3.6.1.5.5.7.3.9" => "OCSPSigning",
-        other => other,
     }
 }
