@@ -27,6 +27,9 @@ pub enum FromFault {
     /// It can be read in more than one way, or in none.
     #[error("the From header field cannot be understood")]
     Malformed,
+    /// A line of the header that is no field: some readers end the header there.
+    #[error("the header contains a line that is no header field")]
+    NoField,
     /// A NUL, which some readers skip and some stop at.
     #[error("the header contains a NUL octet")]
     Nul,
@@ -45,8 +48,10 @@ pub struct FromCollector {
 /// Where in the header the collector stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
-    /// At the first octet, or behind a line end.
+    /// At the first octet.
     #[default]
+    Start,
+    /// Behind a line end.
     LineStart,
     /// Behind the end of a line of From.
     LineStartInFrom,
@@ -65,12 +70,17 @@ struct FieldName {
     matched: usize,
     differs: bool,
     is_odd: bool,
+    has_blank: bool,
+    /// RFC 5322 section 3.6.8 has no blank within a name, and section 4.5 one behind it.
+    is_broken: bool,
 }
 
 impl FieldName {
     const FROM: &'static [u8] = b"from";
 
     fn push(&mut self, octet: u8) {
+        self.is_broken |= self.has_blank && octet.is_ascii_graphic();
+        self.has_blank |= matches!(octet, b' ' | b'\t');
         if octet.is_ascii_graphic() {
             let expected = Self::FROM.get(self.matched);
             self.differs = self.differs || expected.is_none_or(|expected| !octet.eq_ignore_ascii_case(expected));
@@ -127,13 +137,15 @@ impl FromCollector {
             (Place::EmptyLine, b'\n') => self.place = Place::Body,
             // A lone CR at the beginning of a line: no reader agrees with another on it.
             (Place::EmptyLine, _) => self.fault = Some(FromFault::Malformed),
-            (Place::LineStart | Place::LineStartInFrom, b'\r') => self.place = Place::EmptyLine,
+            (Place::Start | Place::LineStart | Place::LineStartInFrom, b'\r') => self.place = Place::EmptyLine,
             (Place::LineStartInFrom, b' ' | b'\t') => {
                 self.place = Place::From;
                 self.keep(octet);
             }
             (Place::LineStart, b' ' | b'\t') => self.place = Place::OtherValue,
-            (Place::LineStart | Place::LineStartInFrom, _) => {
+            // A line that goes on, and none before it.
+            (Place::Start, b' ' | b'\t') => self.fault = Some(FromFault::NoField),
+            (Place::Start | Place::LineStart | Place::LineStartInFrom, _) => {
                 self.name = FieldName::default();
                 self.place = Place::Name;
                 self.in_name(octet);
@@ -155,10 +167,11 @@ impl FromCollector {
     fn in_name(&mut self, octet: u8) {
         match octet {
             b':' if self.name.is_from() => self.begin_field(),
+            b':' if self.name.is_broken || self.name.matched == 0 => self.fault = Some(FromFault::NoField),
             b':' => self.place = Place::OtherValue,
             // A line that says no more than `From`: a reader that unfolds finds the colon on the next one.
             b'\n' if self.name.is_from() => self.fault = Some(FromFault::Malformed),
-            b'\n' => self.place = Place::LineStart,
+            b'\n' => self.fault = Some(FromFault::NoField),
             other => self.name.push(other),
         }
     }
@@ -225,6 +238,22 @@ mod tests {
                 assert_eq!(read(&format!("{field}{end}")), Ok(expected.clone()), "{field}{end}");
             }
         }
+    }
+
+    #[test]
+    fn header_with_a_line_that_is_no_field_is_refused() {
+        for line in [
+            "garbage",
+            "From b@example.net Tue 10:00",
+            " From: b@example.net",
+            "Sub ject: x",
+            ": x",
+            "\tx",
+        ] {
+            let header = format!("{line}\r\nFrom: a@example.org\r\n\r\nx");
+            assert_eq!(read(&header), Err(FromFault::NoField), "{line}");
+        }
+        assert!(read("X-Note \t: x\r\nFrom: a@example.org\r\n\r\ngarbage\r\n").is_ok());
     }
 
     #[test]
