@@ -63,7 +63,7 @@ fn conditions_are_read_in_all_their_spellings() {
         ),
         (
             "extended_key_usage = [\"clientAuth\", \"1.3.6.1.5.5.7.3.4\", \"1.3.6.1.4.1.311.20.2.2\"]\npolicy = \"1.3.6.1.4.1.7650.1\"",
-            "extended_key_usage = \"clientAuth\" or \"emailProtection\" or \"1.3.6.1.4.1.311.20.2.2\", \
+            "extended_key_usage = \"clientAuth\" or \"emailProtection\" or \"smartcardLogon\", \
              policy = \"1.3.6.1.4.1.7650.1\""
                 .into(),
         ),
