@@ -70,17 +70,27 @@ struct FieldName {
     matched: usize,
     differs: bool,
     is_odd: bool,
-    has_blank: bool,
-    /// RFC 5322 section 3.6.8 has no blank within a name, and section 4.5 one behind it.
-    is_broken: bool,
+    blank: Blank,
+}
+
+/// RFC 5322 section 3.6.8 has no blank within a name, and section 4.5 one behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Blank {
+    #[default]
+    None,
+    Behind,
+    Within,
 }
 
 impl FieldName {
     const FROM: &'static [u8] = b"from";
 
     fn push(&mut self, octet: u8) {
-        self.is_broken |= self.has_blank && octet.is_ascii_graphic();
-        self.has_blank |= matches!(octet, b' ' | b'\t');
+        self.blank = match (self.blank, octet) {
+            (Blank::None, b' ' | b'\t') => Blank::Behind,
+            (Blank::Behind, octet) if octet.is_ascii_graphic() => Blank::Within,
+            (blank, _) => blank,
+        };
         if octet.is_ascii_graphic() {
             let expected = Self::FROM.get(self.matched);
             self.differs = self.differs || expected.is_none_or(|expected| !octet.eq_ignore_ascii_case(expected));
@@ -167,7 +177,7 @@ impl FromCollector {
     fn in_name(&mut self, octet: u8) {
         match octet {
             b':' if self.name.is_from() => self.begin_field(),
-            b':' if self.name.is_broken || self.name.matched == 0 => self.fault = Some(FromFault::NoField),
+            b':' if self.name.blank == Blank::Within || self.name.matched == 0 => self.fault = Some(FromFault::NoField),
             b':' => self.place = Place::OtherValue,
             // A line that says no more than `From`: a reader that unfolds finds the colon on the next one.
             b'\n' if self.name.is_from() => self.fault = Some(FromFault::Malformed),
