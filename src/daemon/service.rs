@@ -71,7 +71,7 @@ impl Daemon {
         let store = Arc::new(store);
         let queued = Arc::new(Notify::new());
         let shared = Shared {
-            ids: Arc::new(SessionIds::new(now)),
+            ids: Arc::new(SessionIds::new(clock::timestamp())),
             permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -296,7 +296,8 @@ impl<S: Store> Driver<'_, S> {
         let identity = match &self.judged.presented {
             None => Identity::Plaintext,
             presented => {
-                tls.ask_responders(presented.as_deref()).await;
+                let at_most = self.inbound.session.timeout;
+                tls.ask_responders(presented.as_deref(), at_most).await;
                 let examination = tls.examine(presented.as_deref(), now);
                 self.judged.until_unix_seconds = examination.until_unix_seconds;
                 examination.identity
@@ -345,7 +346,8 @@ impl<S: Store> Driver<'_, S> {
                 let presented: Vec<_> = presented.iter().map(|der| der.clone().into_owned()).collect();
                 // Taken first: what changes from here on is judged anew.
                 let generation = tls.generation();
-                tls.ask_responders(Some(&presented)).await;
+                let at_most = self.inbound.session.starttls_timeout;
+                tls.ask_responders(Some(&presented), at_most).await;
                 let examination = tls.examine(Some(&presented), clock::unix_seconds());
                 self.judged = Judged {
                     inbound: Arc::clone(&self.inbound),

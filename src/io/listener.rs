@@ -21,6 +21,7 @@ use super::journal::Journal;
 use crate::observe::log;
 use crate::policy::limits::Counters;
 use crate::queue::Store;
+use crate::time::Timestamp;
 
 /// Connections the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -80,10 +81,11 @@ pub struct SessionIds {
 }
 
 impl SessionIds {
-    /// Ids that differ from those of every other run: the start's time is part of them.
-    pub fn new(started_unix_seconds: i64) -> Self {
+    /// Ids that differ from those of every other run: the start's time is part of them, to the millisecond, since a
+    /// supervisor starts a daemon that was killed again within the same second, and the journal knows both runs.
+    pub fn new(started: Timestamp) -> Self {
         Self {
-            prefix: format!("{started_unix_seconds:x}"),
+            prefix: format!("{:x}", started.0),
             next: AtomicU64::new(1),
         }
     }
@@ -147,5 +149,20 @@ pub async fn accept<S: Store>(
                 tokio::time::sleep(ACCEPT_BACK_OFF).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_of_runs_within_one_second_differ() {
+        let started = 1_795_510_800_007;
+        let first = SessionIds::new(Timestamp(started));
+        let again = SessionIds::new(Timestamp(started + 1));
+        let (ids, others) = ([first.next(), first.next()], [again.next(), again.next()]);
+        assert!(ids.iter().all(|id| !others.contains(id)), "{ids:?} {others:?}");
+        assert_ne!(ids[0], ids[1]);
     }
 }

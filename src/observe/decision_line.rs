@@ -3,7 +3,10 @@
 //! **Implements** the order in which a record gives up what is long: long texts and lists first, then the conditions
 //! inside conditions, then every step but the one that decided, then what the certificate holds beside its names.
 
+use std::fmt::Write as _;
+
 use super::decision::{Decision, TraceFinding};
+use crate::cert::name::is_printable;
 
 /// The longest text of a record that does not fit as a whole, octets.
 const TEXT_OCTETS_MAX: usize = 512;
@@ -16,7 +19,7 @@ const REFERENCES_MAX: usize = 1_000;
 /// when even the least of it is longer.
 pub fn to_line(decision: &Decision, octets_max: usize) -> Option<String> {
     let fits = |decision: &Decision| {
-        let mut line = serde_json::to_string(decision).ok()?;
+        let mut line = visible(&serde_json::to_string(decision).ok()?);
         line.push('\n');
         (line.len() <= octets_max).then_some(line)
     };
@@ -37,6 +40,22 @@ pub fn to_line(decision: &Decision, octets_max: usize) -> Option<String> {
         }
     }
     None
+}
+
+/// JSON in which nothing commands a terminal or hides: `why --json` prints these lines as they stand, and JSON itself
+/// asks for an escape below U+0020 only. Outside its strings all is printable, so every such character is in one.
+fn visible(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_printable(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
 }
 
 fn shorten_texts_and_lists(decision: &mut Decision) {
@@ -155,6 +174,17 @@ mod tests {
         ] {
             assert!(line.contains(field), "{field}: {line}");
         }
+    }
+
+    #[test]
+    fn what_commands_a_terminal_or_hides_is_escaped_and_reads_back() {
+        let mut odd = decision();
+        odd.because = "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{2028}\u{e0041}\n\\u009b é 😀".into();
+        let line = to_line(&odd, 10_000).unwrap();
+        let text = line.trim_end_matches('\n');
+        assert!(text.chars().all(is_printable), "{text:?}");
+        assert!(text.contains("é 😀"), "{text}");
+        assert_eq!(serde_json::from_str::<Decision>(&line).unwrap(), odd);
     }
 
     #[test]

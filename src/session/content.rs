@@ -23,6 +23,7 @@ pub(super) struct Content {
     size_octets: u64,
     fault: Option<MessageFault>,
     block_octets: usize,
+    has_begun: bool,
 }
 
 /// What became of some octets.
@@ -47,6 +48,7 @@ impl Content {
             size_octets: 0,
             fault: None,
             block_octets: 0,
+            has_begun: false,
         }
     }
 
@@ -58,6 +60,7 @@ impl Content {
         let octets = octets.get(..room).unwrap_or(octets);
         let before = self.piece.len();
         let read = self.decoder.decode(octets, &mut self.piece);
+        self.begin(before);
         let fresh = self.piece.get(before..).unwrap_or_default();
         self.size_octets = self.size_octets.saturating_add(fresh.len() as u64);
         self.hops.take(fresh);
@@ -82,6 +85,19 @@ impl Content {
             read,
             block_done,
             fault_found: !had_fault && self.fault.is_some(),
+        }
+    }
+
+    /// Content that begins with a blank has no header: an empty line goes before it, as in Postfix. Without that line it
+    /// would continue our trace header, and the client would write into it.
+    fn begin(&mut self, before: usize) {
+        if self.has_begun {
+            return;
+        }
+        let first = self.piece.get(before).copied();
+        self.has_begun = first.is_some();
+        if matches!(first, Some(b' ' | b'\t')) {
+            self.piece.splice(before..before, *b"\r\n");
         }
     }
 

@@ -91,7 +91,9 @@ fn why(server: &ServerTls, holder: &Holder) -> Option<Why> {
 
 /// Why a holder is refused once its responder has been asked.
 async fn asked(server: &ServerTls, holder: &Holder) -> Option<Why> {
-    server.ask_responders(Some(std::slice::from_ref(&holder.der))).await;
+    server
+        .ask_responders(Some(std::slice::from_ref(&holder.der)), PATIENCE)
+        .await;
     why(server, holder)
 }
 
@@ -130,7 +132,9 @@ async fn preferred_responder_is_not_waited_for_and_its_word_counts_afterwards() 
     let bob = holder(&world.root, REVOKED, port);
     assert_eq!(asked(&server, &world.root.holder("Carol", 9)).await, None);
     let before = server.generation();
-    server.ask_responders(Some(std::slice::from_ref(&bob.der))).await;
+    server
+        .ask_responders(Some(std::slice::from_ref(&bob.der)), PATIENCE)
+        .await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while server.generation() == before {
         assert!(tokio::time::Instant::now() < deadline, "no answer");
@@ -150,4 +154,19 @@ async fn nobody_is_asked_about_a_chain_that_does_not_verify() {
     assert_eq!(asked(&server, &mallory).await, Some(Why::UnknownIssuer));
     listener.set_nonblocking(true).expect("non-blocking");
     assert!(listener.accept().is_err(), "nobody has called");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn required_responder_that_says_nothing_is_waited_for_within_the_time_of_the_session() {
+    let world = World::new();
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = mute.local_addr().expect("bound").port();
+    let server = server(&world, OcspMode::Require);
+    let alice = holder(&world.root, GOOD, port);
+    let begun = std::time::Instant::now();
+    server
+        .ask_responders(Some(std::slice::from_ref(&alice.der)), Duration::from_millis(200))
+        .await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(why(&server, &alice), Some(Why::OcspUnknown));
 }

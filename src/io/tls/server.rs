@@ -5,6 +5,7 @@
 //! handshake, which is the driver's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::ServerSessionMemoryCache;
@@ -114,16 +115,16 @@ impl ServerTls {
     }
 
     /// Asks the OCSP responders of these certificates where `smtpd_tls_ocsp` says so: with `prefer` in the background,
-    /// with `require` to the end, or until `smtpd_tls_ocsp_timeout`. Cancel-safe: an answer that is not waited for is
-    /// not kept.
-    pub async fn ask_responders(&self, presented: Option<&[CertificateDer<'_>]>) {
+    /// with `require` to the end, or until `smtpd_tls_ocsp_timeout`, and no longer than `at_most`: the session's own time
+    /// limit. Cancel-safe: an answer that is not waited for is not kept.
+    pub async fn ask_responders(&self, presented: Option<&[CertificateDer<'_>]>, at_most: Duration) {
         let now = clock::unix_seconds();
         let Some([leaf, issuer]) = presented.and_then(|presented| self.judge.to_be_asked(presented, now)) else {
             return;
         };
         let revocation = self.judge.revocation();
         let responders = Arc::clone(&revocation.responders);
-        let timeout = revocation.settings.ocsp_timeout;
+        let timeout = revocation.settings.ocsp_timeout.min(at_most);
         if revocation.settings.ocsp == OcspMode::Require {
             let asked = responders.ask(&leaf, &issuer, timeout, now);
             let _ = tokio::time::timeout(timeout, asked).await;
