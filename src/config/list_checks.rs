@@ -112,7 +112,11 @@ fn check_networks(lists: &Lists, scope: &Scope, findings: &mut Findings) {
         .all()
         .any(|(_, listed)| matches!(listed.restriction, Restriction::PermitMynetworks));
     let networks = IpNet::aggregate(&scope.networks("mynetworks").to_vec());
-    let Some(world) = networks.iter().find(|network| is_of_the_world(network)).filter(|_| is_asked) else {
+    let Some(world) = networks
+        .iter()
+        .find(|network| is_of_the_world(network))
+        .filter(|_| is_asked)
+    else {
         return;
     };
     let what = match world.prefix_len() {
@@ -223,10 +227,25 @@ mod tests {
 
     #[test]
     fn network_larger_than_any_campus_is_of_the_world() {
-        for network in ["0.0.0.0/0", "0.0.0.0/1", "2.0.0.0/7", "::/0", "2000::/3", "f000::/4", "2a00::/12"] {
+        for network in [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "2.0.0.0/7",
+            "::/0",
+            "2000::/3",
+            "f000::/4",
+            "2a00::/12",
+        ] {
             assert!(is_of_the_world(&network.parse().expect("a network")), "{network}");
         }
-        for network in ["10.0.0.0/8", "193.0.0.0/8", "fc00::/7", "fd00::/8", "fe80::/64", "2001::/16"] {
+        for network in [
+            "10.0.0.0/8",
+            "193.0.0.0/8",
+            "fc00::/7",
+            "fd00::/8",
+            "fe80::/64",
+            "2001::/16",
+        ] {
             assert!(!is_of_the_world(&network.parse().expect("a network")), "{network}");
         }
     }
