@@ -62,10 +62,19 @@ fn lists_that_name_issuers_and_laboratories_let_nobody_outside_relay() {
 }
 
 #[test]
+fn registry_among_the_relay_domains_is_an_open_relay() {
+    let desk = desk();
+    let text = campus().replace("[\"example.org\"]", "[\"example.org\", \".com\"]");
+    let (code, out, errors) = check(desk.path(), &text);
+    assert_eq!(code, 1, "{out}{errors}");
+    assert!(out.contains("to <someone@estafette-outside.com>\n"), "{out}");
+}
+
+#[test]
 fn listener_with_networks_of_the_world_is_named_with_the_restriction_that_permits() {
     let desk = desk();
     let text = format!(
-        "{}mynetworks = [\"0.0.0.0/1\", \"128.0.0.0/2\", \"192.0.0.0/3\"]\n",
+        "{}mynetworks = [\"8.0.0.0/8\", \"100.0.0.0/8\", \"192.0.0.0/8\", \"198.0.0.0/8\", \"203.0.0.0/8\"]\n",
         campus().replace(
             "[\"127.0.0.0/8\", \"[::1]/128\", \"192.0.2.0/24\"]",
             "[\"192.0.2.0/24\"]"
@@ -78,7 +87,7 @@ fn listener_with_networks_of_the_world_is_named_with_the_restriction_that_permit
         "{out}"
     );
     assert!(
-        out.contains("permitted by permit_mynetworks: 198.51.100.77 is in 192.0.0.0/3"),
+        out.contains("permitted by permit_mynetworks: 198.51.100.77 is in 198.0.0.0/8"),
         "{out}"
     );
     assert!(out.contains("open relay: "), "{out}");

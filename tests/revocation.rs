@@ -90,6 +90,22 @@ fn revoked_intermediate_stops_working_and_another_path_is_found() {
 }
 
 #[test]
+fn root_that_was_renewed_with_its_key_goes_on_when_its_old_certificate_ends() {
+    let world = World::new();
+    let old = world.root.root_until(2, DAY);
+    let alice = world.sub.holder("Alice", 5);
+    for roots in [format!("{old}{}", world.root.pem), format!("{}{old}", world.root.pem)] {
+        world.write("ca.pem", format!("{roots}{}", world.sub.pem));
+        let judge = judge(&world.files(&[]));
+        assert_eq!(why_at(&judge, &alice, now()), None);
+        assert_eq!(why_at(&judge, &alice, now() + 2 * DAY), None);
+    }
+    world.write("ca.pem", format!("{old}{}", world.sub.pem));
+    let judge = judge(&world.files(&[]));
+    assert_eq!(why_at(&judge, &alice, now() + 2 * DAY), Some(Why::Expired));
+}
+
+#[test]
 fn missing_list_follows_the_policy_of_its_issuer() {
     let world = World::new();
     let bob = world.sub.holder("Bob", 5);

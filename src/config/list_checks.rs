@@ -100,20 +100,45 @@ fn check_open_permit((key, list): Named<'_>, findings: &mut Findings) {
     }
 }
 
-/// Networks that together hold every address, with permission for all of them.
+/// Prefixes shorter than these hold more than anybody's networks: a registry hands out a /8 at most, a /16 of IPv6.
+const IPV4_PREFIX_MIN: u8 = 8;
+const IPV6_PREFIX_MIN: u8 = 16;
+/// Unique local addresses (RFC 4193) are nobody's on the Internet, however many they are.
+const UNIQUE_LOCAL: [u8; 2] = [0xfc, 0xfd];
+
+/// Networks that together hold a large part of the Internet, with permission for all of it.
 fn check_networks(lists: &Lists, scope: &Scope, findings: &mut Findings) {
     let is_asked = lists
         .all()
         .any(|(_, listed)| matches!(listed.restriction, Restriction::PermitMynetworks));
     let networks = IpNet::aggregate(&scope.networks("mynetworks").to_vec());
-    let everything = networks.iter().find(|network| network.prefix_len() == 0);
-    if let Some(everything) = everything.filter(|_| is_asked) {
-        let complaint = Complaint::new(
-            format!("open relay: {everything} is every address, and \"permit_mynetworks\" permits it"),
-            "expected your own networks",
-        );
-        let hint = "write the campus networks, such as [\"127.0.0.0/8\", \"192.0.2.0/24\"]";
-        findings.error("mynetworks", scope.span("mynetworks"), complaint.hint(hint));
+    let Some(world) = networks
+        .iter()
+        .find(|network| is_of_the_world(network))
+        .filter(|_| is_asked)
+    else {
+        return;
+    };
+    let what = match world.prefix_len() {
+        0 => "is every address".to_owned(),
+        length => format!("is one in {} of all addresses", 1_u32 << length),
+    };
+    let complaint = Complaint::new(
+        format!("open relay: {world} {what}, and \"permit_mynetworks\" permits it"),
+        "expected your own networks",
+    );
+    let hint = "write the campus networks, such as [\"127.0.0.0/8\", \"192.0.2.0/24\"]";
+    findings.error("mynetworks", scope.span("mynetworks"), complaint.hint(hint));
+}
+
+fn is_of_the_world(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < IPV4_PREFIX_MIN,
+        IpNet::V6(network) => {
+            let [first, ..] = network.network().octets();
+            let is_local = network.prefix_len() >= 7 && UNIQUE_LOCAL.contains(&first);
+            network.prefix_len() < IPV6_PREFIX_MIN && !is_local
+        }
     }
 }
 
@@ -193,5 +218,35 @@ fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Finding
                     [[certificate_rule]]";
         let span: Option<Span> = listed.span.clone();
         findings.error(key, span, complaint.hint(hint));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_the_world;
+
+    #[test]
+    fn network_larger_than_any_campus_is_of_the_world() {
+        for network in [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "2.0.0.0/7",
+            "::/0",
+            "2000::/3",
+            "f000::/4",
+            "2a00::/12",
+        ] {
+            assert!(is_of_the_world(&network.parse().expect("a network")), "{network}");
+        }
+        for network in [
+            "10.0.0.0/8",
+            "193.0.0.0/8",
+            "fc00::/7",
+            "fd00::/8",
+            "fe80::/64",
+            "2001::/16",
+        ] {
+            assert!(!is_of_the_world(&network.parse().expect("a network")), "{network}");
+        }
     }
 }

@@ -101,6 +101,13 @@ impl Authority {
         certificate.pem()
     }
 
+    /// A self-signed certificate, in PEM, of its name and key that ends so many seconds from now.
+    pub(crate) fn root_until(&self, serial: u64, not_after: i64) -> String {
+        let mut params = authority_params(&self.name, serial, &CA_USAGES);
+        params.not_after = moment!(not_after);
+        params.self_signed(&self.key).expect("a root").pem()
+    }
+
     fn made(name: &str, params: CertificateParams, key: KeyPair, certificate: &rcgen::Certificate) -> Self {
         Self {
             name: name.to_owned(),

@@ -23,6 +23,8 @@ const PEERS: [&str; 10] = [
 ];
 /// Domains that are nobody's.
 const DOMAINS: [&str; 4] = ["outside.example", "outside.invalid", "outside.test", "example.net"];
+/// Where anybody registers a domain: whoever takes all of it for its own relays to the world.
+const REGISTRIES: [&str; 6] = ["com", "net", "org", "eu", "fr", "info"];
 
 /// What is tried for every outsider.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Surroundings {
         let outside = outside_domain(lists);
         let mut reverse_paths = vec![String::new(), format!("someone@{outside}")];
         let mut forward_paths = vec![format!("someone@{outside}"), "someone@[198.51.100.99]".to_owned()];
+        forward_paths.extend(REGISTRIES.map(|registry| format!("someone@estafette-outside.{registry}")));
         if let Some(own) = own {
             reverse_paths.push(format!("someone@{own}"));
             // Destinations of ours that ask to be relayed on (the percent hack, a bang path, a quoted address, a route).

@@ -3,8 +3,11 @@
 //! **Implements** the judgement behind the open relay errors of `list_checks` and the unreachable rules of `list_reach`.
 
 use super::describe;
+use crate::cert::certificate::NameOf;
 use crate::cert::name::oid_of;
-use crate::config::strangers::{matches_a_stranger, matches_every_name};
+use crate::config::strangers::{
+    is_a_place, is_of_a_public_authority, matches_a_public_authority, matches_a_stranger, matches_every_name,
+};
 use crate::policy::certificate_rule::{CertificateRule, Condition};
 use crate::policy::restriction::CertificateMatch;
 
@@ -18,10 +21,7 @@ pub fn is_for_anybody(rule: &CertificateRule) -> bool {
 
 /// Whether both expressions match anybody's names.
 pub fn matches_anybody(rule: &CertificateMatch) -> bool {
-    [&rule.issuer, &rule.subject]
-        .into_iter()
-        .flatten()
-        .all(matches_a_stranger)
+    rule.issuer.as_ref().is_none_or(matches_a_public_authority) && rule.subject.as_ref().is_none_or(matches_a_stranger)
 }
 
 /// Whether both expressions match every name, as far as names of strangers show.
@@ -66,12 +66,18 @@ fn are_for_anybody(conditions: &[Condition]) -> bool {
 /// Whether a stranger can get a certificate that satisfies this.
 fn is_free(condition: &Condition) -> bool {
     match condition {
-        Condition::Attribute { .. }
-        | Condition::Serial(_)
+        Condition::Attribute { of, attribute, any_of } => match of {
+            NameOf::Issuer => is_of_a_public_authority(attribute, any_of),
+            NameOf::Subject => is_a_place(attribute),
+        },
+        Condition::Serial(_)
         | Condition::Fingerprint(_)
         | Condition::PublicKeyFingerprint(_)
         | Condition::IssuedBy { .. } => false,
-        Condition::Text { regex, .. } => matches_a_stranger(regex),
+        Condition::Text { of, regex } => match of {
+            NameOf::Issuer => matches_a_public_authority(regex),
+            NameOf::Subject => matches_a_stranger(regex),
+        },
         Condition::AlternativeName { any_of, .. } => any_of.iter().any(|glob| is_free_glob(glob)),
         Condition::Policy(oids) => oids.iter().any(|oid| PUBLIC_POLICIES.iter().any(|start| oid.starts_with(start))),
         Condition::ExtendedKeyUsage(_)

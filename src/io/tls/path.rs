@@ -68,7 +68,8 @@ pub(super) fn of_verified(path: &VerifiedPath<'_>, leaf: &Link, authorities: &Au
         links.push(Link::new(&intermediate.der(), authorities)?);
     }
     let mut anchors = authorities.anchors.iter().zip(&authorities.anchor_details);
-    let (_, anchor) = anchors.find(|(anchor, _)| *anchor == path.anchor())?;
+    // The very one that webpki took: a root that was renewed with its key equals its older certificate there.
+    let (_, anchor) = anchors.find(|(anchor, _)| std::ptr::eq(*anchor, path.anchor()))?;
     links.push(Link::of_anchor(anchor, authorities));
     Some(links)
 }
