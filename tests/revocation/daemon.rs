@@ -85,6 +85,23 @@ fn revocation_reaches_a_session_that_is_open_and_a_broken_file_does_not_undo_it(
     assert_eq!(send(&mut client).code, 554);
     assert_eq!(send(&mut session(&relay)).code, 554);
 
+    // Sound lists that undo the one in force: an older one of the same authority, and another authority's alone.
+    let older = world.sub.list(&List::default()).pem().expect("PEM");
+    put(&relay, "sub.crl", &older);
+    wait_until("it is refused", || {
+        logged(&relay, "crl.refused", "older than the one in force") == 1
+    });
+    assert_eq!(send(&mut client).code, 554);
+    put(
+        &relay,
+        "sub.crl",
+        &world.root.list(&List::default()).pem().expect("PEM"),
+    );
+    wait_until("it is refused", || {
+        logged(&relay, "crl.refused", "no longer in it") == 1
+    });
+    assert_eq!(send(&mut client).code, 554);
+
     // What was put right counts again, for the same session.
     let lifted = List {
         number: 3,

@@ -22,6 +22,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::decode;
 use crate::cert::revocation_list;
 use crate::cert::signed::Signed;
+use crate::time::Timestamp;
 
 /// How far a list may be ahead of our clock, seconds.
 const CLOCK_TOLERANCE_SECONDS: i64 = 300;
@@ -195,7 +196,12 @@ impl CrlFiles {
             return false;
         }
         file.stamp = stamp;
-        match self.read(path, &file.lists, now) {
+        let read = self.read(path, &file.lists, now).map_err(|error| error.to_string());
+        let read = read.and_then(|lists| match what_is_lost(&file.lists, &lists) {
+            Some(why) => Err(why),
+            None => Ok(lists),
+        });
+        match read {
             Ok(lists) => {
                 file.fault = None;
                 let is_other = |(old, new): (&Arc<VerifiedList>, &Arc<VerifiedList>)| {
@@ -205,8 +211,7 @@ impl CrlFiles {
                 file.lists = lists;
                 has_changed
             }
-            Err(error) => {
-                let why = error.to_string();
+            Err(why) => {
                 if file.fault.as_ref().is_none_or(|(known, _)| *known != why) || !is_due {
                     events.push(refused(path, &why));
                 }
@@ -341,4 +346,28 @@ fn signers(authorities: &Authorities) -> Vec<Signer> {
         })
     });
     signers.collect()
+}
+
+/// Why a changed file is not taken although its lists are sound: it would undo what is in force, as one does that is cut
+/// between two lists or put back from a backup. A reload takes it, on purpose.
+fn what_is_lost(old: &[Arc<VerifiedList>], new: &[Arc<VerifiedList>]) -> Option<String> {
+    old.iter().find_map(|old| {
+        let issuer = old.list.issuer.one_line();
+        let is_of_it =
+            |new: &&Arc<VerifiedList>| new.list.issuer == old.list.issuer && new.key_fingerprint == old.key_fingerprint;
+        let same_scope = new
+            .iter()
+            .filter(is_of_it)
+            .filter(|new| new.list.scope == old.list.scope);
+        match same_scope.map(|new| new.list.this_update_seconds).max() {
+            None if !new.iter().any(|new| is_of_it(&new)) => Some(format!(
+                "the list of {issuer} is no longer in it; to do without it, reload"
+            )),
+            Some(newest) if newest < old.list.this_update_seconds => Some(format!(
+                "the list of {issuer} in it is of {}, older than the one in force; to go back to it, reload",
+                Timestamp::from_seconds(newest)
+            )),
+            _ => None,
+        }
+    })
 }
