@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::{Complaint, Findings, Span};
+use super::nearest::nearest;
+use crate::cert::name::DistinguishedName;
 use crate::io::clock;
 use crate::io::tls::client::ClientTls;
 use crate::io::tls::error::TlsFileError;
@@ -108,6 +110,8 @@ fn check_contents(files: TlsFiles<'_>, named: &[(&'static str, &Path)], places: 
     let loaded = match files {
         TlsFiles::Server(server) => ServerTls::load(server, now).map(|tls| {
             complain_of_stale_lists(tls.authorities(), now, &name_of, places, findings);
+            complain_of_missing_lists(tls.authorities(), places, findings);
+            complain_of_unknown_issuers(tls.authorities(), server, places, findings);
             tls.certificate_fault().map(told)
         }),
         TlsFiles::Client(client) => ClientTls::load(client, now).map(|tls| tls.certificate_fault().map(told)),
@@ -149,6 +153,50 @@ fn complain_of_stale_lists(
         let name = name_of(&verified.path);
         let complaint = Complaint::new(message, "expected a list before its nextUpdate").hint(hint);
         findings.warning(name, places(name), complaint);
+    }
+}
+
+/// Authorities whose certificates all are refused, because fail-closed wants a list of each.
+fn complain_of_missing_lists(judge: &Judge, places: Places<'_>, findings: &mut Findings) {
+    let lists = judge.revocation_lists();
+    let has_list = |issuer: &DistinguishedName| lists.iter().any(|verified| verified.list.issuer == *issuer);
+    let lists_name = ["smtpd_tls_crl_files", "smtpd_tls_crl_path"]
+        .into_iter()
+        .find(|name| places(name).is_some())
+        .unwrap_or("smtpd_tls_crl_files");
+    for issuer in judge.authority_names() {
+        if !judge.needs_list_of(&issuer) || has_list(&issuer) {
+            continue;
+        }
+        let issuer = issuer.one_line();
+        let message = format!(
+            "there is no revocation list of {issuer}: every certificate it issued is refused, and every one below"
+        );
+        let hint = format!("add its list, or write smtpd_tls_crl_issuer_policies = [\"{issuer} fail-open\"]");
+        let complaint = Complaint::new(message, "expected a list of every authority under fail-closed");
+        findings.warning(lists_name, places(lists_name), complaint.hint(hint));
+    }
+}
+
+/// Policies for issuers that no authority here is called: most often a slip of the pen.
+fn complain_of_unknown_issuers(judge: &Judge, server: &ServerTlsFiles, places: Places<'_>, findings: &mut Findings) {
+    const KEY: &str = "smtpd_tls_crl_issuer_policies";
+    let names: Vec<String> = judge
+        .authority_names()
+        .iter()
+        .map(DistinguishedName::one_line)
+        .collect();
+    for (issuer, _) in &server.revocation.issuer_policies {
+        if names.contains(issuer) {
+            continue;
+        }
+        let hint = match nearest(issuer, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("the authorities are {}", names.join(", ")),
+        };
+        let message = format!("\"{issuer}\" is no authority in smtpd_tls_CAfile or smtpd_tls_CApath");
+        let complaint = Complaint::new(message, "counts only for a chain that a client completes itself");
+        findings.warning(KEY, places(KEY), complaint.hint(hint));
     }
 }
 

@@ -213,3 +213,31 @@ fn check_names_the_directive_of_an_unsound_list_and_warns_of_a_stale_one() {
     // A reload changes nothing either.
     assert!(!relay.command(&["reload"], &[]).status.success());
 }
+
+#[test]
+fn check_warns_of_an_authority_without_a_list_and_of_a_policy_for_nobody() {
+    let sink = Sink::start();
+    let world = World::new();
+    let relay = relay(
+        &world,
+        &sink,
+        "smtpd_tls_crl_issuer_policies = [\"/O=CNRS/CN=Subb fail-open\", \"/C=FR/O=CNRS/CN=CNRS-Plus fail-open\"]\n",
+    );
+    let output = relay.command(&["check"], &[]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    for expected in [
+        "there is no revocation list of /C=FR/O=CNRS/CN=CNRS-Standard: every certificate it issued is refused",
+        "\"/O=CNRS/CN=Subb\" is no authority in smtpd_tls_CAfile",
+        "did you mean \"/O=CNRS/CN=Sub\"?",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    // What has a list, and what may do without one.
+    for unexpected in [
+        "no revocation list of /O=CNRS/CN=Sub:",
+        "no revocation list of /C=FR/O=CNRS/CN=CNRS-Plus",
+    ] {
+        assert!(!text.contains(unexpected), "{unexpected}: {text}");
+    }
+}

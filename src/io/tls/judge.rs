@@ -23,9 +23,10 @@ use super::path::{self, ClientUsage, Link, is_weak, why};
 use super::presented;
 use super::provider::{algorithms, unix_time};
 use super::revocation::{Finding, Revocation};
-use super::settings::{OcspMode, RevocationSettings, ServerTlsFiles};
+use super::settings::{OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use super::trace::{self, Traced};
 use crate::cert::certificate::Certificate;
+use crate::cert::decode;
 use crate::cert::examination::Examination;
 use crate::cert::identity::{Identity, Why};
 use crate::cert::name::DistinguishedName;
@@ -155,6 +156,25 @@ impl Judge {
     pub fn anchors(&self) -> Vec<DistinguishedName> {
         let anchors = self.authorities.anchor_details.iter();
         anchors.map(|anchor| anchor.certificate.subject.clone()).collect()
+    }
+
+    /// The names of all authorities: trust anchors first, then the intermediates; each once.
+    pub fn authority_names(&self) -> Vec<DistinguishedName> {
+        let pool = self.authorities.pool.iter();
+        let subjects = pool.filter_map(|der| decode::decode(der).ok()).map(|c| c.subject);
+        let mut names: Vec<DistinguishedName> = Vec::new();
+        for name in self.anchors().into_iter().chain(subjects) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Whether certificates of this issuer are refused while there is no revocation list of it: lists are looked at, and
+    /// the policy for it is fail-closed.
+    pub fn needs_list_of(&self, issuer: &DistinguishedName) -> bool {
+        self.revocation.lists.is_some() && self.revocation.policy(issuer).on_unknown == OnUnknown::FailClosed
     }
 
     /// Changes whenever a revocation list, the deny-list or a responder's answer has changed.

@@ -150,7 +150,7 @@ impl Revocation {
     }
 
     /// The policy for what an issuer has issued.
-    fn policy(&self, issuer: &DistinguishedName) -> CrlPolicy {
+    pub(super) fn policy(&self, issuer: &DistinguishedName) -> CrlPolicy {
         let policies = &self.settings.issuer_policies;
         if policies.is_empty() {
             return self.settings.crl_policy;
