@@ -69,9 +69,9 @@ async fn committed_message_is_due_read_and_settled<S: Store>(store: &S) {
     assert_eq!(lease.destination, "x.example");
     assert_eq!(lease.submitter, common::envelope().submitter);
     assert_eq!(lease.reverse_path, common::envelope().reverse_path);
-    assert_eq!(store.data(id, 0, 3).await.unwrap(), b"one");
-    assert_eq!(store.data(id, 3, 100).await.unwrap(), b"\r\n");
-    assert_eq!(store.data(id, 5, 100).await.unwrap(), b"");
+    assert_eq!(store.data(id, 0, 3).await.unwrap(), &b"one"[..]);
+    assert_eq!(store.data(id, 3, 100).await.unwrap(), &b"\r\n"[..]);
+    assert_eq!(store.data(id, 5, 100).await.unwrap(), &b""[..]);
     store.settle(lease, vec![done(0)]).await.unwrap();
     assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
     assert!(matches!(store.data(id, 0, 3).await, Err(StoreError::Damaged(_))));

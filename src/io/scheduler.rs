@@ -293,8 +293,10 @@ fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Time
     let due = backoff::retry_at(lease.arrived, now, queue.minimal_backoff, queue.maximal_backoff);
     Settlement::Retry {
         number,
+        at: now,
         due,
         reply: attempt.outcome.report().text.clone(),
+        warned: false,
     }
 }
 

@@ -8,6 +8,9 @@ use crate::wire::path::{ForwardPath, ReversePath};
 /// `due` of a recipient that is held: it sorts behind everything and never comes.
 pub const NEVER: Timestamp = Timestamp(i64::MAX);
 
+/// Attempts of one recipient that are kept, the latest.
+pub const ATTEMPTS_KEPT: u32 = 10;
+
 /// A recipient to be queued with the destination it is scheduled under (a next hop or a domain, lower case).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecipient {
@@ -50,6 +53,8 @@ pub struct LeasedRecipient {
     pub forward_path: ForwardPath,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Whether the sender was told of the delay (`delay_warning_time`).
+    pub warned: bool,
 }
 
 /// What becomes of one recipient.
@@ -64,10 +69,14 @@ pub enum Settlement {
     Retry {
         /// Its number within the message.
         number: u32,
+        /// When this attempt ended.
+        at: Timestamp,
         /// Not before.
         due: Timestamp,
-        /// The last reply, for `queue list`.
+        /// The last reply, for `queue list` and the history of attempts.
         reply: String,
+        /// Whether the sender has been told of the delay, now or earlier.
+        warned: bool,
     },
 }
 
@@ -95,6 +104,8 @@ pub struct Entry {
 /// An unsettled recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryRecipient {
+    /// Its number within the message, from 0.
+    pub number: u32,
     /// RCPT TO.
     pub forward_path: ForwardPath,
     /// Scheduling key.
@@ -105,4 +116,15 @@ pub struct EntryRecipient {
     pub attempts: u32,
     /// The last reply; empty before the first attempt.
     pub last_reply: String,
+}
+
+/// An attempt that did not settle its recipient, for `queue show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// The recipient's number within the message.
+    pub number: u32,
+    /// When the attempt ended.
+    pub at: Timestamp,
+    /// What the next hop said, or why none was reached.
+    pub reply: String,
 }

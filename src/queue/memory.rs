@@ -3,10 +3,14 @@
 //! **Does not** survive anything; it is what the contract suite measures the embedded store against, and what
 //! simulations run on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, Settlement};
+use bytes::Bytes;
+
+use super::entry::{
+    ATTEMPTS_KEPT, Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, PastAttempt, Settlement,
+};
 use super::schedule::{DestinationNumber, Ready, Schedule};
 use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
@@ -36,7 +40,14 @@ struct Message {
     octets: Vec<u8>,
     arrived: Timestamp,
     expires: Timestamp,
-    recipients: BTreeMap<u32, EntryRecipient>,
+    recipients: BTreeMap<u32, Recipient>,
+}
+
+#[derive(Debug)]
+struct Recipient {
+    entry: EntryRecipient,
+    warned: bool,
+    history: VecDeque<PastAttempt>,
 }
 
 impl MemoryStore {
@@ -82,7 +93,7 @@ impl Queue {
             .messages
             .iter()
             .filter(|(id, _)| !self.schedule.is_leased(**id, destination))
-            .flat_map(|(id, message)| message.recipients.values().map(move |recipient| (recipient, *id)))
+            .flat_map(|(id, message)| message.recipients.values().map(move |r| (&r.entry, *id)))
             .filter(|(recipient, _)| recipient.destination == destination && recipient.due < NEVER)
             .map(|(recipient, id)| (recipient.due.max(not_before), id))
             .collect();
@@ -92,7 +103,7 @@ impl Queue {
 
     fn lease(&mut self, id: QueueId, destination: &str, now: Timestamp) -> Option<Lease> {
         let message = self.messages.get(&id)?;
-        let due = |recipient: &EntryRecipient| recipient.destination == destination && recipient.due <= now;
+        let due = |r: &Recipient| r.entry.destination == destination && r.entry.due <= now;
         let recipients = message.recipients.iter().filter(|(_, recipient)| due(recipient));
         let lease = Lease {
             id,
@@ -106,8 +117,9 @@ impl Queue {
             recipients: recipients
                 .map(|(number, recipient)| LeasedRecipient {
                     number: *number,
-                    forward_path: recipient.forward_path.clone(),
-                    attempts: recipient.attempts,
+                    forward_path: recipient.entry.forward_path.clone(),
+                    attempts: recipient.entry.attempts,
+                    warned: recipient.warned,
                 })
                 .collect(),
         };
@@ -142,11 +154,22 @@ impl Queue {
                     Settlement::Done { number } => {
                         message.recipients.remove(&number);
                     }
-                    Settlement::Retry { number, due, reply } => {
+                    Settlement::Retry {
+                        number,
+                        at,
+                        due,
+                        reply,
+                        warned,
+                    } => {
                         if let Some(recipient) = message.recipients.get_mut(&number) {
-                            recipient.due = due;
-                            recipient.attempts += 1;
-                            recipient.last_reply = reply;
+                            recipient.entry.due = due;
+                            recipient.entry.attempts += 1;
+                            recipient.entry.last_reply.clone_from(&reply);
+                            recipient.warned |= warned;
+                            recipient.history.push_back(PastAttempt { number, at, reply });
+                            if recipient.history.len() > ATTEMPTS_KEPT as usize {
+                                recipient.history.pop_front();
+                            }
                         }
                     }
                 }
@@ -165,7 +188,8 @@ impl Queue {
         let recipients = self
             .messages
             .values_mut()
-            .flat_map(|message| message.recipients.values_mut());
+            .flat_map(|message| message.recipients.values_mut())
+            .map(|recipient| &mut recipient.entry);
         for recipient in recipients.filter(|recipient| recipient.due > now && recipient.due < NEVER) {
             recipient.due = now;
             moved += 1;
@@ -187,7 +211,7 @@ impl Queue {
         }
         message.envelope.hold = Some(reason.to_owned());
         for recipient in message.recipients.values_mut() {
-            recipient.due = NEVER;
+            recipient.entry.due = NEVER;
         }
         Ok(())
     }
@@ -199,8 +223,8 @@ impl Queue {
         }
         let mut destinations = Vec::new();
         for recipient in message.recipients.values_mut() {
-            recipient.due = now;
-            destinations.push(recipient.destination.clone());
+            recipient.entry.due = now;
+            destinations.push(recipient.entry.destination.clone());
         }
         for destination in destinations {
             self.wake(&destination);
@@ -243,14 +267,30 @@ impl Store for MemoryStore {
         std::future::ready(Ok(next.map(|(due, _)| due).min()))
     }
 
-    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send {
+    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Bytes, StoreError>> + Send {
         let queue = self.queue();
         let piece = queue.messages.get(&id).map(|message| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(message.octets.len());
             let end = start.saturating_add(limit).min(message.octets.len());
-            message.octets.get(start..end).unwrap_or_default().to_vec()
+            Bytes::copy_from_slice(message.octets.get(start..end).unwrap_or_default())
         });
         std::future::ready(piece.ok_or_else(|| StoreError::Damaged(id.to_string())))
+    }
+
+    fn relayed(&self, _lease: &Lease, _numbers: &[u32]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send {
+        let queue = self.queue();
+        let recipients = queue.messages.get(&id).into_iter().flat_map(|m| m.recipients.values());
+        let mut past: Vec<PastAttempt> = recipients.flat_map(|r| r.history.iter().cloned()).collect();
+        past.sort_by_key(|attempt| attempt.at);
+        std::future::ready(Ok(past))
+    }
+
+    fn fresh_waiting(&self) -> usize {
+        0
     }
 
     fn settle(
@@ -280,7 +320,7 @@ impl Store for MemoryStore {
             reverse_path: message.envelope.reverse_path.clone(),
             submitter: message.envelope.submitter.clone(),
             hold: message.envelope.hold.clone(),
-            recipients: message.recipients.values().cloned().collect(),
+            recipients: message.recipients.values().map(|r| r.entry.clone()).collect(),
         });
         std::future::ready(Ok(entries.collect()))
     }
@@ -355,19 +395,28 @@ impl Draft for MemoryDraft {
             queue.wake(&recipient.destination);
         }
         let due = if envelope.hold.is_some() { NEVER } else { arrived };
-        let rows = recipients.into_iter().map(|recipient| EntryRecipient {
-            forward_path: recipient.forward_path,
-            destination: recipient.destination,
-            due,
-            attempts: 0,
-            last_reply: String::new(),
+        let rows = (0..).zip(recipients).map(|(number, recipient)| {
+            let entry = EntryRecipient {
+                number,
+                forward_path: recipient.forward_path,
+                destination: recipient.destination,
+                due,
+                attempts: 0,
+                last_reply: String::new(),
+            };
+            let fresh = Recipient {
+                entry,
+                warned: false,
+                history: VecDeque::new(),
+            };
+            (number, fresh)
         });
         let message = Message {
             envelope,
             octets: self.octets,
             arrived,
             expires,
-            recipients: (0..).zip(rows).collect(),
+            recipients: rows.collect(),
         };
         queue.messages.insert(self.id, message);
         std::future::ready(Ok(self.id))

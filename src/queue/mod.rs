@@ -22,6 +22,8 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
+
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
@@ -32,7 +34,7 @@ pub mod memory;
 pub mod schedule;
 pub mod settings;
 
-use entry::{Entry, Lease, NewRecipient, Settlement};
+use entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
 
 /// Why the store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +106,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// A piece of the mail data: up to `limit` octets from `offset`; empty at the end. The lines end in CRLF, dots
     /// are not doubled.
-    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Vec<u8>, StoreError>> + Send;
+    fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Bytes, StoreError>> + Send;
+
+    /// Notes, before it can be committed, that the next hop has taken the message for these recipients: called as soon as
+    /// it has said so, and before anything else is said on that connection. Survives the end of this process, not a
+    /// power cut; the recipients are not delivered again after a crash. Does not wait. [`Store::settle`] follows.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::NoSpace`]: it could not be written down, and a crash before the commit leads to a
+    /// second delivery.
+    fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError>;
 
     /// Records what became of the recipients of a lease, and ends it. Recipients not named stay as they were. On
     /// return it is durable; the message goes with its last recipient.
@@ -123,6 +134,14 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
         reply: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The attempts of a message's unsettled recipients that are on record, in order of time; at most
+    /// [`entry::ATTEMPTS_KEPT`] of each.
+    fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send;
+
+    /// Messages that were committed and wait in memory for their first delivery, at destinations that are not backing
+    /// off: when they grow, mail comes in faster than it goes out.
+    fn fresh_waiting(&self) -> usize;
 
     /// Whether a message of this size may begin: the free-space mark of `queue_minfree` is kept.
     fn has_space(&self) -> bool;

@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,28 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_estafette");
 
-/// A port that was free a moment ago.
+/// A port that is this test's own until its process ends: below the range from which the system takes the source ports of
+/// outgoing connections, so that no other client can sit on it between two starts of a relay, and locked against the
+/// other tests.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .expect("loopback")
-        .local_addr()
-        .expect("bound")
-        .port()
+    const RANGE: std::ops::Range<u32> = 12_000..30_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let locks = std::env::temp_dir().join("estafette-test-ports");
+    fs::create_dir_all(&locks).expect("a directory for the locks");
+    let width = RANGE.end - RANGE.start;
+    for _ in 0..width {
+        let nth = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(RANGE.start + nth % width).expect("a port");
+        let lock = fs::File::create(locks.join(port.to_string())).expect("a lock");
+        if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            // Kept open, and so locked, to the end of the process.
+            std::mem::forget(lock);
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Waits until a condition holds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use estafette::io::deliver::{Attempt, Deliverer};
 use estafette::io::dns::SystemResolver;
 use estafette::io::tls::client::ClientTls;
@@ -11,7 +12,7 @@ use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{OutboundSettings, TlsLevel};
-use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, Settlement};
+use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 use estafette::wire::path::{ForwardPath, ReversePath};
@@ -57,10 +58,22 @@ impl Store for OneMessage {
         Ok(None)
     }
 
-    async fn data(&self, _: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+    async fn data(&self, _: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
         let data = self.0.as_ref().map_err(Clone::clone)?;
         let rest = data.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        Ok(rest[..limit.min(rest.len())].to_vec())
+        Ok(Bytes::copy_from_slice(&rest[..limit.min(rest.len())]))
+    }
+
+    fn relayed(&self, _: &Lease, _: &[u32]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn history(&self, _: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn fresh_waiting(&self) -> usize {
+        0
     }
 
     async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {
@@ -128,6 +141,7 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
         number: u32::try_from(number).unwrap() + 7,
         forward_path: ForwardPath::parse(&format!("<{text}>")).unwrap(),
         attempts: 0,
+        warned: false,
     };
     Lease {
         id: QueueId::from_parts(1_795_510_800_000, 1),

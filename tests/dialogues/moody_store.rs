@@ -4,10 +4,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use estafette::io::store::SqliteStore;
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
-use estafette::queue::entry::{Entry, Lease, NewRecipient, Settlement};
+use estafette::queue::entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 
@@ -94,8 +95,20 @@ impl Store for MoodyStore {
         self.store.next_due().await
     }
 
-    async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+    async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
         self.store.data(id, offset, limit).await
+    }
+
+    fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        self.store.relayed(lease, numbers)
+    }
+
+    async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
+        self.store.history(id).await
+    }
+
+    fn fresh_waiting(&self) -> usize {
+        self.store.fresh_waiting()
     }
 
     async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {

@@ -110,7 +110,7 @@ pub(crate) async fn read_all<S: Store>(store: &S, id: QueueId) -> Result<Vec<u8>
         if piece.is_empty() {
             return Ok(data);
         }
-        data.extend(piece);
+        data.extend_from_slice(&piece);
     }
 }
 
@@ -121,6 +121,8 @@ pub(crate) fn done(number: u32) -> Settlement {
 pub(crate) fn retry(number: u32, after_seconds: u64) -> Settlement {
     Settlement::Retry {
         number,
+        at: ARRIVED,
+        warned: false,
         due: ARRIVED.plus(seconds(after_seconds)),
         reply: "451 later".into(),
     }

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -39,7 +40,7 @@ pub use opening::OpenOptions;
 pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::{Entry, Lease, Settlement};
+use crate::queue::entry::{Entry, Lease, PastAttempt, Settlement};
 use crate::queue::settings::QueueSettings;
 use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;
@@ -258,7 +259,7 @@ impl Store for SqliteStore {
         self.inner.read(Reader::next_due).await
     }
 
-    async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+    async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
         let read = self.inner.read(move |reader| reader.data(id, offset, limit)).await;
         if matches!(read, Err(StoreError::Damaged(_))) {
             self.inner.hold_damaged(id, "its data is not what was written").await;
@@ -278,6 +279,18 @@ impl Store for SqliteStore {
                 reply: Some(reply),
             })
             .await
+    }
+
+    fn relayed(&self, _lease: &Lease, _numbers: &[u32]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
+        self.inner.read(move |reader| reader.history(id)).await
+    }
+
+    fn fresh_waiting(&self) -> usize {
+        0
     }
 
     /// Pages of at most [`LIST_ENTRIES_MAX`].

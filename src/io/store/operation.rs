@@ -13,7 +13,7 @@ use super::schema::NEVER;
 use crate::mail::envelope::{Body, Envelope};
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{NewRecipient, Settlement};
+use crate::queue::entry::{ATTEMPTS_KEPT, NewRecipient, Settlement};
 use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 
@@ -251,14 +251,22 @@ impl Group<'_> {
         for settlement in settlements {
             match settlement {
                 Settlement::Done { number } => self.delete_recipient(id, *number)?,
-                Settlement::Retry { number, due, reply } => {
+                Settlement::Retry {
+                    number,
+                    at,
+                    due,
+                    reply,
+                    warned,
+                } => {
                     // A held recipient stays held: it is not for its delivery to wake it.
                     self.transaction
                         .prepare_cached(
                             "UPDATE recipient SET due = CASE state WHEN 0 THEN ?3 ELSE due END,
-                                 attempts = attempts + 1, last_reply = ?4 WHERE message = ?1 AND n = ?2",
+                                 attempts = attempts + 1, last_reply = ?4, warned = max(warned, ?5)
+                             WHERE message = ?1 AND n = ?2",
                         )?
-                        .execute(params![id.number(), number, due.0.min(NEVER - 1), reply])?;
+                        .execute(params![id.number(), number, due.0.min(NEVER - 1), reply, warned])?;
+                    self.record_attempt(id, *number, *at, reply)?;
                 }
             }
         }
@@ -266,6 +274,23 @@ impl Group<'_> {
         let destination = self.destination(destination)?;
         self.effects.woken.push(destination);
         Ok(())
+    }
+
+    /// The latest [`ATTEMPTS_KEPT`] attempts stay on record.
+    fn record_attempt(&self, id: QueueId, number: u32, at: Timestamp, reply: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO attempt SELECT message, n, attempts, ?3, ?4 FROM recipient
+                     WHERE message = ?1 AND n = ?2",
+            )?
+            .execute(params![id.number(), number, at.0, reply])?;
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM attempt WHERE message = ?1 AND n = ?2 AND attempt <=
+                     (SELECT attempts FROM recipient WHERE message = ?1 AND n = ?2) - ?3",
+            )?
+            .execute(params![id.number(), number, ATTEMPTS_KEPT])
+            .map(drop)
     }
 
     fn delete_recipient(&self, id: QueueId, number: u32) -> rusqlite::Result<()> {
@@ -294,6 +319,9 @@ impl Group<'_> {
             .prepare_cached("DELETE FROM message WHERE id = ? RETURNING inline")?
             .query_map([number], |row| row.get(0))?
             .collect::<rusqlite::Result<Vec<bool>>>()?;
+        self.transaction
+            .prepare_cached("DELETE FROM attempt WHERE message = ?")?
+            .execute([number])?;
         match inline.first() {
             Some(true) => {
                 self.transaction

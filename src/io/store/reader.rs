@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::from_sqlite;
@@ -15,7 +16,7 @@ use super::schema::{NEVER, open_reader};
 use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{Entry, Lease};
+use crate::queue::entry::{Entry, Lease, PastAttempt};
 use crate::queue::schedule::{DestinationNumber, Ready};
 use crate::time::Timestamp;
 
@@ -286,7 +287,7 @@ impl Reader {
 
     /// A piece of the mail data. The first piece is handed out only when the checksum of the whole is right, so that
     /// nothing damaged is ever begun to be sent.
-    pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
         let damaged = || StoreError::Damaged(id.to_string());
         let message = self.message(id)?.ok_or_else(damaged)?;
         if message.inline {
@@ -302,7 +303,7 @@ impl Reader {
             }
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
             let end = start.saturating_add(limit).min(octets.len());
-            return Ok(octets.get(start..end).unwrap_or_default().to_vec());
+            return Ok(Bytes::from(octets).slice(start..end));
         }
         let wrap = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => damaged(),
@@ -311,7 +312,12 @@ impl Reader {
         if offset == 0 && self.data.checksum(id).map_err(wrap)? != (message.size_octets, message.crc32c) {
             return Err(damaged());
         }
-        self.data.read(id, offset, limit).map_err(wrap)
+        self.data.read(id, offset, limit).map(Bytes::from).map_err(wrap)
+    }
+
+    /// The attempts of a message that are on record.
+    pub(super) fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
+        self.with(|connection| rows::history(connection, id))
     }
 
     /// A page of the listing.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::schema::NEVER;
 use crate::mail::envelope::{Body, Submitter};
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient};
+use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, PastAttempt};
 use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -90,24 +90,25 @@ pub(super) fn lease(
     let Some(message) = message(connection, number)? else {
         return Ok(Ok(None));
     };
-    let rows: Vec<(u32, String, u32)> = connection
+    let rows: Vec<(u32, String, u32, bool)> = connection
         .prepare_cached(
-            "SELECT n, forward_path, attempts FROM recipient
+            "SELECT n, forward_path, attempts, warned FROM recipient
                  WHERE message = ? AND destination = ? AND due <= ? AND state = 0 ORDER BY n",
         )?
         .query_map(params![number.number(), destination.0, now.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     if rows.is_empty() {
         return Ok(Ok(None));
     }
-    let recipients = rows.into_iter().map(|(number, path, attempts)| {
+    let recipients = rows.into_iter().map(|(number, path, attempts, warned)| {
         let forward_path = ForwardPath::parse(&format!("<{path}>")).ok()?;
         Some(LeasedRecipient {
             number,
             forward_path,
             attempts,
+            warned,
         })
     });
     let (Some(recipients), Some(reverse_path)) = (recipients.collect(), message.reverse_path) else {
@@ -174,7 +175,7 @@ pub(super) fn has_readable_paths(connection: &Connection, message: &Message) -> 
 fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {
     let rows = connection
         .prepare_cached(
-            "SELECT forward_path, name, due, attempts, recipient.last_reply
+            "SELECT forward_path, name, due, attempts, recipient.last_reply, n
                  FROM recipient JOIN destination ON destination.id = recipient.destination
                  WHERE message = ? ORDER BY n",
         )?
@@ -182,9 +183,10 @@ fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<Entr
             let path: String = row.get(0)?;
             let destination = row.get(1)?;
             let due = Timestamp(row.get(2)?);
-            let (attempts, last_reply) = (row.get(3)?, row.get(4)?);
+            let (attempts, last_reply, number) = (row.get(3)?, row.get(4)?, row.get(5)?);
             let forward_path = ForwardPath::parse(&format!("<{path}>")).ok();
             Ok(forward_path.map(|forward_path| EntryRecipient {
+                number,
                 forward_path,
                 destination,
                 due,
@@ -194,6 +196,20 @@ fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<Entr
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// The attempts on record, in order of time.
+pub(super) fn history(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<PastAttempt>> {
+    connection
+        .prepare_cached("SELECT n, at, reply FROM attempt WHERE message = ? ORDER BY at, n, attempt")?
+        .query_map([id.number()], |row| {
+            Ok(PastAttempt {
+                number: row.get(0)?,
+                at: Timestamp(row.get(1)?),
+                reply: row.get(2)?,
+            })
+        })?
+        .collect()
 }
 
 /// A destination's name and when its back-off ends.

@@ -17,7 +17,7 @@ pub(super) const NEVER: i64 = entry::NEVER.0;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statement n brings the database from `user_version` n to n + 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE message (
         id INTEGER PRIMARY KEY,          -- the queue id's number
@@ -68,6 +68,17 @@ const MIGRATIONS: [&str; 2] = [
     UPDATE message SET damaged = 1,
             hold = (SELECT 'damaged: ' || substr(last_reply, 7) FROM recipient WHERE message = message.id AND state = 1)
         WHERE id IN (SELECT message FROM recipient WHERE state = 1);
+",
+    "
+    ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;  -- 1: the sender was told of the delay
+    CREATE TABLE attempt (                   -- attempts that settled nothing, the latest of each recipient
+        message INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,            -- from 1
+        at INTEGER NOT NULL,
+        reply TEXT NOT NULL,
+        PRIMARY KEY (message, n, attempt)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
