@@ -3,14 +3,15 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::io::log_writer::{LogGuard, LogWriter};
 
-/// Installs the subscriber. `RUST_LOG` wins over the configured level.
-pub(super) fn install(settings: LogSettings) {
+/// Installs the subscriber. `RUST_LOG` wins over the configured level. What is logged before the guard is dropped is
+/// written then at the latest.
+pub(super) fn install(settings: LogSettings) -> LogGuard {
+    let (writer, guard) = LogWriter::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level(settings.level)));
     let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // A second subscriber in one process is refused; the first stays.
     let _ = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
@@ -21,6 +22,7 @@ pub(super) fn install(settings: LogSettings) {
             builder.with_ansi(colour).with_target(false).try_init()
         }
     };
+    guard
 }
 
 /// The lines of the relay at its level; libraries speak up from warn on.

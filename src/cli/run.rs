@@ -16,7 +16,7 @@ pub(super) async fn run(arguments: &ConfigArgument) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return wrong(&errors),
     };
-    logging::install(loaded.settings.log);
+    let _log = logging::install(loaded.settings.log);
     for warning in &loaded.warnings {
         log::configuration_warned(&warning.one_line());
     }

@@ -11,6 +11,7 @@ pub mod dns;
 pub mod inbound;
 pub mod journal;
 pub mod listener;
+pub mod log_writer;
 pub mod plan;
 pub mod scheduler;
 pub mod store;

@@ -63,7 +63,7 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), DemoError> {
     )))?;
     let config = write_files(&directory, next_hop.address.port()).map_err(system(directory.display().to_string()))?;
     let loaded = config::load(&config).map_err(|errors| DemoError::Configuration(errors.to_string()))?;
-    logging::install(loaded.settings.log);
+    let _log = logging::install(loaded.settings.log);
     let daemon = Daemon::start(&loaded.settings, Some(config.clone()), Vec::new())?;
     let relay = daemon.addresses().await.first().map(|(_, address)| *address);
     let relay = relay.ok_or_else(|| DemoError::Unexpected("the relay listens nowhere".into()))?;

@@ -61,9 +61,9 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Appends one line; on an error nothing of it is left. The bound holds before and after.
-    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let octets = line.len() as u64 + u64::from(self.current.is_torn);
+    /// Appends whole lines; on an error nothing of them is left. The bound holds before and after.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let octets = lines.len() as u64 + u64::from(self.current.is_torn);
         // Somebody removed the file: what is appended to it would be gone.
         let is_gone = self.current.file.metadata().is_ok_and(|found| found.nlink() == 0);
         if is_gone || (self.current.octets > 0 && self.current.octets.saturating_add(octets) > self.segment_octets_max)
@@ -71,7 +71,12 @@ impl Segments {
             self.rotate()?;
         }
         self.make_room(octets);
-        self.current.append(line)
+        self.current.append(lines)
+    }
+
+    /// How large a file becomes, octets, unless a single record is larger.
+    pub(super) fn file_octets_max(&self) -> usize {
+        usize::try_from(self.segment_octets_max).unwrap_or(usize::MAX)
     }
 
     /// Forces what was appended to the disk.

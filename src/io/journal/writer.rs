@@ -16,6 +16,10 @@ use super::segments::Segments;
 use crate::io::store::{RESERVE_OCTETS, ballast_path};
 use crate::observe::log;
 
+/// How long records are gathered: a write for each would cost more than the record.
+const GATHER: Duration = Duration::from_millis(5);
+/// Octets written together at most; a longer record is written alone.
+const GATHERED_OCTETS_MAX: usize = 64 << 10;
 /// Without a record for this long, a burst of losses is over.
 const BURST_PAUSE: Duration = Duration::from_secs(1);
 /// A burst without an end is told this often.
@@ -54,7 +58,7 @@ impl Writer {
         }
     }
 
-    /// Writes lines until the last sender is gone.
+    /// Writes lines until the last sender is gone: what comes within [`GATHER`] of the first is written together.
     pub(super) fn run(mut self, lines: &Receiver<String>) {
         loop {
             let next = if self.burst_since.is_some() {
@@ -64,10 +68,8 @@ impl Writer {
             };
             match next {
                 Ok(line) => {
-                    self.write(&line);
-                    self.tally
-                        .waiting_octets
-                        .fetch_sub(line.len() as u64, Ordering::Relaxed);
+                    std::thread::sleep(GATHER);
+                    self.write_gathered(line, lines);
                     self.watch_losses();
                 }
                 Err(RecvTimeoutError::Timeout) => self.end_burst(),
@@ -80,17 +82,38 @@ impl Writer {
         self.end_burst();
     }
 
-    fn write(&mut self, line: &str) {
+    fn write_gathered(&mut self, first: String, lines: &Receiver<String>) {
+        let at_most = self.segments.file_octets_max().min(GATHERED_OCTETS_MAX);
+        let mut gathered = first;
+        let mut count = 1;
+        while gathered.len() < at_most
+            && let Ok(line) = lines.try_recv()
+        {
+            if gathered.len().saturating_add(line.len()) > at_most {
+                self.write(&gathered, count);
+                gathered.clear();
+                count = 0;
+            }
+            gathered.push_str(&line);
+            count += 1;
+        }
+        self.write(&gathered, count);
+    }
+
+    fn write(&mut self, lines: &str, count: u64) {
         let written = if self.has_room() {
-            self.segments.append(line.as_bytes())
+            self.segments.append(lines.as_bytes())
         } else {
             let why = "the disk is full, and what is free is kept for the queue";
             Err(io::Error::new(io::ErrorKind::StorageFull, why))
         };
         if let Err(error) = written {
-            self.tally.lost.fetch_add(1, Ordering::Relaxed);
+            self.tally.lost.fetch_add(count, Ordering::Relaxed);
             self.tell_failure(&error);
         }
+        self.tally
+            .waiting_octets
+            .fetch_sub(lines.len() as u64, Ordering::Relaxed);
     }
 
     /// While the ballast of the queue is missing, its blocks are free only so that deletes can commit. On a disk that
