@@ -377,9 +377,6 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn open_draft(&mut self) -> Flow {
-        if let Flow::Closed = self.flush().await {
-            return Flow::Closed;
-        }
         let begun = self.inbound.store.begin().await;
         let answer = match begun {
             Ok(draft) => {

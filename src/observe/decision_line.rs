@@ -19,7 +19,7 @@ const REFERENCES_MAX: usize = 1_000;
 /// when even the least of it is longer.
 pub fn to_line(decision: &Decision, octets_max: usize) -> Option<String> {
     let fits = |decision: &Decision| {
-        let mut line = visible(&serde_json::to_string(decision).ok()?);
+        let mut line = visible(serde_json::to_string(decision).ok()?);
         line.push('\n');
         (line.len() <= octets_max).then_some(line)
     };
@@ -44,7 +44,10 @@ pub fn to_line(decision: &Decision, octets_max: usize) -> Option<String> {
 
 /// JSON in which nothing commands a terminal or hides: `why --json` prints these lines as they stand, and JSON itself
 /// asks for an escape below U+0020 only. Outside its strings all is printable, so every such character is in one.
-fn visible(json: &str) -> String {
+fn visible(json: String) -> String {
+    if json.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+        return json;
+    }
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if is_printable(c) {
