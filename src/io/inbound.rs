@@ -298,9 +298,9 @@ impl<S: Store> Driver<'_, S> {
             presented => {
                 let at_most = self.inbound.session.timeout;
                 tls.ask_responders(presented.as_deref(), at_most).await;
-                let examination = tls.examine(presented.as_deref(), now);
-                self.judged.until_unix_seconds = examination.until_unix_seconds;
-                examination.identity
+                let (identity, until_unix_seconds) = tls.examine(presented.as_deref(), now);
+                self.judged.until_unix_seconds = until_unix_seconds;
+                identity
             }
         };
         self.judged.generation = generation;
@@ -348,14 +348,13 @@ impl<S: Store> Driver<'_, S> {
                 let generation = tls.generation();
                 let at_most = self.inbound.session.starttls_timeout;
                 tls.ask_responders(Some(&presented), at_most).await;
-                let examination = tls.examine(Some(&presented), clock::unix_seconds());
+                let (identity, until_unix_seconds) = tls.examine(Some(&presented), clock::unix_seconds());
                 self.judged = Judged {
                     inbound: Arc::clone(&self.inbound),
                     presented: Some(presented),
                     generation,
-                    until_unix_seconds: examination.until_unix_seconds,
+                    until_unix_seconds,
                 };
-                let identity = examination.identity;
                 self.wire = Wire::Tls(Box::new(stream));
                 self.session.handle_tls(identity, description, clock::now());
                 Flow::Continue

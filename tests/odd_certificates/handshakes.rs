@@ -56,7 +56,7 @@ impl Server {
             signature: description.client_signature,
             resumed: description.resumed,
             presented: presented.len(),
-            examination: self.tls.examine(Some(&presented), now()),
+            examination: self.tls.authorities().examine(Some(&presented), now()),
         };
         stream.write_all(b"220 hello\r\n").await.expect("written");
         stream.shutdown().await.expect("closed");

@@ -19,6 +19,7 @@ pub mod pem;
 mod possession;
 mod presented;
 mod provider;
+mod recent;
 mod revocation;
 pub mod server;
 mod server_check;

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::error::TlsFileError;
 use super::judge::Judge;
 use super::provider::{certified_key, provider, versions};
+use super::recent::{self, RecentVerdicts};
 use super::settings::{OcspMode, ServerTlsFiles};
 use super::verifier::AcceptThenJudge;
 use crate::cert::certificate::Certificate;
@@ -37,6 +38,7 @@ const QUESTIONS_MAX: usize = 64;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     judge: Arc<Judge>,
+    verdicts: RecentVerdicts,
     certificate: Certificate,
     certificate_fault: Option<TlsFileError>,
     /// Bounds the questions to responders that nobody waits for.
@@ -87,6 +89,7 @@ impl ServerTls {
         Ok(Self {
             config: Arc::new(config),
             judge,
+            verdicts: RecentVerdicts::default(),
             certificate: own.leaf,
             certificate_fault: own.fault,
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
@@ -103,9 +106,26 @@ impl ServerTls {
         self.judge.judge(connection.peer_certificates(), now_unix_seconds)
     }
 
-    /// Who holds a session in which these certificates were shown, and until when that holds.
-    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> Examination {
-        self.judge.examine(presented, now_unix_seconds)
+    /// Who holds a session in which these certificates were shown, and until when that holds (seconds since 1970). A
+    /// verdict on the same chain is taken from memory while nothing it was made of has changed.
+    pub fn examine(&self, presented: Option<&[CertificateDer<'_>]>, now_unix_seconds: i64) -> (Identity, i64) {
+        let now = now_unix_seconds;
+        // Read first: what changes while the chain is examined makes the verdict one of yesterday.
+        let generation = self.judge.generation();
+        let digest = presented.and_then(recent::digest);
+        if let Some(found) = digest.and_then(|digest| self.verdicts.find(&digest, generation, now)) {
+            return found;
+        }
+        let Examination {
+            identity,
+            until_unix_seconds,
+            ..
+        } = self.judge.examine(presented, now);
+        if let Some(digest) = digest {
+            let period = (now, until_unix_seconds);
+            self.verdicts.keep(digest, &identity, generation, period);
+        }
+        (identity, until_unix_seconds)
     }
 
     /// Changes whenever a revocation list, the deny-list or an OCSP answer has changed: what was judged before must be
