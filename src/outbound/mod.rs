@@ -4,6 +4,7 @@ pub mod bounce;
 pub mod client;
 pub mod client_state;
 pub mod fate;
+pub mod progress;
 pub mod reply_reader;
 pub mod route;
 pub mod settings;

@@ -31,8 +31,29 @@ pub(crate) struct Behaviour {
     pub(crate) starttls: Starttls,
     /// The reply to RCPT, by recipient.
     pub(crate) recipient: fn(&str) -> &'static str,
+    /// The reply to DATA when no recipient was taken.
+    pub(crate) data_to_nobody: &'static str,
     /// The reply to the final dot; `None` closes the connection instead.
     pub(crate) end: Option<&'static str>,
+    /// What it does behind that reply.
+    pub(crate) after: After,
+}
+
+/// What the peer does once it has taken a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Waits for the next.
+    Waits,
+    /// Closes the connection.
+    Closes,
+    /// Says this of its own accord.
+    Says(&'static str),
+    /// Answers this to the next command that is not QUIT, and closes.
+    Answers(&'static str),
+    /// Answers this to the next MAIL, and waits on.
+    RefusesMail(&'static str),
+    /// Closes once the next transaction has had a recipient taken.
+    ClosesAfterRcpt,
 }
 
 impl Default for Behaviour {
@@ -42,7 +63,9 @@ impl Default for Behaviour {
             pipelining: true,
             starttls: Starttls::Absent,
             recipient: |_| "250 2.1.5 ok",
+            data_to_nobody: "554 5.5.1 no valid recipients",
             end: Some("250 2.0.0 queued"),
+            after: After::Waits,
         }
     }
 }
@@ -133,7 +156,9 @@ async fn serve_secured(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<See
     let Ok(mut secured) = acceptor.accept(stream).await else {
         return;
     };
-    seen.lock().unwrap().commands.push("(TLS)".into());
+    let resumed = secured.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    let mark = if resumed { "(TLS resumed)" } else { "(TLS)" };
+    seen.lock().unwrap().commands.push(mark.into());
     if behaviour.starttls == Starttls::Wrapper {
         say(&mut secured, behaviour.greeting).await;
     }
@@ -155,6 +180,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     seen: &Mutex<Seen>,
 ) -> End {
     let mut line = String::new();
+    let (mut recipients, mut messages) = (0, 0);
     loop {
         line.clear();
         if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
@@ -162,23 +188,48 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let command = line.trim_end().to_owned();
         seen.lock().unwrap().commands.push(command.clone());
-        match command.split([' ', ':']).next().unwrap_or_default() {
-            "EHLO" => say(stream, &hello(behaviour)).await,
-            "STARTTLS" => {
+        let verb = command.split([' ', ':']).next().unwrap_or_default();
+        match (verb, behaviour.after) {
+            ("QUIT", _) => return End::Closed,
+            (_, After::Answers(reply)) if messages > 0 => {
+                say(stream, reply).await;
+                return End::Closed;
+            }
+            ("MAIL", After::RefusesMail(reply)) if messages > 0 => say(stream, reply).await,
+            ("RCPT", after) => {
+                let reply = (behaviour.recipient)(&command);
+                say(stream, reply).await;
+                recipients += usize::from(reply.starts_with('2'));
+                if messages > 0 && after == After::ClosesAfterRcpt {
+                    return End::Closed;
+                }
+            }
+            ("EHLO", _) => say(stream, &hello(behaviour)).await,
+            ("STARTTLS", _) => {
                 say(stream, "220 go").await;
                 return End::Starttls;
             }
-            "RCPT" => say(stream, (behaviour.recipient)(&command)).await,
-            "DATA" => {
+            ("DATA", _) if recipients == 0 => {
+                say(stream, behaviour.data_to_nobody).await;
+                if behaviour.data_to_nobody.starts_with('3') {
+                    let message = mail_data(stream).await;
+                    seen.lock().unwrap().messages.push(message);
+                    say(stream, "554 5.5.1 nobody").await;
+                }
+            }
+            ("DATA", after) => {
                 say(stream, "354 go").await;
                 let message = mail_data(stream).await;
                 seen.lock().unwrap().messages.push(message);
-                match behaviour.end {
-                    Some(reply) => say(stream, reply).await,
-                    None => return End::Closed,
+                (recipients, messages) = (0, messages + 1);
+                let Some(reply) = behaviour.end else { return End::Closed };
+                say(stream, reply).await;
+                match after {
+                    After::Closes => return End::Closed,
+                    After::Says(line) => say(stream, line).await,
+                    _ => {}
                 }
             }
-            "QUIT" => return End::Closed,
             _ => say(stream, "250 ok").await,
         }
     }
@@ -198,7 +249,7 @@ fn hello(behaviour: Behaviour) -> String {
 async fn mail_data<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> String {
     let mut message = String::new();
     while matches!(stream.read_line(&mut message).await, Ok(1..)) {
-        if message.ends_with("\r\n.\r\n") {
+        if message == ".\r\n" || message.ends_with("\r\n.\r\n") {
             break;
         }
     }

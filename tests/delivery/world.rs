@@ -11,7 +11,7 @@ use estafette::io::tls::settings::ClientTlsFiles;
 use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
-use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
@@ -128,6 +128,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         data_done_timeout: second,
         recipients_per_transaction_max: 2,
         destination_concurrency_max: 20,
+        reuse: ConnectionReuse::default(),
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,
@@ -171,12 +172,12 @@ pub(crate) async fn deliver(
         tls12: true,
     };
     let lease = lease(recipients, data.as_ref().map_or(1, Vec::len));
-    let deliverer = Deliverer {
-        settings: Arc::new(settings),
-        tls: Arc::new(ClientTls::load(&files, 1_795_510_800).unwrap_or_else(|_| panic!("no TLS files to be wrong"))),
-        resolver: Arc::new(resolver),
-        store: Arc::new(OneMessage(data)),
-    };
+    let deliverer = Deliverer::new(
+        Arc::new(settings),
+        Arc::new(ClientTls::load(&files, 1_795_510_800).unwrap_or_else(|_| panic!("no TLS files to be wrong"))),
+        Arc::new(resolver),
+        Arc::new(OneMessage(data)),
+    );
     let delivery = async move { deliverer.deliver(&lease, Timestamp(1_795_510_900_000)).await };
     tokio::spawn(delivery).await.unwrap()
 }
