@@ -5,6 +5,10 @@
 mod names;
 #[path = "delivery/peer.rs"]
 mod peer;
+#[path = "delivery/reuse.rs"]
+mod reuse;
+#[path = "delivery/reuse_tls.rs"]
+mod reuse_tls;
 #[path = "delivery/world.rs"]
 mod world;
 

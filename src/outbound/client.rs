@@ -351,7 +351,6 @@ impl Client {
         // A host that takes so many messages per session and no more says so here, and it may say it to this one only.
         if reply.is_transient() && self.progress.is_at_mail() && self.is_stale() {
             self.again = Some(Again::Afresh);
-            return self.quit();
         }
         self.wait(now, self.options.hello_timeout);
         match self.progress.take_reply(&self.options.remote, reply) {
@@ -413,11 +412,11 @@ impl Client {
 
     /// The transaction is over. One that the peer began and whose data never came must be reset before the next.
     fn rest(&mut self) {
-        self.state = State::Idle(match self.state {
-            State::FinalReply => Leftover::None,
-            _ if self.progress.is_mail_taken() => Leftover::OpenTransaction,
-            _ => Leftover::None,
-        });
+        self.state = match self.state {
+            _ if self.again.is_some() => State::Spent,
+            State::Envelope | State::LoneDot if self.progress.is_mail_taken() => State::Idle(Leftover::OpenTransaction),
+            _ => State::Idle(Leftover::None),
+        };
         self.deadline = None;
     }
 

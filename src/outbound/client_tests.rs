@@ -33,7 +33,7 @@ struct Run {
     ending: Ending,
 }
 
-fn options(tls_level: TlsLevel) -> ClientOptions {
+pub(super) fn options(tls_level: TlsLevel) -> ClientOptions {
     ClientOptions {
         hello_name: "relay.example.org".into(),
         remote: "mx[192.0.2.1]:25".into(),
@@ -45,7 +45,7 @@ fn options(tls_level: TlsLevel) -> ClientOptions {
     }
 }
 
-fn transaction(recipients: usize) -> Transaction {
+pub(super) fn transaction(recipients: usize) -> Transaction {
     Transaction {
         reverse_path: ReversePath::parse("<a@example.org>").unwrap(),
         forward_paths: (0..recipients)
@@ -125,7 +125,7 @@ fn run(level: TlsLevel, recipients: usize, script: &[Step]) -> Run {
 }
 
 /// `relayed 2.0.0`, `deferred 4.4.2 elsewhere`.
-fn short(fates: &[Fate]) -> Vec<String> {
+pub(super) fn short(fates: &[Fate]) -> Vec<String> {
     fates
         .iter()
         .map(|fate| {

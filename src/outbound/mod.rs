@@ -12,4 +12,6 @@ pub mod settings;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod reuse_tests;
+#[cfg(test)]
 mod route_tests;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -46,7 +47,7 @@ pub(crate) enum After {
     Waits,
     /// Closes the connection.
     Closes,
-    /// Says this of its own accord.
+    /// Says this of its own accord, and closes.
     Says(&'static str),
     /// Answers this to the next command that is not QUIT, and closes.
     Answers(&'static str),
@@ -93,11 +94,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts it on a port picked by the system.
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
+        Self::start_as(behaviour, acceptor()).await
+    }
+
+    /// Starts it with a certificate of the caller's choice.
+    pub(crate) async fn start_as(behaviour: Behaviour, acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let record = Arc::clone(&seen);
-        let acceptor = acceptor();
         tokio::spawn(async move {
             while let Ok((stream, from)) = listener.accept().await {
                 record.lock().unwrap().connections += 1;
@@ -117,13 +122,18 @@ impl Peer {
 
 fn acceptor() -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    acceptor_of(made.cert.der().clone(), &made.signing_key)
+}
+
+/// TLS of a server with this certificate.
+pub(crate) fn acceptor_of(certificate: CertificateDer<'static>, key: &rcgen::KeyPair) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate], key)
         .unwrap();
     TlsAcceptor::from(Arc::new(config))
 }
@@ -180,7 +190,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     seen: &Mutex<Seen>,
 ) -> End {
     let mut line = String::new();
-    let (mut recipients, mut messages) = (0, 0);
+    let (mut recipients, mut messages, mut begun) = (0, 0, false);
     loop {
         line.clear();
         if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
@@ -196,6 +206,11 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                 return End::Closed;
             }
             ("MAIL", After::RefusesMail(reply)) if messages > 0 => say(stream, reply).await,
+            ("MAIL", _) => {
+                begun = true;
+                say(stream, "250 ok").await;
+            }
+            ("RCPT", _) if !begun => say(stream, "503 5.5.1 MAIL first").await,
             ("RCPT", after) => {
                 let reply = (behaviour.recipient)(&command);
                 say(stream, reply).await;
@@ -221,12 +236,15 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
                 say(stream, "354 go").await;
                 let message = mail_data(stream).await;
                 seen.lock().unwrap().messages.push(message);
-                (recipients, messages) = (0, messages + 1);
+                (recipients, messages, begun) = (0, messages + 1, false);
                 let Some(reply) = behaviour.end else { return End::Closed };
                 say(stream, reply).await;
                 match after {
                     After::Closes => return End::Closed,
-                    After::Says(line) => say(stream, line).await,
+                    After::Says(line) => {
+                        say(stream, line).await;
+                        return End::Closed;
+                    }
                     _ => {}
                 }
             }
