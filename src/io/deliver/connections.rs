@@ -72,9 +72,13 @@ impl Connections {
         let waiting = of.get_mut(key)?;
         while let Some(mut last) = waiting.pop() {
             *count = count.saturating_sub(1);
-            if last.connection.channel.is_quiet() && !self.0.reuse.is_overdue(&last, now) {
+            if !last.connection.channel.is_quiet() {
+                continue;
+            }
+            if !self.0.reuse.is_overdue(&last, now) {
                 return Some(last.connection);
             }
+            tokio::spawn(last.connection.finish());
         }
         None
     }
