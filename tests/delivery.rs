@@ -5,6 +5,10 @@
 mod names;
 #[path = "delivery/peer.rs"]
 mod peer;
+#[path = "delivery/reuse.rs"]
+mod reuse;
+#[path = "delivery/reuse_tls.rs"]
+mod reuse_tls;
 #[path = "delivery/world.rs"]
 mod world;
 
@@ -57,7 +61,7 @@ async fn message_is_relayed_in_transactions_of_limited_size() {
     let seen = peer.seen();
     assert_eq!(
         (seen.connections, seen.messages),
-        (2, vec![DATA_ON_THE_WIRE.to_owned(); 2])
+        (1, vec![DATA_ON_THE_WIRE.to_owned(); 2])
     );
     assert_eq!(
         seen.commands[..5],

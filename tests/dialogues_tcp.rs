@@ -25,7 +25,7 @@ use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
 use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
 use estafette::mail::queue_id::QueueId;
-use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use estafette::queue::Store;
 use estafette::queue::entry::Entry;
 use estafette::queue::settings::QueueSettings;
@@ -331,6 +331,7 @@ fn outbound_settings() -> OutboundSettings {
         data_done_timeout: limit,
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
+        reuse: ConnectionReuse::default(),
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

@@ -267,44 +267,81 @@ impl Drop for Background {
     }
 }
 
+/// Postfix's smtp-sink on this port, with the user it asks root to name.
+fn smtp_sink(port: u16, options: &[&str]) -> Command {
+    let mut command = Command::new("/usr/sbin/smtp-sink");
+    if nix::unistd::geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    command
+        .args(options)
+        .args([&format!("127.0.0.1:{port}"), "100"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Has Postfix's smtp-source send so many messages over ten connections at a time.
+fn smtp_source(relay: &Relay, messages: &str) {
+    let mut command = Command::new("smtp-source");
+    command
+        .args(["-s", "10", "-m", messages, "-l", "4096"])
+        .args(["-f", "a@example.org", "-t", "b@example.net"])
+        .arg(format!("127.0.0.1:{}", relay.port));
+    let output = run(&mut command);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 #[test]
 fn postfix_smtp_source_and_smtp_sink_stand_on_either_side() {
     let port = free_port();
     let folder = tempfile::tempdir().expect("temporary directory");
-    let user = if nix::unistd::geteuid().is_root() {
-        vec!["-u", "root"]
-    } else {
-        Vec::new()
-    };
-    let sink = Command::new("/usr/sbin/smtp-sink")
-        .args(user)
-        .args(["-d", "message.", &format!("127.0.0.1:{port}"), "100"])
-        .current_dir(folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("smtp-sink runs");
-    let _sink = Background(sink);
+    let mut sink = smtp_sink(port, &["-d", "message."]);
+    let _sink = Background(sink.current_dir(folder.path()).spawn().expect("smtp-sink runs"));
     let relay = Relay::start(LOOPBACK, port);
-    let mut command = Command::new("smtp-source");
-    command.args([
-        "-s",
-        "10",
-        "-m",
-        "200",
-        "-l",
-        "4096",
-        "-f",
-        "a@example.org",
-        "-t",
-        "b@example.net",
-    ]);
-    command.arg(format!("127.0.0.1:{}", relay.port));
-    let output = run(&mut command);
-    assert!(output.status.success(), "{}", text(&output));
+    smtp_source(&relay, "200");
     let count = || fs::read_dir(folder.path()).map_or(0, Iterator::count);
     wait_until("all 200 delivered", || count() >= 200);
     wait_until("settled", || relay.queued().is_empty());
+}
+
+#[test]
+fn smtp_sink_counts_far_fewer_sessions_than_messages_and_a_quit_for_each() {
+    let port = free_port();
+    let counts = tempfile::NamedTempFile::new().expect("a file");
+    let mut sink = smtp_sink(port, &["-c"]);
+    let output = counts.reopen().expect("the file");
+    let _sink = Background(sink.stdout(output).spawn().expect("smtp-sink runs"));
+    let mut relay = Relay::start(LOOPBACK, port);
+    smtp_source(&relay, "500");
+    wait_until("settled", || {
+        relay.log_text().matches("delivery.relayed").count() >= 500 && relay.queued().is_empty()
+    });
+    assert!(relay.log_text().contains("\"reused\":true"));
+    assert!(relay.terminate().success());
+    // `sess=10 quit=10 mesg=500`, written over itself again and again.
+    let last = || {
+        let text = fs::read_to_string(counts.path()).expect("the counts");
+        let line = text
+            .rsplit('\r')
+            .find(|line| line.contains("mesg="))
+            .unwrap_or_default();
+        let number = |name: &str| {
+            line.split(name)
+                .nth(1)?
+                .split_whitespace()
+                .next()?
+                .parse::<usize>()
+                .ok()
+        };
+        (
+            number("sess=").unwrap_or(0),
+            number("quit=").unwrap_or(0),
+            number("mesg=").unwrap_or(0),
+        )
+    };
+    wait_until("a QUIT for each session", || last().0 == last().1 && last().2 == 500);
+    assert!((1..=50).contains(&last().0), "{:?}", last());
 }
 
 #[test]

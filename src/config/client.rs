@@ -8,7 +8,7 @@ use super::files::{TlsFiles, check_tls_files};
 use super::scope::Scope;
 use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::io::tls::settings::ClientTlsFiles;
-use crate::outbound::settings::{OutboundSettings, TlsLevel};
+use crate::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use crate::queue::settings::QueueSettings;
 
 /// Which protocols `inet_protocols` allows: IPv4, IPv6.
@@ -44,6 +44,13 @@ pub fn outbound(
         data_done_timeout: scope.time("smtp_data_done_timeout"),
         recipients_per_transaction_max: scope.count("default_destination_recipient_limit"),
         destination_concurrency_max: scope.count("default_destination_concurrency_limit"),
+        reuse: ConnectionReuse {
+            is_on: scope.boolean("smtp_connection_cache_on_demand"),
+            under_tls: scope.boolean("smtp_tls_connection_reuse"),
+            idle_max: scope.time("smtp_connection_cache_time_limit"),
+            age_max: scope.time("smtp_connection_reuse_time_limit"),
+            count_max: scope.count("smtp_connection_reuse_count_limit"),
+        },
         mx_sessions_max: scope.count("smtp_mx_session_limit"),
         mx_addresses_max: scope.count("smtp_mx_address_limit"),
         bounce_octets_max: scope.count("bounce_size_limit"),

@@ -79,12 +79,12 @@ impl Materials {
 
     /// What deliveries work with.
     pub(super) fn plan(&self, store: &Arc<SqliteStore>) -> Plan<SqliteStore, SystemResolver> {
-        let deliverer = Deliverer {
-            settings: Arc::clone(&self.outbound),
-            tls: Arc::clone(&self.client),
-            resolver: Arc::clone(&self.resolver),
-            store: Arc::clone(store),
-        };
+        let deliverer = Deliverer::new(
+            Arc::clone(&self.outbound),
+            Arc::clone(&self.client),
+            Arc::clone(&self.resolver),
+            Arc::clone(store),
+        );
         Plan {
             deliverer,
             queue: Arc::clone(&self.queue),

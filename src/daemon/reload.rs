@@ -49,7 +49,9 @@ impl Daemon {
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
         self.watch.follow(materials.judges.clone());
-        self.plan.store(Arc::new(materials.plan(&self.store)));
+        let old = self.plan.swap(Arc::new(materials.plan(&self.store)));
+        // Deliveries under way finish over theirs, and then keep none.
+        tokio::spawn(async move { old.deliverer.connections.close().await });
         self.queued.notify_one();
         for warning in &loaded.warnings {
             log::configuration_warned(&warning.one_line());

@@ -168,6 +168,7 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         abort.abort();
+        self.plan.load_full().deliverer.connections.close().await;
         let (store, journal) = (Arc::clone(&self.store), self.shared.journal.clone());
         let close = move || {
             store.close();

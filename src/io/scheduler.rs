@@ -206,6 +206,7 @@ async fn run_delivery<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: Lease) ->
             attempt.number,
             &attempt.outcome,
             attempt.tls.as_deref(),
+            attempt.reused,
             now.since(started),
         );
     }

@@ -142,8 +142,8 @@ pub fn deny_list_refused(path: &Path, why: &str) {
     warn!(path = path.display().to_string(), because = why, "deny_list.refused");
 }
 
-/// What became of one recipient in one attempt.
-pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>, took: Duration) {
+/// What became of one recipient in one attempt; `reused` says whether the connection had carried a message before.
+pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>, reused: bool, took: Duration) {
     metrics::delivery(outcome);
     let recipient = lease.recipients.iter().find(|recipient| recipient.number == number);
     let forward_path = recipient
@@ -159,7 +159,7 @@ pub fn delivery(lease: &Lease, number: u32, outcome: &Outcome, tls: Option<&str>
     macro_rules! line {
         ($level:ident, $name:literal) => {
             $level!(%queue_id, session_id, reverse_path, forward_path, issuer, subject, decided_by, remote = report.remote,
-                status = report.status, reply = report.text, tls = tls.unwrap_or("none"), attempts, duration_ms, $name)
+                status = report.status, reply = report.text, tls = tls.unwrap_or("none"), reused, attempts, duration_ms, $name)
         };
     }
     match outcome {

@@ -1,58 +1,80 @@
-//! The SMTP client dialogue as a value: octets, TLS results, mail data and the time in; actions and an ending out.
+//! The SMTP client dialogue as a value: octets, TLS results, mail data and the time in; actions and endings out.
 //!
 //! **Implements** RFC 5321 sections 3 and 4.5.3.2 (client side), RFC 1870 (SIZE), RFC 2920 (PIPELINING), RFC 3207 with
 //! the levels of `smtp_tls_security_level`, RFC 6152 (8BITMIME), `smtp_skip_5xx_greeting` and `smtp_skip_quit_response`
-//! as Postfix defaults to them.
-//! **Does not** touch a socket, judge a certificate or choose a host.
+//! as Postfix defaults to them; one transaction after the other over one session, as `smtp_connection_cache_on_demand`
+//! has it.
+//! **Does not** touch a socket, judge a certificate, choose a host, or decide how long a session is kept.
 //! **Bugs** Mail declared 8BITMIME goes as it is to a peer that does not offer 8BITMIME, where Postfix would convert it
 //! to quoted-printable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client_state::{Action, Capabilities, ClientOptions, Ending, Envelope, State, Transaction};
+use super::client_state::{Action, Capabilities, ClientOptions, Ending, Leftover, State, Transaction};
 use super::fate::{Elsewhere, Fate};
+use super::progress::{Next, Progress};
 use super::reply_reader::ReplyReader;
 use super::settings::TlsLevel;
-use crate::mail::envelope::Body;
 use crate::wire::data::DotStuffer;
 use crate::wire::reply::Reply;
 
-/// Commands sent before a reply is waited for: with more, both sides could end up writing with nobody reading.
-const PIPELINE_COMMANDS_MAX: usize = 50;
-
-/// One session with one transaction.
+/// One session with its transactions, one after the other.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
-    transaction: Transaction,
+    progress: Progress,
+    /// Transactions begun.
+    transactions: usize,
     state: State,
     reader: ReplyReader,
     capabilities: Capabilities,
     tls: bool,
-    fates: Vec<Option<Fate>>,
-    plaintext_retry: bool,
+    /// What the driver shall do instead of taking the fates.
+    again: Option<Again>,
     actions: VecDeque<Action>,
     deadline: Option<Instant>,
 }
 
+/// Why the transaction is to be tried on another connection to the same address.
+#[derive(Clone, Copy, Debug)]
+enum Again {
+    InPlaintext,
+    Afresh,
+}
+
 impl Client {
-    /// A session on a connection just made; in wrapper mode its handshake is done already.
-    pub fn new(options: ClientOptions, transaction: Transaction, now: Instant) -> Self {
+    /// A session on a connection just made, and its first transaction; in wrapper mode TLS came first.
+    pub fn new(options: ClientOptions, transaction: impl Into<Arc<Transaction>>, now: Instant) -> Self {
         let mut client = Self {
             tls: options.tls_wrapper,
-            fates: vec![None; transaction.forward_paths.len()],
             options,
-            transaction,
+            progress: Progress::new(transaction.into()),
+            transactions: 1,
             state: State::Greeting,
             reader: ReplyReader::new(),
             capabilities: Capabilities::default(),
-            plaintext_retry: false,
+            again: None,
             actions: VecDeque::new(),
             deadline: None,
         };
         client.wait(now, client.options.hello_timeout);
         client
+    }
+
+    /// The next transaction of an idle session; for any other it ends as [`Ending::Stale`].
+    pub fn begin(&mut self, transaction: impl Into<Arc<Transaction>>, now: Instant) {
+        self.progress = Progress::new(transaction.into());
+        self.transactions = self.transactions.saturating_add(1);
+        match self.state {
+            State::Idle(Leftover::None) => self.begin_envelope(now),
+            State::Idle(Leftover::OpenTransaction) => {
+                self.say("RSET");
+                self.go(State::Reset, now);
+            }
+            _ => self.lost_before_use(),
+        }
     }
 
     /// What to do next; `None`: read from the peer.
@@ -70,19 +92,39 @@ impl Client {
         matches!(self.state, State::Over)
     }
 
-    /// Whether TLS is in use.
-    pub const fn is_tls(&self) -> bool {
-        self.tls
+    /// Whether the session can take another transaction.
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle(_))
     }
 
-    /// How it ended; a session that is given up early defers what it had not settled.
-    pub fn into_ending(mut self) -> Ending {
-        self.give_up("4.4.2", "the session was given up", Elsewhere::Yes);
-        let fates = self.fates.into_iter().flatten().collect();
-        if self.plaintext_retry {
-            Ending::RetryInPlaintext(fates)
-        } else {
-            Ending::Settled(fates)
+    /// Whether the transaction has ended, well or not.
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.state, State::Idle(_) | State::Spent | State::Over)
+    }
+
+    /// How many transactions were begun before this one.
+    pub const fn reuses(&self) -> usize {
+        self.transactions.saturating_sub(1)
+    }
+
+    /// How the transaction ended; one given up early defers what it had not settled, and ends its session.
+    pub fn take_ending(&mut self) -> Ending {
+        if !self.is_settled() {
+            self.give_up("4.4.2", "the session was given up", Elsewhere::Yes);
+            self.close();
+        }
+        let fates = self.progress.take_fates();
+        match self.again.take() {
+            Some(Again::InPlaintext) => Ending::RetryInPlaintext(fates),
+            Some(Again::Afresh) => Ending::Stale,
+            None => Ending::Settled(fates),
+        }
+    }
+
+    /// Ends a session whose transaction is settled: what is left is to carry out the actions.
+    pub fn end(&mut self) {
+        if matches!(self.state, State::Idle(_) | State::Spent) {
+            self.quit();
         }
     }
 
@@ -95,12 +137,16 @@ impl Client {
         while !self.is_over() {
             match self.reader.next_reply() {
                 Ok(Some(reply)) => self.handle_reply(now, &reply),
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(error) => {
-                    let text = format!("protocol error while {}: {error}", self.state.activity());
+                    let text = format!("protocol error while {}: {error}", self.activity());
                     return self.broken("4.5.0", &text);
                 }
             }
+        }
+        // Whoever says more than was asked for is out of step: what comes next could be taken for another's reply.
+        if self.is_idle() && !self.reader.is_empty() {
+            self.state = State::Spent;
         }
     }
 
@@ -109,11 +155,10 @@ impl Client {
         if self.is_over() {
             return;
         }
-        let text = format!(
-            "lost connection with {} while {}",
-            self.options.remote,
-            self.state.activity()
-        );
+        if self.is_stale() {
+            return self.lost_before_use();
+        }
+        let text = format!("lost connection with {} while {}", self.options.remote, self.activity());
         self.broken("4.4.2", &text);
     }
 
@@ -123,7 +168,7 @@ impl Client {
             let text = format!(
                 "conversation with {} timed out while {}",
                 self.options.remote,
-                self.state.activity()
+                self.activity()
             );
             self.broken("4.4.2", &text);
         }
@@ -147,12 +192,17 @@ impl Client {
         }
     }
 
-    /// The next piece of mail data; an empty one is the end.
+    /// The next piece of mail data; the one that makes up the size is followed by the final dot.
     pub fn handle_data_chunk(&mut self, now: Instant, chunk: &[u8]) {
         let State::Body(stuffer) = &mut self.state else { return };
         let mut out = Vec::with_capacity(chunk.len().saturating_add(64));
-        if !chunk.is_empty() {
-            stuffer.push(chunk, &mut out);
+        let is_last = match self.progress.count(chunk.len()) {
+            Some(0) => true,
+            Some(_) if !chunk.is_empty() => false,
+            _ => return self.handle_data_error("the mail data is not as long as it should be"),
+        };
+        stuffer.push(chunk, &mut out);
+        if !is_last {
             self.send(out);
             self.actions.push_back(Action::WantData);
             return self.wait(now, self.options.data_transfer_timeout);
@@ -173,6 +223,9 @@ impl Client {
     fn handle_reply(&mut self, now: Instant, reply: &Reply) {
         // RFC 5321 section 3.8: 421 may come as the answer to any command and ends the session.
         if reply.code == 421 {
+            if self.is_stale() {
+                return self.lost_before_use();
+            }
             self.settle_rest(reply);
             return self.close();
         }
@@ -181,10 +234,13 @@ impl Client {
             State::Hello => self.on_hello(now, reply),
             State::PlainHello => self.on_plain_hello(now, reply),
             State::StartTls => self.on_starttls(now, reply),
-            State::Envelope(_) => self.on_envelope(now, reply),
-            State::Data => self.on_data(now, reply),
+            State::Reset => self.on_reset(now, reply),
+            State::Envelope if self.progress.is_at_data() => self.on_data(now, reply),
+            State::Envelope => self.on_envelope(now, reply),
             State::Body(_) => self.on_early_reply(reply),
             State::FinalReply => self.on_final(reply),
+            State::LoneDot => self.on_lone_dot(reply),
+            State::Idle(_) | State::Spent => self.close(),
             State::Handshake | State::Over => {}
         }
     }
@@ -194,7 +250,8 @@ impl Client {
             return self.say_hello(now);
         }
         // As `smtp_skip_5xx_greeting`: a host that refuses everybody says nothing about this message.
-        self.settle_with(&Fate::softened(&self.options.remote, reply, Elsewhere::Yes));
+        self.progress
+            .settle_rest(&Fate::softened(&self.options.remote, reply, Elsewhere::Yes));
         self.quit();
     }
 
@@ -209,7 +266,7 @@ impl Client {
             return self.go(State::PlainHello, now);
         }
         if !reply.is_positive() {
-            return self.refused(reply);
+            return self.refused_service(reply);
         }
         self.capabilities = Capabilities::of(reply);
         self.secure_or_begin(now);
@@ -219,20 +276,20 @@ impl Client {
         if reply.is_positive() {
             self.secure_or_begin(now);
         } else {
-            self.refused(reply);
+            self.refused_service(reply);
         }
     }
 
     fn secure_or_begin(&mut self, now: Instant) {
         if self.tls || self.options.tls_level == TlsLevel::None {
-            return self.begin(now);
+            return self.begin_envelope(now);
         }
         if self.capabilities.starttls {
             self.say("STARTTLS");
             return self.go(State::StartTls, now);
         }
         if self.options.tls_level == TlsLevel::May {
-            return self.begin(now);
+            return self.begin_envelope(now);
         }
         let text = format!("TLS is required, but was not offered by host {}", self.options.remote);
         self.give_up("4.7.4", &text, Elsewhere::Yes);
@@ -256,115 +313,81 @@ impl Client {
     }
 
     fn tls_failed(&mut self, status: &str, text: &str) {
-        self.plaintext_retry = self.options.tls_level == TlsLevel::May;
+        self.again = (self.options.tls_level == TlsLevel::May).then_some(Again::InPlaintext);
         self.give_up(status, text, Elsewhere::Yes);
         self.close();
     }
 
-    fn begin(&mut self, now: Instant) {
-        let size = self.transaction.size_octets;
+    fn begin_envelope(&mut self, now: Instant) {
+        let size = self.progress.size_octets();
         if let Some(limit) = self.capabilities.size.filter(|limit| (1..size).contains(limit)) {
             let remote = &self.options.remote;
             let text = format!("message size {size} exceeds size limit {limit} of server {remote}");
-            self.settle_with(&Fate::failed(remote, "5.3.4", &text));
-            return self.quit();
+            self.progress.settle_rest(&Fate::failed(remote, "5.3.4", &text));
+            return self.rest();
         }
-        self.state = State::Envelope(Envelope::default());
-        self.send_envelope(now);
+        self.state = State::Envelope;
+        self.send_group(now);
     }
 
-    /// Sends the next command, or the next group of them with PIPELINING.
-    fn send_envelope(&mut self, now: Instant) {
-        let State::Envelope(envelope) = &mut self.state else {
-            return;
-        };
-        let group = if self.capabilities.pipelining {
-            PIPELINE_COMMANDS_MAX
-        } else {
-            1
-        };
-        let from = envelope.sent;
-        let to = from
-            .saturating_add(group)
-            .min(self.transaction.forward_paths.len().saturating_add(1));
-        envelope.sent = to;
-        let mut text = String::new();
-        for number in from..to {
-            match number
-                .checked_sub(1)
-                .and_then(|n| self.transaction.forward_paths.get(n))
-            {
-                None => text.push_str(&self.mail_command()),
-                Some(path) => text.extend(["RCPT TO:<", &path.to_string(), ">\r\n"]),
-            }
-        }
-        self.send(text.into_bytes());
+    fn send_group(&mut self, now: Instant) {
+        let group = self.progress.next_group(self.capabilities);
+        self.send(group);
         self.wait(now, self.options.hello_timeout);
     }
 
-    fn mail_command(&self) -> String {
-        let mut text = format!("MAIL FROM:<{}>", self.transaction.reverse_path);
-        if self.capabilities.size.is_some() {
-            text.extend([" SIZE=", &self.transaction.size_octets.to_string()]);
+    fn on_reset(&mut self, now: Instant, reply: &Reply) {
+        if reply.is_positive() {
+            self.begin_envelope(now);
+        } else {
+            self.lost_before_use();
         }
-        if self.capabilities.eight_bit_mime && self.transaction.body == Body::EightBitMime {
-            text.push_str(" BODY=8BITMIME");
-        }
-        text.push_str("\r\n");
-        text
     }
 
     fn on_envelope(&mut self, now: Instant, reply: &Reply) {
-        let State::Envelope(envelope) = &mut self.state else {
-            return;
-        };
-        let number = envelope.answered;
-        envelope.answered = number.saturating_add(1);
-        let (answered, sent) = (envelope.answered, envelope.sent);
         if reply.code / 100 == 3 {
             return self.unexpected(reply);
         }
-        if !reply.is_positive() {
-            let Some(recipient) = number.checked_sub(1) else {
-                return self.refused(reply);
-            };
-            let fate = self.fate_of_recipient(reply);
-            if let Some(slot) = self.fates.get_mut(recipient) {
-                *slot = Some(fate);
-            }
+        // A host that takes so many messages per session and no more says so here, and it may say it to this one only.
+        if reply.is_transient() && self.progress.is_at_mail() && self.is_stale() {
+            self.again = Some(Again::Afresh);
         }
         self.wait(now, self.options.hello_timeout);
-        if answered < sent {
-            return;
+        match self.progress.take_reply(&self.options.remote, reply) {
+            Next::Reply => {}
+            Next::Group => self.send_group(now),
+            Next::Nothing => self.rest(),
         }
-        if sent <= self.transaction.forward_paths.len() {
-            return self.send_envelope(now);
-        }
-        if self.fates.iter().all(Option::is_some) {
-            return self.quit();
-        }
-        self.say("DATA");
-        self.go(State::Data, now);
-    }
-
-    fn fate_of_recipient(&self, reply: &Reply) -> Fate {
-        if reply.code != 552 {
-            return Fate::of_reply(&self.options.remote, reply);
-        }
-        // RFC 5321 section 4.5.3.1.10: "if a client receives a 552 reply code [to RCPT], it SHOULD be treated as
-        // 452", for it means too many recipients.
-        Fate::softened(&self.options.remote, reply, Elsewhere::No)
     }
 
     fn on_data(&mut self, now: Instant, reply: &Reply) {
         match reply.code {
+            // RFC 2920 section 3.1: "If the DATA command was pipelined [..] and no recipients were accepted, the client
+            // SHOULD issue a single dot" when 354 comes all the same.
+            354 if self.progress.is_decided() => {
+                self.send(b".\r\n".to_vec());
+                self.state = State::LoneDot;
+                self.wait(now, self.options.data_done_timeout);
+            }
             354 => {
                 self.state = State::Body(DotStuffer::new());
                 self.actions.push_back(Action::WantData);
                 self.wait(now, self.options.data_transfer_timeout);
             }
-            400..=599 => self.refused(reply),
+            400..=599 => {
+                self.settle_rest(reply);
+                self.rest();
+            }
             _ => self.unexpected(reply),
+        }
+    }
+
+    /// A message to nobody should be refused. Taken, it is of no use, but then the peer is an odd one.
+    fn on_lone_dot(&mut self, reply: &Reply) {
+        if reply.code >= 400 {
+            self.rest();
+        } else {
+            self.state = State::Spent;
         }
     }
 
@@ -378,16 +401,37 @@ impl Client {
         }
     }
 
+    /// RFC 5321 section 4.1.1.4: the end of the mail data is also the end of the transaction, whatever the reply.
     fn on_final(&mut self, reply: &Reply) {
         if reply.code / 100 == 3 {
-            self.unexpected(reply);
-        } else {
-            self.refused(reply);
+            return self.unexpected(reply);
         }
+        self.settle_rest(reply);
+        self.rest();
+    }
+
+    /// The transaction is over. One that the peer began and whose data never came must be reset before the next.
+    fn rest(&mut self) {
+        self.state = match self.state {
+            _ if self.again.is_some() => State::Spent,
+            State::Envelope | State::LoneDot if self.progress.is_mail_taken() => State::Idle(Leftover::OpenTransaction),
+            _ => State::Idle(Leftover::None),
+        };
+        self.deadline = None;
+    }
+
+    /// Whether an end of the session now means no more than that it was kept too long.
+    fn is_stale(&self) -> bool {
+        self.reuses() > 0 && matches!(self.state, State::Reset | State::Envelope) && self.progress.is_untried()
+    }
+
+    fn lost_before_use(&mut self) {
+        self.again = Some(Again::Afresh);
+        self.close();
     }
 
     fn unexpected(&mut self, reply: &Reply) {
-        let text = format!("unexpected reply while {}: {reply}", self.state.activity());
+        let text = format!("unexpected reply while {}: {reply}", self.activity());
         self.broken("4.5.0", &text);
     }
 
@@ -403,24 +447,19 @@ impl Client {
         self.close();
     }
 
-    /// The reply decides all that is unsettled, and the session ends in order.
-    fn refused(&mut self, reply: &Reply) {
+    /// The peer serves us nothing: the reply decides all, and the session ends in order.
+    fn refused_service(&mut self, reply: &Reply) {
         self.settle_rest(reply);
         self.quit();
     }
 
     fn settle_rest(&mut self, reply: &Reply) {
-        self.settle_with(&Fate::of_reply(&self.options.remote, reply));
+        self.progress.settle_rest(&Fate::of_reply(&self.options.remote, reply));
     }
 
     fn give_up(&mut self, status: &str, text: &str, elsewhere: Elsewhere) {
-        self.settle_with(&Fate::deferred(&self.options.remote, status, text, elsewhere));
-    }
-
-    fn settle_with(&mut self, fate: &Fate) {
-        for slot in &mut self.fates {
-            slot.get_or_insert_with(|| fate.clone());
-        }
+        let fate = Fate::deferred(&self.options.remote, status, text, elsewhere);
+        self.progress.settle_rest(&fate);
     }
 
     /// QUIT is said and its reply not waited for, as `smtp_skip_quit_response` has it.
@@ -433,6 +472,10 @@ impl Client {
         self.actions.retain(|action| matches!(action, Action::Send(_)));
         self.actions.push_back(Action::Close);
         self.state = State::Over;
+    }
+
+    fn activity(&self) -> &'static str {
+        self.state.activity().unwrap_or_else(|| self.progress.activity())
     }
 
     fn say(&mut self, command: &str) {

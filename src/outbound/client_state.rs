@@ -1,8 +1,10 @@
 //! What the client dialogue is told, what it asks of its driver, and how it ends.
 //!
 //! ```text
-//! Greeting -> Hello -> [StartTls -> Handshake -> Hello] -> Envelope -> Data -> Body -> FinalReply -> Over
-//!                 \-> (5xx) HELO                    every state may fail into Over
+//! Greeting -> Hello -> [StartTls -> Handshake -> Hello] -> Envelope -> Body -> FinalReply -> Idle -> Envelope ...
+//!                 \-> (5xx) HELO                              |                                \-> Reset -> Envelope
+//!                                                             \-> (nobody left) [LoneDot] -> Idle
+//! Idle -> (end) -> Over; every state may fail into Over
 //! ```
 
 use std::time::Duration;
@@ -74,7 +76,7 @@ pub enum Action {
     Close,
 }
 
-/// How a session ended.
+/// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Ending {
@@ -82,6 +84,9 @@ pub enum Ending {
     Settled(Vec<Fate>),
     /// TLS failed at level `may`: connect to the same address again without it. The fates hold when that is not done.
     RetryInPlaintext(Vec<Fate>),
+    /// The kept session came to its end before the peer took anything: the transaction is as if never tried, and belongs
+    /// on a fresh connection at once. Never the ending of a session's first transaction.
+    Stale,
 }
 
 /// Where the dialogue stands.
@@ -97,43 +102,49 @@ pub enum State {
     StartTls,
     /// The driver does the handshake.
     Handshake,
-    /// MAIL and RCPT.
-    Envelope(Envelope),
-    /// DATA is sent.
-    Data,
+    /// RSET is sent, before the next transaction.
+    Reset,
+    /// MAIL, RCPT and DATA.
+    Envelope,
     /// The driver brings mail data.
     Body(crate::wire::data::DotStuffer),
     /// The final dot is sent.
     FinalReply,
+    /// The dot of a message to nobody is sent.
+    LoneDot,
+    /// A transaction ended in order; the session takes the next.
+    Idle(Leftover),
+    /// The transaction is settled, and only QUIT is left to say.
+    Spent,
     /// Nothing more will be said.
     Over,
 }
 
-/// Progress through MAIL and RCPT: command 0 is MAIL, command n is RCPT n-1.
-#[derive(Debug, Default)]
-pub struct Envelope {
-    /// Commands sent.
-    pub sent: usize,
-    /// Replies read.
-    pub answered: usize,
-}
-
 impl State {
-    /// What was going on, for reports.
-    pub const fn activity(&self) -> &'static str {
-        match self {
+    /// What was going on, for reports; the transaction itself knows more of its envelope.
+    pub const fn activity(&self) -> Option<&'static str> {
+        Some(match self {
             Self::Greeting => "receiving the initial server greeting",
             Self::Hello | Self::PlainHello => "performing the EHLO handshake",
             Self::StartTls => "sending STARTTLS",
             Self::Handshake => "performing the TLS handshake",
-            Self::Envelope(Envelope { answered: 0, .. }) => "sending MAIL FROM",
-            Self::Envelope(_) => "sending RCPT TO",
-            Self::Data => "sending the DATA command",
+            Self::Reset => "sending RSET",
+            Self::Envelope => return None,
             Self::Body(_) => "sending the mail data",
             Self::FinalReply => "waiting for the reply to the final dot",
-            Self::Over => "closing",
-        }
+            Self::LoneDot => "giving up a message to nobody",
+            Self::Idle(_) | Self::Spent | Self::Over => "closing",
+        })
     }
+}
+
+/// What the peer may still hold of the transaction that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// Nothing.
+    None,
+    /// A transaction that never reached its data.
+    OpenTransaction,
 }
 
 /// What the peer announced behind EHLO.

@@ -4,11 +4,14 @@ pub mod bounce;
 pub mod client;
 pub mod client_state;
 pub mod fate;
+pub mod progress;
 pub mod reply_reader;
 pub mod route;
 pub mod settings;
 
 #[cfg(test)]
 mod client_tests;
+#[cfg(test)]
+mod reuse_tests;
 #[cfg(test)]
 mod route_tests;

@@ -33,6 +33,8 @@ pub enum ReplyError {
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     pending: Vec<u8>,
+    /// Octets of `pending` that are done with.
+    read: usize,
     begun: Option<Reply>,
 }
 
@@ -44,12 +46,14 @@ impl ReplyReader {
 
     /// Adds octets; ask for [`ReplyReader::next_reply`] until it has none.
     pub fn push(&mut self, octets: &[u8]) {
+        self.pending.drain(..self.read.min(self.pending.len()));
+        self.read = 0;
         self.pending.extend_from_slice(octets);
     }
 
     /// Whether nothing is left over: no octet behind the last reply and no reply begun.
     pub const fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.begun.is_none()
+        self.pending.len() == self.read && self.begun.is_none()
     }
 
     /// The next whole reply, if there is one.
@@ -57,58 +61,51 @@ impl ReplyReader {
     /// # Errors
     /// [`ReplyError`]; the dialogue is out of step then, and the reader is of no more use.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, ReplyError> {
-        while let Some(line) = self.next_line()? {
-            if let Some(reply) = self.take_line(&line)? {
+        loop {
+            let rest = self.pending.get(self.read..).unwrap_or_default();
+            let end = memchr::memchr(b'\n', rest);
+            if end.unwrap_or(rest.len()) >= LINE_OCTETS_MAX {
+                return Err(ReplyError::LineTooLong);
+            }
+            let Some(end) = end else { return Ok(None) };
+            self.read = self.read.saturating_add(end).saturating_add(1);
+            let line = rest.get(..end).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if let Some(reply) = take_line(&mut self.begun, &String::from_utf8_lossy(line))? {
                 return Ok(Some(reply));
             }
         }
-        Ok(None)
     }
+}
 
-    /// The next line without its end.
-    fn next_line(&mut self) -> Result<Option<String>, ReplyError> {
-        let end = memchr::memchr(b'\n', &self.pending);
-        if end.unwrap_or(self.pending.len()) >= LINE_OCTETS_MAX {
-            return Err(ReplyError::LineTooLong);
-        }
-        let Some(end) = end else { return Ok(None) };
-        let mut line: Vec<u8> = self.pending.drain(..=end).collect();
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Ok(Some(String::from_utf8_lossy(&line).into_owned()))
+/// Adds a line to the reply begun and returns the reply when it was the last.
+fn take_line(begun: &mut Option<Reply>, line: &str) -> Result<Option<Reply>, ReplyError> {
+    let code = code_of(line).ok_or(ReplyError::Syntax)?;
+    let (is_last, text) = match line.as_bytes().get(3) {
+        None | Some(b' ') => (true, line.get(4..).unwrap_or_default()),
+        Some(b'-') => (false, line.get(4..).unwrap_or_default()),
+        Some(_) => return Err(ReplyError::Syntax),
+    };
+    let (status, text) = match EnhancedStatus::split_from(text) {
+        Some((status, rest)) if u16::from(status.class) == code / 100 => (Some(status), rest),
+        _ => (None, text),
+    };
+    let mut reply = begun.take().unwrap_or_else(|| Reply {
+        status,
+        ..Reply::bare(code, Vec::new())
+    });
+    if reply.code != code {
+        return Err(ReplyError::CodeChanged);
     }
-
-    /// Adds a line to the reply and returns the reply when it was the last.
-    fn take_line(&mut self, line: &str) -> Result<Option<Reply>, ReplyError> {
-        let code = code_of(line).ok_or(ReplyError::Syntax)?;
-        let (is_last, text) = match line.as_bytes().get(3) {
-            None | Some(b' ') => (true, line.get(4..).unwrap_or_default()),
-            Some(b'-') => (false, line.get(4..).unwrap_or_default()),
-            Some(_) => return Err(ReplyError::Syntax),
-        };
-        let (status, text) = match EnhancedStatus::split_from(text) {
-            Some((status, rest)) if u16::from(status.class) == code / 100 => (Some(status), rest),
-            _ => (None, text),
-        };
-        let mut reply = self.begun.take().unwrap_or_else(|| Reply {
-            status,
-            ..Reply::bare(code, Vec::new())
-        });
-        if reply.code != code {
-            return Err(ReplyError::CodeChanged);
-        }
-        if reply.lines.len() >= LINES_MAX {
-            return Err(ReplyError::TooManyLines);
-        }
-        reply.lines.push(text.to_owned());
-        if is_last {
-            return Ok(Some(reply));
-        }
-        self.begun = Some(reply);
-        Ok(None)
+    if reply.lines.len() >= LINES_MAX {
+        return Err(ReplyError::TooManyLines);
     }
+    reply.lines.push(text.to_owned());
+    if is_last {
+        return Ok(Some(reply));
+    }
+    *begun = Some(reply);
+    Ok(None)
 }
 
 fn code_of(line: &str) -> Option<u16> {

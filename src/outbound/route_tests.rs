@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::route::{LookupError, MailExchanger, Route, RouteError, Target, destination, exchangers, targets};
-use super::settings::{OutboundSettings, TlsLevel};
+use super::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use crate::wire::path::ForwardPath;
 
 fn settings(relayhost: Option<&str>) -> OutboundSettings {
@@ -24,6 +24,7 @@ fn settings(relayhost: Option<&str>) -> OutboundSettings {
         data_done_timeout: Duration::from_mins(10),
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
+        reuse: ConnectionReuse::default(),
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

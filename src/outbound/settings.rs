@@ -38,6 +38,8 @@ pub struct OutboundSettings {
     pub recipients_per_transaction_max: usize,
     /// `default_destination_concurrency_limit`: parallel deliveries per destination.
     pub destination_concurrency_max: usize,
+    /// Connections kept for later messages.
+    pub reuse: ConnectionReuse,
     /// `smtp_mx_session_limit`.
     pub mx_sessions_max: usize,
     /// `smtp_mx_address_limit`.
@@ -48,8 +50,36 @@ pub struct OutboundSettings {
     pub own_endpoints: Vec<std::net::SocketAddr>,
 }
 
+/// When a connection is kept for later messages, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionReuse {
+    /// `smtp_connection_cache_on_demand`.
+    pub is_on: bool,
+    /// `smtp_tls_connection_reuse`.
+    pub under_tls: bool,
+    /// `smtp_connection_cache_time_limit`: the longest a connection waits unused.
+    pub idle_max: Duration,
+    /// `smtp_connection_reuse_time_limit`: counted from when it was made.
+    pub age_max: Duration,
+    /// `smtp_connection_reuse_count_limit`: transactions after the first; 0 for no limit.
+    pub count_max: usize,
+}
+
+impl Default for ConnectionReuse {
+    /// The defaults of the directives.
+    fn default() -> Self {
+        Self {
+            is_on: true,
+            under_tls: true,
+            idle_max: Duration::from_secs(2),
+            age_max: Duration::from_secs(300),
+            count_max: 0,
+        }
+    }
+}
+
 /// `smtp_tls_security_level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsLevel {
     /// Never.
     None,

@@ -258,16 +258,24 @@ async fn resumed_session_is_judged_again() {
 }
 
 #[tokio::test]
-async fn unchecked_client_resumes_and_checked_client_never_does() {
+async fn client_resumes_a_session_under_its_own_check_only() {
     let pki = Pki::example();
     let server = Server::start(&pki.server_files()).await;
     let client = client(&pki, Some("relay-client"));
-    for (check, expected) in [(ServerCheck::Any, true), (names(&["localhost"]), false)] {
-        server.meet(&client, &check).await.0.expect("a first handshake");
-        let seen = server.meet(&client, &check).await.0.expect("a second handshake");
+    let localhost = names(&["localhost"]);
+    for (check, expected) in [
+        (ServerCheck::Any, false),
+        (localhost.clone(), false),
+        (ServerCheck::Any, true),
+        (localhost, true),
+        (names(&["localhost", "other.example"]), false),
+    ] {
+        let seen = server.meet(&client, &check).await.0.expect("a handshake");
         assert_eq!(seen.description.resumed, expected, "{check:?}");
         assert!(seen.identity.verified().is_some());
     }
+    let (_, refused) = server.meet(&client, &names(&["another.example"])).await;
+    assert!(refused.is_err_and(|why| why.to_string().contains("name mismatch")));
 }
 
 #[tokio::test]

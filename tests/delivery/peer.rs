@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -31,8 +32,29 @@ pub(crate) struct Behaviour {
     pub(crate) starttls: Starttls,
     /// The reply to RCPT, by recipient.
     pub(crate) recipient: fn(&str) -> &'static str,
+    /// The reply to DATA when no recipient was taken.
+    pub(crate) data_to_nobody: &'static str,
     /// The reply to the final dot; `None` closes the connection instead.
     pub(crate) end: Option<&'static str>,
+    /// What it does behind that reply.
+    pub(crate) after: After,
+}
+
+/// What the peer does once it has taken a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Waits for the next.
+    Waits,
+    /// Closes the connection.
+    Closes,
+    /// Says this of its own accord, and closes.
+    Says(&'static str),
+    /// Answers this to the next command that is not QUIT, and closes.
+    Answers(&'static str),
+    /// Answers this to the next MAIL, and waits on.
+    RefusesMail(&'static str),
+    /// Closes once the next transaction has had a recipient taken.
+    ClosesAfterRcpt,
 }
 
 impl Default for Behaviour {
@@ -42,7 +64,9 @@ impl Default for Behaviour {
             pipelining: true,
             starttls: Starttls::Absent,
             recipient: |_| "250 2.1.5 ok",
+            data_to_nobody: "554 5.5.1 no valid recipients",
             end: Some("250 2.0.0 queued"),
+            after: After::Waits,
         }
     }
 }
@@ -70,11 +94,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts it on a port picked by the system.
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
+        Self::start_as(behaviour, acceptor()).await
+    }
+
+    /// Starts it with a certificate of the caller's choice.
+    pub(crate) async fn start_as(behaviour: Behaviour, acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let record = Arc::clone(&seen);
-        let acceptor = acceptor();
         tokio::spawn(async move {
             while let Ok((stream, from)) = listener.accept().await {
                 record.lock().unwrap().connections += 1;
@@ -94,13 +122,18 @@ impl Peer {
 
 fn acceptor() -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    acceptor_of(made.cert.der().clone(), &made.signing_key)
+}
+
+/// TLS of a server with this certificate.
+pub(crate) fn acceptor_of(certificate: CertificateDer<'static>, key: &rcgen::KeyPair) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certificate], key)
         .unwrap();
     TlsAcceptor::from(Arc::new(config))
 }
@@ -133,7 +166,9 @@ async fn serve_secured(stream: TcpStream, behaviour: Behaviour, seen: &Mutex<See
     let Ok(mut secured) = acceptor.accept(stream).await else {
         return;
     };
-    seen.lock().unwrap().commands.push("(TLS)".into());
+    let resumed = secured.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    let mark = if resumed { "(TLS resumed)" } else { "(TLS)" };
+    seen.lock().unwrap().commands.push(mark.into());
     if behaviour.starttls == Starttls::Wrapper {
         say(&mut secured, behaviour.greeting).await;
     }
@@ -155,6 +190,7 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
     seen: &Mutex<Seen>,
 ) -> End {
     let mut line = String::new();
+    let (mut recipients, mut messages, mut begun) = (0, 0, false);
     loop {
         line.clear();
         if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
@@ -162,23 +198,56 @@ async fn dialogue<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let command = line.trim_end().to_owned();
         seen.lock().unwrap().commands.push(command.clone());
-        match command.split([' ', ':']).next().unwrap_or_default() {
-            "EHLO" => say(stream, &hello(behaviour)).await,
-            "STARTTLS" => {
+        let verb = command.split([' ', ':']).next().unwrap_or_default();
+        match (verb, behaviour.after) {
+            ("QUIT", _) => return End::Closed,
+            (_, After::Answers(reply)) if messages > 0 => {
+                say(stream, reply).await;
+                return End::Closed;
+            }
+            ("MAIL", After::RefusesMail(reply)) if messages > 0 => say(stream, reply).await,
+            ("MAIL", _) => {
+                begun = true;
+                say(stream, "250 ok").await;
+            }
+            ("RCPT", _) if !begun => say(stream, "503 5.5.1 MAIL first").await,
+            ("RCPT", after) => {
+                let reply = (behaviour.recipient)(&command);
+                say(stream, reply).await;
+                recipients += usize::from(reply.starts_with('2'));
+                if messages > 0 && after == After::ClosesAfterRcpt {
+                    return End::Closed;
+                }
+            }
+            ("EHLO", _) => say(stream, &hello(behaviour)).await,
+            ("STARTTLS", _) => {
                 say(stream, "220 go").await;
                 return End::Starttls;
             }
-            "RCPT" => say(stream, (behaviour.recipient)(&command)).await,
-            "DATA" => {
+            ("DATA", _) if recipients == 0 => {
+                say(stream, behaviour.data_to_nobody).await;
+                if behaviour.data_to_nobody.starts_with('3') {
+                    let message = mail_data(stream).await;
+                    seen.lock().unwrap().messages.push(message);
+                    say(stream, "554 5.5.1 nobody").await;
+                }
+            }
+            ("DATA", after) => {
                 say(stream, "354 go").await;
                 let message = mail_data(stream).await;
                 seen.lock().unwrap().messages.push(message);
-                match behaviour.end {
-                    Some(reply) => say(stream, reply).await,
-                    None => return End::Closed,
+                (recipients, messages, begun) = (0, messages + 1, false);
+                let Some(reply) = behaviour.end else { return End::Closed };
+                say(stream, reply).await;
+                match after {
+                    After::Closes => return End::Closed,
+                    After::Says(line) => {
+                        say(stream, line).await;
+                        return End::Closed;
+                    }
+                    _ => {}
                 }
             }
-            "QUIT" => return End::Closed,
             _ => say(stream, "250 ok").await,
         }
     }
@@ -198,7 +267,7 @@ fn hello(behaviour: Behaviour) -> String {
 async fn mail_data<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> String {
     let mut message = String::new();
     while matches!(stream.read_line(&mut message).await, Ok(1..)) {
-        if message.ends_with("\r\n.\r\n") {
+        if message == ".\r\n" || message.ends_with("\r\n.\r\n") {
             break;
         }
     }

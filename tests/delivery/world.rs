@@ -1,24 +1,38 @@
 //! Settings, a store that holds one message, and leases of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use estafette::io::deliver::{Attempt, Deliverer};
-use estafette::io::dns::SystemResolver;
+use estafette::io::dns::{Resolver, SystemResolver};
 use estafette::io::tls::client::ClientTls;
 use estafette::io::tls::settings::ClientTlsFiles;
 use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
-use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 use estafette::wire::path::{ForwardPath, ReversePath};
 
+/// What is done when the store is told that recipients are relayed.
+type OnRelayed = Box<dyn Fn(&[u32]) -> Result<(), StoreError> + Send + Sync>;
+
 /// Holds one message and nothing else.
-pub(crate) struct OneMessage(pub(crate) Result<Vec<u8>, StoreError>);
+pub(crate) struct OneMessage {
+    pub(crate) data: Result<Vec<u8>, StoreError>,
+    pub(crate) on_relayed: OnRelayed,
+}
+
+impl OneMessage {
+    pub(crate) fn new(data: Result<Vec<u8>, StoreError>) -> Self {
+        let on_relayed = Box::new(|_: &[u32]| Ok(()));
+        Self { data, on_relayed }
+    }
+}
 
 /// Never made.
 pub(crate) struct NoDraft(QueueId);
@@ -59,13 +73,13 @@ impl Store for OneMessage {
     }
 
     async fn data(&self, _: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
-        let data = self.0.as_ref().map_err(Clone::clone)?;
+        let data = self.data.as_ref().map_err(Clone::clone)?;
         let rest = data.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         Ok(Bytes::copy_from_slice(&rest[..limit.min(rest.len())]))
     }
 
-    fn relayed(&self, _: &Lease, _: &[u32]) -> Result<(), StoreError> {
-        Ok(())
+    fn relayed(&self, _: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        (self.on_relayed)(numbers)
     }
 
     async fn history(&self, _: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
@@ -128,6 +142,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         data_done_timeout: second,
         recipients_per_transaction_max: 2,
         destination_concurrency_max: 20,
+        reuse: ConnectionReuse::default(),
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,
@@ -156,6 +171,24 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
     }
 }
 
+/// A deliverer that trusts the CAs of this file, if any.
+pub(crate) fn deliverer<R: Resolver>(
+    settings: OutboundSettings,
+    resolver: R,
+    store: OneMessage,
+    ca_file: Option<&Path>,
+) -> Deliverer<OneMessage, R> {
+    let files = ClientTlsFiles {
+        certificate_and_key: None,
+        ca_file: ca_file.map(Path::to_owned),
+        ca_path: None,
+        append_default_ca: false,
+        tls12: true,
+    };
+    let tls = ClientTls::load(&files, 1_795_510_800).unwrap_or_else(|errors| panic!("{errors:?}"));
+    Deliverer::new(Arc::new(settings), Arc::new(tls), Arc::new(resolver), Arc::new(store))
+}
+
 /// Delivers a message to these recipients, in a task of its own as the daemon does.
 pub(crate) async fn deliver(
     settings: OutboundSettings,
@@ -163,20 +196,8 @@ pub(crate) async fn deliver(
     data: Result<Vec<u8>, StoreError>,
     recipients: &[&str],
 ) -> Vec<Attempt> {
-    let files = ClientTlsFiles {
-        certificate_and_key: None,
-        ca_file: None,
-        ca_path: None,
-        append_default_ca: false,
-        tls12: true,
-    };
     let lease = lease(recipients, data.as_ref().map_or(1, Vec::len));
-    let deliverer = Deliverer {
-        settings: Arc::new(settings),
-        tls: Arc::new(ClientTls::load(&files, 1_795_510_800).unwrap_or_else(|_| panic!("no TLS files to be wrong"))),
-        resolver: Arc::new(resolver),
-        store: Arc::new(OneMessage(data)),
-    };
+    let deliverer = deliverer(settings, resolver, OneMessage::new(data), None);
     let delivery = async move { deliverer.deliver(&lease, Timestamp(1_795_510_900_000)).await };
     tokio::spawn(delivery).await.unwrap()
 }

@@ -87,11 +87,6 @@ pub const DIRECTIVES: &[Known] = &[
     ),
     known("smtp_tls_mandatory_ciphers", "medium", "cipher grade, mandatory"),
     known("smtp_tls_loglevel", "0", "client TLS logging"),
-    known(
-        "smtp_tls_connection_reuse",
-        "no",
-        "reuse TLS sessions across deliveries",
-    ),
     known("smtp_tls_servername", "empty", "SNI to send"),
     known("smtp_dns_support_level", "empty", "dnssec needed for dane"),
     known("smtp_tlsrpt_enable", "no", "RFC 8460 reporting"),

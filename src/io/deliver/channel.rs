@@ -5,18 +5,22 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
-/// Either kind of connection.
+/// Either kind of connection, or what is left of one.
 pub enum Channel {
     /// As TCP gives it.
     Plain(TcpStream),
     /// Behind a handshake.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake failed: nothing.
+    Closed,
 }
 
 impl Channel {
@@ -29,6 +33,7 @@ impl Channel {
         let result = match self {
             Self::Plain(stream) => stream.read(buffer).await,
             Self::Tls(stream) => stream.read(buffer).await,
+            Self::Closed => Ok(0),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
@@ -47,6 +52,20 @@ impl Channel {
                 stream.write_all(octets).await?;
                 stream.flush().await
             }
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Whether the peer has neither closed nor said anything. What it said is lost: the connection is of no more use then.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut octet = [0; 1];
+        let mut buffer = ReadBuf::new(&mut octet);
+        // Nobody is woken: whoever keeps the connection asks again.
+        let context = &mut Context::from_waker(Waker::noop());
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer).is_pending(),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut buffer).is_pending(),
+            Self::Closed => false,
         }
     }
 
@@ -55,6 +74,7 @@ impl Channel {
         let _ = match self {
             Self::Plain(stream) => stream.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
+            Self::Closed => Ok(()),
         };
     }
 

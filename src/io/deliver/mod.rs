@@ -1,29 +1,36 @@
 //! Delivers a lease: routes, hosts in order, sessions, and one outcome for every recipient.
 //!
-//! **Implements** `default_destination_recipient_limit`, `smtp_mx_session_limit`, the certificate names of
-//! `smtp_tls_security_level` `verify` and `secure`, and `smtp_tls_wrappermode` of postconf(5).
-//! **Does not** settle anything or make bounces: the caller does. **Does not** keep connections for later messages.
+//! **Implements** `default_destination_recipient_limit`, `smtp_mx_session_limit` and `smtp_tls_wrappermode` of
+//! postconf(5), over connections that are kept from message to message.
+//! **Does not** settle anything or make bounces: the caller does.
 
 use std::sync::Arc;
 
 use crate::io::dns::Resolver;
-use crate::io::tls::client::{ClientTls, ServerCheck};
+use crate::io::tls::client::ClientTls;
 use crate::mail::outcome::{Outcome, Report};
+use crate::observe::log;
 use crate::outbound::client::Client;
 use crate::outbound::client_state::{ClientOptions, Ending, Transaction};
 use crate::outbound::fate::Fate;
-use crate::outbound::route::{Route, Target};
+use crate::outbound::route::Route;
 use crate::outbound::settings::{OutboundSettings, TlsLevel};
 use crate::queue::Store;
 use crate::queue::entry::{Lease, LeasedRecipient};
 use crate::time::Timestamp;
 
 pub mod channel;
+pub mod connection;
+pub mod connections;
+pub mod places;
 pub mod plan;
 pub mod session;
 
 use channel::{Channel, connect};
-use session::{Session, now};
+use connection::{Connection, now};
+use connections::{Connections, Key};
+use places::{Place, Places};
+use session::Session;
 
 /// What became of one recipient of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Protocol and cipher of the session that decided, for the log; `None` in plaintext.
     pub tls: Option<String>,
+    /// Whether that session had carried a message before.
+    pub reused: bool,
 }
 
 /// Everything that deliveries share; cheap to clone into a task, and to make anew on reload.
@@ -47,6 +56,9 @@ pub struct Deliverer<S, R> {
     pub resolver: Arc<R>,
     /// Where the mail data is.
     pub store: Arc<S>,
+    /// Connections kept from one delivery to the next; close them when this deliverer is replaced.
+    pub connections: Connections,
+    places: Arc<Places>,
 }
 
 impl<S, R> Clone for Deliverer<S, R> {
@@ -56,6 +68,8 @@ impl<S, R> Clone for Deliverer<S, R> {
             tls: Arc::clone(&self.tls),
             resolver: Arc::clone(&self.resolver),
             store: Arc::clone(&self.store),
+            connections: self.connections.clone(),
+            places: Arc::clone(&self.places),
         }
     }
 }
@@ -63,18 +77,37 @@ impl<S, R> Clone for Deliverer<S, R> {
 /// A recipient that still waits for a host to take it, and what the last one said.
 struct Pending<'a> {
     recipient: &'a LeasedRecipient,
-    last: Option<(Outcome, Option<String>)>,
+    last: Option<(Outcome, Over)>,
+}
+
+/// What a dialogue went over.
+#[derive(Clone, Default)]
+struct Over {
+    tls: Option<String>,
+    reused: bool,
 }
 
 /// What came of one connection.
 enum Visit {
     /// A dialogue took place.
-    Held(Ending, Option<String>),
+    Held(Ending, Over),
     /// None did, for this reason.
     NotReached(Report),
 }
 
 impl<S: Store, R: Resolver> Deliverer<S, R> {
+    /// A deliverer without connections.
+    pub fn new(settings: Arc<OutboundSettings>, tls: Arc<ClientTls>, resolver: Arc<R>, store: Arc<S>) -> Self {
+        Self {
+            connections: Connections::new(&settings),
+            places: Arc::default(),
+            settings,
+            tls,
+            resolver,
+            store,
+        }
+    }
+
     /// Tries every recipient of the lease once; each gets exactly one [`Attempt`]. The time it takes is bounded by the
     /// timeouts of the settings and their limits on sessions and addresses. Recipients go by their route as the
     /// settings are now, whatever destination they were queued under.
@@ -106,14 +139,15 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         attempts: &mut Vec<Attempt>,
     ) {
         let seed = lease.id.number().unsigned_abs() ^ now.0.unsigned_abs();
-        let targets = match plan::plan(&self.settings, &*self.resolver, route, seed).await {
-            Ok(targets) => targets,
+        let places = self.places.of(&self.settings, &*self.resolver, route, seed).await;
+        let places = match places {
+            Ok(places) => places,
             Err(error) => {
-                attempts.extend(members.iter().map(|recipient| Attempt {
-                    number: recipient.number,
-                    outcome: error.outcome(),
-                    tls: None,
-                }));
+                attempts.extend(
+                    members
+                        .iter()
+                        .map(|recipient| attempt(recipient, error.outcome(), Over::default())),
+                );
                 return;
             }
         };
@@ -122,16 +156,15 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             limit => limit,
         };
         for chunk in members.chunks(per_transaction) {
-            self.deliver_chunk(lease, route, &targets, chunk, attempts).await;
+            self.deliver_chunk(lease, &places, chunk, attempts).await;
         }
     }
 
-    /// Tries the targets in order until every recipient of the chunk has an outcome that no other target may change.
+    /// Tries the places in order until every recipient of the chunk has an outcome that no other place may change.
     async fn deliver_chunk(
         &self,
         lease: &Lease,
-        route: &Route,
-        targets: &[Target],
+        places: &[Arc<Place>],
         chunk: &[&LeasedRecipient],
         attempts: &mut Vec<Attempt>,
     ) {
@@ -143,37 +176,30 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             0 => usize::MAX,
             limit => limit,
         };
-        for (host, address) in places(targets) {
+        for place in places {
             if pending.is_empty() || sessions_left == 0 {
                 break;
             }
-            match self.visit_twice(lease, route, host, address, &pending).await {
-                Visit::Held(ending, tls) => {
+            match self.visit_twice(lease, place, &pending).await {
+                Visit::Held(Ending::Settled(fates) | Ending::RetryInPlaintext(fates), over) => {
                     sessions_left = sessions_left.saturating_sub(1);
-                    let (Ending::Settled(fates) | Ending::RetryInPlaintext(fates)) = ending;
-                    pending = take_fates(pending, fates, tls.as_ref(), attempts);
+                    pending = take_fates(pending, fates, &over, attempts);
                 }
+                // Only a kept session ends so, and a fresh one took its place.
+                Visit::Held(Ending::Stale, _) => {}
                 Visit::NotReached(report) => {
                     for waiting in &mut pending {
-                        waiting.last = Some((Outcome::Deferred(report.clone()), None));
+                        waiting.last = Some((Outcome::Deferred(report.clone()), Over::default()));
                     }
                 }
             }
         }
-        attempts.extend(pending.into_iter().map(without_target));
+        attempts.extend(pending.into_iter().map(without_place));
     }
 
-    /// Visits a host, and once more in plaintext when TLS failed where it is not required.
-    async fn visit_twice(
-        &self,
-        lease: &Lease,
-        route: &Route,
-        host: &str,
-        address: std::net::SocketAddr,
-        pending: &[Pending<'_>],
-    ) -> Visit {
-        let mut options = ClientOptions::new(&self.settings, format!("{host}[{}]:{}", address.ip(), address.port()));
-        let transaction = Transaction {
+    /// Visits a place, and once more in plaintext when TLS failed where it is not required.
+    async fn visit_twice(&self, lease: &Lease, place: &Arc<Place>, pending: &[Pending<'_>]) -> Visit {
+        let transaction = Arc::new(Transaction {
             reverse_path: lease.reverse_path.clone(),
             forward_paths: pending
                 .iter()
@@ -181,118 +207,142 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
                 .collect(),
             body: lease.body,
             size_octets: lease.size_octets,
+        });
+        let mut key = Key {
+            place: Arc::clone(place),
+            tls_level: self.settings.tls_level,
         };
+        let first = self.visit(lease, &key, &transaction, pending).await;
+        if !matches!(first, Visit::Held(Ending::RetryInPlaintext(_), _)) {
+            return first;
+        }
+        key.tls_level = TlsLevel::None;
+        self.visit(lease, &key, &transaction, pending).await
+    }
+
+    /// One dialogue over a kept connection; over a fresh one when there is none, or when it came to nothing.
+    async fn visit(&self, lease: &Lease, key: &Key, transaction: &Arc<Transaction>, pending: &[Pending<'_>]) -> Visit {
+        if let Some(mut kept) = self.connections.take(key) {
+            kept.client.begin(Arc::clone(transaction), now());
+            let visit = self.converse(lease, key, kept, pending).await;
+            if !matches!(visit, Visit::Held(Ending::Stale, _)) {
+                return visit;
+            }
+        }
+        match self.connect(key, Arc::clone(transaction)).await {
+            Ok(connection) => self.converse(lease, key, connection, pending).await,
+            Err(report) => Visit::NotReached(report),
+        }
+    }
+
+    /// Holds the dialogue of one transaction, notes who is relayed before anything else is said, and keeps the connection
+    /// or ends it.
+    async fn converse(&self, lease: &Lease, key: &Key, mut connection: Connection, pending: &[Pending<'_>]) -> Visit {
         let session = Session {
             store: &*self.store,
             id: lease.id,
             tls: &self.tls,
-            server_name: host,
-            check: self.check(route, host),
+            place: &key.place,
         };
-        let first = self
-            .visit(&session, address, options.clone(), transaction.clone())
-            .await;
-        if !matches!(first, Visit::Held(Ending::RetryInPlaintext(_), _)) {
-            return first;
+        session.run(&mut connection).await;
+        let ending = connection.client.take_ending();
+        if let Ending::Settled(fates) = &ending {
+            self.note_relayed(lease, fates, pending);
         }
-        options.tls_level = TlsLevel::None;
-        self.visit(&session, address, options, transaction).await
+        let over = Over {
+            tls: connection.tls.clone(),
+            reused: connection.client.reuses() > 0,
+        };
+        self.connections.put(key, connection).await;
+        Visit::Held(ending, over)
     }
 
-    fn check(&self, route: &Route, host: &str) -> ServerCheck {
-        match self.settings.tls_level {
-            TlsLevel::None | TlsLevel::May | TlsLevel::Encrypt => ServerCheck::Any,
-            TlsLevel::Verify => ServerCheck::Names(vec![host.to_owned()]),
-            TlsLevel::Secure => {
-                let domain = route.name();
-                ServerCheck::Names(vec![domain.clone(), format!(".{domain}")])
-            }
+    /// What cannot be noted is relayed all the same: only a crash before the commit would send it twice.
+    fn note_relayed(&self, lease: &Lease, fates: &[Fate], pending: &[Pending<'_>]) {
+        let relayed: Vec<u32> = pending
+            .iter()
+            .zip(fates)
+            .filter(|(_, fate)| matches!(fate.outcome, Outcome::Relayed(_)))
+            .map(|(waiting, _)| waiting.recipient.number)
+            .collect();
+        if relayed.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.relayed(lease, &relayed) {
+            log::store_failed("note a delivery", &error);
         }
     }
 
-    /// One connection and its dialogue.
-    async fn visit(
-        &self,
-        session: &Session<'_, S>,
-        address: std::net::SocketAddr,
-        options: ClientOptions,
-        transaction: Transaction,
-    ) -> Visit {
-        let remote = options.remote.clone();
-        let unreached = |status: &str, text: String| {
-            Visit::NotReached(Report {
-                remote: remote.clone(),
-                status: status.to_owned(),
-                text,
-                from_remote: false,
-            })
+    /// A fresh connection, with TLS from the first octet where that is wanted.
+    async fn connect(&self, key: &Key, transaction: Arc<Transaction>) -> Result<Connection, Report> {
+        let (settings, place) = (&self.settings, &key.place);
+        let remote = place.remote();
+        let unreached = |status: &str, text: String| Report {
+            remote: remote.clone(),
+            status: status.to_owned(),
+            text,
+            from_remote: false,
         };
-        let settings = &self.settings;
-        let stream = match connect(address, &settings.bind_addresses, settings.connect_timeout).await {
-            Ok(stream) => stream,
-            Err(error) => return unreached("4.4.1", format!("connect to {remote}: {error}")),
-        };
-        let channel = if options.tls_wrapper {
-            let handshake = self.tls.connect(stream, session.server_name, &session.check);
+        let made = now();
+        let stream = connect(place.address, &settings.bind_addresses, settings.connect_timeout)
+            .await
+            .map_err(|error| unreached("4.4.1", format!("connect to {remote}: {error}")))?;
+        let channel = if settings.tls_wrapper {
+            let handshake = self.tls.connect(stream, &place.host, &place.check);
             match tokio::time::timeout(settings.hello_timeout, handshake).await {
                 Ok(Ok(stream)) => Channel::Tls(Box::new(stream)),
-                Ok(Err(error)) => return unreached("4.7.5", format!("Cannot start TLS with {remote}: {error}")),
-                Err(_) => return unreached("4.7.5", format!("Cannot start TLS with {remote}: timed out")),
+                Ok(Err(error)) => return Err(unreached("4.7.5", format!("Cannot start TLS with {remote}: {error}"))),
+                Err(_) => return Err(unreached("4.7.5", format!("Cannot start TLS with {remote}: timed out"))),
             }
         } else {
             Channel::Plain(stream)
         };
-        let mut client = Client::new(options, transaction, now());
-        let description = session.run(&mut client, channel).await;
-        Visit::Held(client.into_ending(), description)
+        let options = ClientOptions {
+            tls_level: key.tls_level,
+            ..ClientOptions::new(settings, remote)
+        };
+        Ok(Connection::new(Client::new(options, transaction, now()), channel, made))
     }
 }
 
-/// Every address of every host, in order.
-fn places(targets: &[Target]) -> Vec<(&str, std::net::SocketAddr)> {
-    targets
-        .iter()
-        .flat_map(|target| target.addresses.iter().map(|address| (target.host.as_str(), *address)))
-        .collect()
+fn attempt(recipient: &LeasedRecipient, outcome: Outcome, over: Over) -> Attempt {
+    Attempt {
+        number: recipient.number,
+        outcome,
+        tls: over.tls,
+        reused: over.reused,
+    }
 }
 
-/// Moves what is decided to the attempts; what another target may take stays.
+/// Moves what is decided to the attempts; what another place may take stays.
 fn take_fates<'a>(
     pending: Vec<Pending<'a>>,
     fates: Vec<Fate>,
-    tls: Option<&String>,
+    over: &Over,
     attempts: &mut Vec<Attempt>,
 ) -> Vec<Pending<'a>> {
     let mut left = Vec::new();
     for (mut waiting, fate) in pending.into_iter().zip(fates) {
         if fate.elsewhere {
-            waiting.last = Some((fate.outcome, tls.cloned()));
+            waiting.last = Some((fate.outcome, over.clone()));
             left.push(waiting);
         } else {
-            attempts.push(Attempt {
-                number: waiting.recipient.number,
-                outcome: fate.outcome,
-                tls: tls.cloned(),
-            });
+            attempts.push(attempt(waiting.recipient, fate.outcome, over.clone()));
         }
     }
     left
 }
 
-/// No target is left: what the last one said holds.
-fn without_target(waiting: Pending<'_>) -> Attempt {
-    let (outcome, tls) = waiting.last.unwrap_or_else(|| {
+/// No place is left: what the last one said holds.
+fn without_place(waiting: Pending<'_>) -> Attempt {
+    let (outcome, over) = waiting.last.unwrap_or_else(|| {
         let report = Report {
             remote: String::new(),
             status: "4.4.1".into(),
             text: "no host could be tried".into(),
             from_remote: false,
         };
-        (Outcome::Deferred(report), None)
+        (Outcome::Deferred(report), Over::default())
     });
-    Attempt {
-        number: waiting.recipient.number,
-        outcome,
-        tls,
-    }
+    attempt(waiting.recipient, outcome, over)
 }

@@ -1,13 +1,15 @@
-//! Drives the client dialogue over a connection.
+//! Drives one transaction of the client dialogue over a connection.
 //!
 //! **Does not** decide anything: `outbound::client` does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::timeout_at;
 
 use super::channel::Channel;
-use crate::io::tls::client::{ClientTls, ServerCheck};
+use super::connection::{Connection, now};
+use super::places::Place;
+use crate::io::tls::client::ClientTls;
 use crate::mail::queue_id::QueueId;
 use crate::outbound::client::Client;
 use crate::outbound::client_state::Action;
@@ -17,10 +19,8 @@ use crate::queue::Store;
 const DATA_PIECE_OCTETS: usize = 64 * 1024;
 /// How long a peer that stopped reading is listened to for its reason.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long close_notify may take to be written.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a session needs besides its connection.
+/// What a transaction needs besides its connection.
 pub struct Session<'a, S> {
     /// Where the mail data is.
     pub store: &'a S,
@@ -28,15 +28,8 @@ pub struct Session<'a, S> {
     pub id: QueueId,
     /// For STARTTLS.
     pub tls: &'a ClientTls,
-    /// The host, for SNI.
-    pub server_name: &'a str,
-    /// What its certificate must show.
-    pub check: ServerCheck,
-}
-
-/// Both clocks agree with tokio's, so that a test may stop them.
-pub fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    /// The peer, for its name and what its certificate must show.
+    pub place: &'a Place,
 }
 
 /// The client's deadline for tokio; one that cannot be represented is a day away.
@@ -48,27 +41,20 @@ pub fn deadline(client: &Client) -> tokio::time::Instant {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Holds the dialogue to its end; returns the description of TLS if it was reached. Dropped midway, the connection
-    /// closes without a final dot unless that was sent already.
-    pub async fn run(&self, client: &mut Client, channel: Channel) -> Option<String> {
-        let mut channel = channel;
+    /// Holds the dialogue to the end of its transaction. Dropped midway, the connection closes without a final dot unless
+    /// that was sent already.
+    pub async fn run(&self, connection: &mut Connection) {
         let mut offset = 0;
-        let mut description = channel.tls_description();
         loop {
-            match client.poll_action() {
-                Some(Action::Send(octets)) => write(client, &mut channel, &octets).await,
-                Some(Action::WantData) => self.feed(client, &mut offset).await,
-                Some(Action::StartTls) => {
-                    channel = self.start_tls(client, channel).await?;
-                    description = channel.tls_description();
-                }
-                Some(Action::Close) => break,
-                None if client.is_over() => break,
-                None => read(client, &mut channel).await,
+            match connection.client.poll_action() {
+                Some(Action::Send(octets)) => write(connection, &octets).await,
+                Some(Action::WantData) => self.feed(&mut connection.client, &mut offset).await,
+                Some(Action::StartTls) => self.start_tls(connection).await,
+                Some(Action::Close) => return,
+                None if connection.client.is_settled() => return,
+                None => read(connection).await,
             }
         }
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, channel.shutdown()).await;
-        description
     }
 
     /// Brings the next piece of mail data.
@@ -82,43 +68,47 @@ impl<S: Store> Session<'_, S> {
         }
     }
 
-    /// The handshake. `None`: it failed, the client knows, and there is no connection any more.
-    async fn start_tls(&self, client: &mut Client, channel: Channel) -> Option<Channel> {
-        let stream = match channel {
+    /// The handshake. When it fails the client knows, and there is no connection any more.
+    async fn start_tls(&self, connection: &mut Connection) {
+        let client = &mut connection.client;
+        let stream = match std::mem::replace(&mut connection.channel, Channel::Closed) {
             Channel::Plain(stream) => stream,
             // The dialogue asks for it in plaintext only.
-            Channel::Tls(_) => {
-                client.handle_tls(now(), Err("TLS is in use already".into()));
-                return None;
-            }
+            Channel::Tls(_) | Channel::Closed => return client.handle_tls(now(), Err("TLS is in use already".into())),
         };
-        let handshake = self.tls.connect(stream, self.server_name, &self.check);
+        let handshake = self.tls.connect(stream, &self.place.host, &self.place.check);
         let result = match timeout_at(deadline(client), handshake).await {
             Ok(Ok(stream)) => {
-                client.handle_tls(now(), Ok(()));
-                return Some(Channel::Tls(Box::new(stream)));
+                connection.channel = Channel::Tls(Box::new(stream));
+                connection.tls = connection.channel.tls_description();
+                Ok(())
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => String::from("the handshake timed out"),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(String::from("the handshake timed out")),
         };
-        client.handle_tls(now(), Err(result));
-        None
+        client.handle_tls(now(), result);
     }
 }
 
 /// Writes; when the peer does not take it, hears what it has to say first.
-async fn write(client: &mut Client, channel: &mut Channel, octets: &[u8]) {
+async fn write(connection: &mut Connection, octets: &[u8]) {
+    let Connection { client, channel, .. } = connection;
     match timeout_at(deadline(client), channel.write_all(octets)).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => last_words(client, channel).await,
+        Ok(Err(_)) => last_words(connection).await,
         Err(_) => timed_out(client),
     }
 }
 
-async fn last_words(client: &mut Client, channel: &mut Channel) {
-    let mut buffer = [0; 4096];
+async fn last_words(connection: &mut Connection) {
+    let Connection {
+        client,
+        channel,
+        buffer,
+        ..
+    } = connection;
     let hearing = async {
-        while let Ok(length @ 1..) = channel.read(&mut buffer).await {
+        while let Ok(length @ 1..) = channel.read(buffer).await {
             client.handle_bytes(now(), buffer.get(..length).unwrap_or_default());
             if client.is_over() {
                 break;
@@ -129,9 +119,14 @@ async fn last_words(client: &mut Client, channel: &mut Channel) {
     client.handle_eof();
 }
 
-async fn read(client: &mut Client, channel: &mut Channel) {
-    let mut buffer = [0; 4096];
-    match timeout_at(deadline(client), channel.read(&mut buffer)).await {
+async fn read(connection: &mut Connection) {
+    let Connection {
+        client,
+        channel,
+        buffer,
+        ..
+    } = connection;
+    match timeout_at(deadline(client), channel.read(buffer)).await {
         Ok(Ok(length @ 1..)) => client.handle_bytes(now(), buffer.get(..length).unwrap_or_default()),
         Ok(_) => client.handle_eof(),
         Err(_) => timed_out(client),

@@ -4,26 +4,28 @@
 //! with `smtp_tls_cert_file` and `smtp_tls_key_file` as our own certificate.
 //! **Does not** choose the level or the names, nor bound the time of a handshake: the outbound driver does.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::authorities::{Authorities, Purpose, Sources};
 use super::error::TlsFileError;
-use super::provider::{algorithms, certified_key, provider, versions};
+use super::provider::{certified_key, provider, versions};
 use super::server_check::{Demand, ServerVerifier, Trust, describe};
 use super::settings::ClientTlsFiles;
 
 /// What is asked of a server's certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerCheck {
     /// Neither chain nor name is looked at (`may`, `encrypt`).
     Any,
@@ -32,14 +34,24 @@ pub enum ServerCheck {
     Names(Vec<String>),
 }
 
+/// What connections of one demand share.
+#[derive(Clone)]
+struct Config {
+    rustls: Arc<ClientConfig>,
+    verifier: Arc<ServerVerifier>,
+}
+
+/// Demands whose configuration is remembered. Each holds what rustls keeps of sessions to be resumed.
+const DEMANDS_MAX: usize = 256;
+
 /// Everything the outbound side needs for TLS; one for all connections until a reload.
 pub struct ClientTls {
     provider: Arc<CryptoProvider>,
     own_certificate: Option<Arc<SingleCertAndKey>>,
     trust: Arc<Trust>,
     tls12: bool,
-    /// Demands nothing and keeps sessions.
-    unchecked: Arc<ClientConfig>,
+    /// One per demand, so that sessions can be resumed. rustls resumes a session only under the verifier it was made with.
+    configs: Mutex<HashMap<ServerCheck, Config>>,
     certificate_fault: Option<TlsFileError>,
 }
 
@@ -74,12 +86,16 @@ impl ClientTls {
             },
             pool: authorities.pool,
         };
-        let provider = provider();
-        let verifier = Arc::new(ServerVerifier {
-            demand: Demand::Nothing,
-            algorithms: algorithms(),
-        });
-        let unchecked = config(&provider, files.tls12, own_certificate.as_ref(), verifier).map_err(|error| {
+        let client = Self {
+            provider: provider(),
+            own_certificate,
+            trust: Arc::new(trust),
+            tls12: files.tls12,
+            configs: Mutex::default(),
+            certificate_fault,
+        };
+        // A certificate that rustls cannot use is told now, not at the first delivery.
+        client.config(&ServerCheck::Any).map_err(|error| {
             let certificate = files
                 .certificate_and_key
                 .as_ref()
@@ -89,14 +105,7 @@ impl ClientTls {
                 reason: error.to_string(),
             }]
         })?;
-        Ok(Self {
-            provider,
-            own_certificate,
-            trust: Arc::new(trust),
-            tls12: files.tls12,
-            unchecked: Arc::new(unchecked),
-            certificate_fault,
-        })
+        Ok(client)
     }
 
     /// Whether our certificate was expired or not yet valid when it was read. It is shown all the same.
@@ -112,7 +121,7 @@ impl ClientTls {
     /// Takes a connection to TLS. `server_name` is the host or address for SNI (RFC 6066 section 3: an address is not
     /// sent); a trailing dot is dropped, and a text that is no name means no SNI.
     ///
-    /// A resumed session skips the verifier, so checked connections never resume.
+    /// A session may be resumed under the check it was made with; what its certificate showed then is checked again.
     ///
     /// Not cancel-safe: dropped halfway, the connection is of no further use.
     ///
@@ -129,26 +138,62 @@ impl ClientTls {
             Ok(name) => name,
             Err(_) => ServerName::from(stream.peer_addr()?.ip()),
         };
-        let demand = |check: &ServerCheck| match check {
+        let Config { rustls, verifier } = self.config(check).map_err(io::Error::other)?;
+        let connected = TlsConnector::from(rustls).connect(name.clone(), stream).await;
+        let stream = connected.map_err(|error| in_words(error, &verifier.demand))?;
+        if let Err(error) = recheck(stream.get_ref().1, &name, &verifier) {
+            // The next connection is not to resume it again.
+            self.lock().remove(check);
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                describe(&error, &verifier.demand),
+            ));
+        }
+        Ok(stream)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ServerCheck, Config>> {
+        self.configs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn config(&self, check: &ServerCheck) -> Result<Config, rustls::Error> {
+        let mut configs = self.lock();
+        if let Some(known) = configs.get(check) {
+            return Ok(known.clone());
+        }
+        let demand = match check {
             ServerCheck::Any => Demand::Nothing,
             ServerCheck::Names(names) => Demand::ChainAndName(Arc::clone(&self.trust), names.clone()),
         };
-        let config = match check {
-            ServerCheck::Any => Arc::clone(&self.unchecked),
-            ServerCheck::Names(_) => {
-                let verifier = Arc::new(ServerVerifier {
-                    demand: demand(check),
-                    algorithms: self.provider.signature_verification_algorithms,
-                });
-                let own = self.own_certificate.as_ref();
-                let mut config = config(&self.provider, self.tls12, own, verifier).map_err(io::Error::other)?;
-                config.resumption = Resumption::disabled();
-                Arc::new(config)
-            }
+        let algorithms = self.provider.signature_verification_algorithms;
+        let verifier = Arc::new(ServerVerifier { demand, algorithms });
+        let own = self.own_certificate.as_ref();
+        let made = Config {
+            rustls: Arc::new(config(&self.provider, self.tls12, own, Arc::clone(&verifier))?),
+            verifier,
         };
-        let connected = TlsConnector::from(config).connect(name, stream).await;
-        connected.map_err(|error| in_words(error, &demand(check)))
+        if configs.len() >= DEMANDS_MAX {
+            configs.clear();
+        }
+        configs.insert(check.clone(), made.clone());
+        Ok(made)
     }
+}
+
+/// A resumed session has skipped the verifier, so its certificate is looked at here: it may have expired meanwhile.
+fn recheck(
+    connection: &ClientConnection,
+    name: &ServerName<'_>,
+    verifier: &ServerVerifier,
+) -> Result<(), rustls::Error> {
+    if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+        return Ok(());
+    }
+    let Some((leaf, intermediates)) = connection.peer_certificates().and_then(<[_]>::split_first) else {
+        return Err(rustls::Error::NoCertificatesPresented);
+    };
+    verifier.verify_server_cert(leaf, intermediates, name, &[], UnixTime::now())?;
+    Ok(())
 }
 
 fn config(
