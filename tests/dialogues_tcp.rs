@@ -310,6 +310,8 @@ fn queue_settings(directory: &Path) -> QueueSettings {
         lifetime: Duration::from_hours(120),
         bounce_lifetime: Duration::from_hours(120),
         run_delay: Duration::from_mins(5),
+        delay_warning: Duration::ZERO,
+        in_flow_delay: Duration::ZERO,
     }
 }
 
@@ -331,6 +333,7 @@ fn outbound_settings() -> OutboundSettings {
         data_done_timeout: limit,
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
+        initial_destination_concurrency: 5,
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

@@ -12,7 +12,9 @@ use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{OutboundSettings, TlsLevel};
-use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, PastAttempt, Settlement};
+use estafette::queue::entry::{
+    Entry, Lease, LeasedRecipient, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement,
+};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 use estafette::wire::path::{ForwardPath, ReversePath};
@@ -66,6 +68,17 @@ impl Store for OneMessage {
 
     fn relayed(&self, _: &Lease, _: &[u32]) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn overdue(
+        &self,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+        _: Option<OverduePlace>,
+        _: usize,
+    ) -> Result<Overdue, StoreError> {
+        Ok(Overdue::default())
     }
 
     async fn history(&self, _: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
@@ -130,6 +143,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         data_done_timeout: second,
         recipients_per_transaction_max: 2,
         destination_concurrency_max: 20,
+        initial_destination_concurrency: 5,
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use estafette::io::store::SqliteStore;
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
-use estafette::queue::entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
+use estafette::queue::entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 
@@ -101,6 +101,17 @@ impl Store for MoodyStore {
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
         self.store.relayed(lease, numbers)
+    }
+
+    async fn overdue(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        arrived_by: Timestamp,
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> Result<Overdue, StoreError> {
+        self.store.overdue(destination, now, arrived_by, after, limit).await
     }
 
     async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
