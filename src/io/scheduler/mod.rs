@@ -39,7 +39,7 @@ const LEASES_MAX: usize = 1_000;
 const ROOM_MIN: usize = LEASES_MAX / 2;
 /// Leases that have ended since the store was asked, after which it is asked again: it hands out a bounded number of each
 /// destination's, so it may have more of those.
-const SETTLED_MAX: usize = 100;
+const SETTLED_MAX: usize = 25;
 /// Deliveries at once, over all destinations.
 const DELIVERIES_MAX: usize = 100;
 /// Resting destinations whose overdue mail is seen to at once.

@@ -347,9 +347,8 @@ impl Reader {
             return Ok(());
         }
         self.shared.schedule().release(id, destination.1);
-        match read? {
-            Err(id) => found.damaged.push(id),
-            Ok(_) => {}
+        if let Err(id) = read? {
+            found.damaged.push(id);
         }
         Ok(())
     }
