@@ -22,7 +22,7 @@ use estafette::io::deliver::plan::plan;
 use estafette::io::dns::{Resolver, SystemResolver};
 use estafette::mail::outcome::Report;
 use estafette::mail::queue_id::QueueId;
-use estafette::outbound::bounce::{Bounce, Original};
+use estafette::outbound::bounce::{Bounce, Notice, Original};
 use estafette::outbound::route::{LookupError, MailExchanger, Route, RouteError};
 use estafette::outbound::settings::TlsLevel;
 use estafette::queue::StoreError;
@@ -394,7 +394,8 @@ fn bounce(original: &[u8], octets_max: usize) -> Vec<u8> {
         original_id: QueueId::from_parts(wall.0, 1),
         arrived: wall,
         to: &Mailbox::parse("alice@example.org").unwrap(),
-        failures: &failures(),
+        notice: Notice::Failed,
+        recipients: &failures(),
         original,
         truncated,
         now: Now {

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use common::client::Client;
 use estafette::io::clock;
 use estafette::io::dns::SystemResolver;
-use estafette::io::inbound::{Inbound, serve};
+use estafette::io::inbound::{Inbound, QUEUE_TIME_MAX, serve};
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
 use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
@@ -32,7 +32,8 @@ use estafette::queue::settings::QueueSettings;
 use estafette::session::settings::SessionSettings;
 use moody_store::MoodyStore;
 use script::{Script, Step, matches, scripts};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -310,6 +311,8 @@ fn queue_settings(directory: &Path) -> QueueSettings {
         lifetime: Duration::from_hours(120),
         bounce_lifetime: Duration::from_hours(120),
         run_delay: Duration::from_mins(5),
+        delay_warning: Duration::ZERO,
+        in_flow_delay: Duration::ZERO,
     }
 }
 
@@ -332,6 +335,7 @@ fn outbound_settings() -> OutboundSettings {
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
         reuse: ConnectionReuse::default(),
+        initial_destination_concurrency: 5,
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,
@@ -408,4 +412,53 @@ fn handshake_begun_in_plaintext_ends_with_an_alert_and_no_reset() {
     assert_eq!(rest[..2], [21, 3], "a record that holds an alert: {rest:?}");
     assert!(bench.client.tcp().take_error().expect("a socket").is_none());
     bench.leave(&script);
+}
+
+/// A disk that hangs must not hold the client for longer than it would wait.
+#[test]
+fn commit_that_hangs_is_answered_451_in_time_and_the_session_goes_on() {
+    let script = Script::parse("hangs", "connect 192.0.2.10\nchain permit\n");
+    let certificates = tempfile::tempdir().expect("a directory");
+    common::copy_certificates(certificates.path());
+    let (queue, _directory) = open_queue();
+    let inbound = inbound(&script, certificates.path(), &queue);
+    inbound.store.set_mode("commit-hangs");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async move {
+        let store = Arc::clone(&inbound.store);
+        let settings = ArcSwap::from_pointee(inbound);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await;
+        let mut client = BufReader::new(client.expect("connected"));
+        let (stream, peer) = listener.accept().await.expect("a connection");
+        let stopping = CancellationToken::new();
+        let dialogue = async {
+            let begin = "EHLO a\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
+            client.get_mut().write_all(begin.as_bytes()).await.expect("written");
+            until_code(&mut client, "354 ").await;
+            let begun = tokio::time::Instant::now();
+            client
+                .get_mut()
+                .write_all(b"Subject: x\r\n\r\nx\r\n.\r\n")
+                .await
+                .expect("written");
+            until_code(&mut client, "451 4.3.0 ").await;
+            assert_eq!(begun.elapsed().as_secs(), QUEUE_TIME_MAX.as_secs());
+            assert_eq!(store.open_drafts(), 0, "it is given up");
+            client.get_mut().write_all(b"QUIT\r\n").await.expect("written");
+            until_code(&mut client, "221 ").await;
+        };
+        let served = serve(stream, peer, "s1".into(), &settings, &stopping);
+        tokio::join!(served, dialogue);
+    });
+}
+
+/// Reads replies until one begins like this.
+async fn until_code(client: &mut BufReader<TcpStream>, code: &str) {
+    let mut said = String::new();
+    while !said.lines().last().is_some_and(|line| line.starts_with(code)) {
+        let read = client.read_line(&mut said).await.expect("read");
+        assert!(read > 0, "{code} was never said: {said}");
+    }
 }

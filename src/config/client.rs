@@ -43,7 +43,6 @@ pub fn outbound(
         data_transfer_timeout: scope.time("smtp_data_xfer_timeout"),
         data_done_timeout: scope.time("smtp_data_done_timeout"),
         recipients_per_transaction_max: scope.count("default_destination_recipient_limit"),
-        destination_concurrency_max: scope.count("default_destination_concurrency_limit"),
         reuse: ConnectionReuse {
             is_on: scope.boolean("smtp_connection_cache_on_demand"),
             under_tls: scope.boolean("smtp_tls_connection_reuse"),
@@ -51,6 +50,8 @@ pub fn outbound(
             age_max: scope.time("smtp_connection_reuse_time_limit"),
             count_max: scope.count("smtp_connection_reuse_count_limit"),
         },
+        destination_concurrency_max: scope.count("smtp_destination_concurrency_limit"),
+        initial_destination_concurrency: scope.count("initial_destination_concurrency"),
         mx_sessions_max: scope.count("smtp_mx_session_limit"),
         mx_addresses_max: scope.count("smtp_mx_address_limit"),
         bounce_octets_max: scope.count("bounce_size_limit"),
@@ -192,6 +193,8 @@ pub fn queue(scope: &Scope, message_size_octets_max: u64, findings: &mut Finding
         lifetime: scope.time("maximal_queue_lifetime"),
         bounce_lifetime: scope.time("bounce_queue_lifetime"),
         run_delay: scope.time("queue_run_delay"),
+        delay_warning: scope.time("delay_warning_time"),
+        in_flow_delay: scope.time("in_flow_delay"),
     };
     let are_good = scope.is_good("minimal_backoff_time") && scope.is_good("maximal_backoff_time");
     if are_good && settings.minimal_backoff > settings.maximal_backoff {

@@ -1,59 +1,64 @@
-//! Queues the bounce for recipients that failed.
+//! Queues what the sender is told of recipients that failed or wait.
 //!
-//! **Implements** RFC 5321 section 6.1 and RFC 3464 by [`crate::outbound::bounce`]: the bounce goes to the
-//! reverse-path with the null reverse-path, and one that fails itself is dropped and logged.
+//! **Implements** RFC 5321 section 6.1 and RFC 3464 by [`crate::outbound::bounce`]: the message goes to the
+//! reverse-path with the null reverse-path; mail with the null reverse-path that fails is dropped and logged.
+//! **Does not** tell the postmaster (`notify_classes`).
 
 use super::clock;
-use super::deliver::Attempt;
 use super::dns::Resolver;
 use super::plan::Plan;
 use crate::mail::envelope::{Envelope, Submitter};
 use crate::mail::outcome::Report;
 use crate::observe::log;
-use crate::outbound::bounce::{Bounce, Original};
+use crate::outbound::bounce::{Bounce, Notice, Original};
 use crate::outbound::route;
 use crate::queue::entry::{Lease, NewRecipient};
 use crate::queue::{Draft, Store, StoreError};
+use crate::time::{Now, Timestamp};
 use crate::wire::path::{ForwardPath, ReversePath};
 
-/// Queues one bounce for these failures. On return it is durable, or dropped because the reverse-path is null.
+/// A recipient, and what the sender is told of it.
+pub type Told = (ForwardPath, Report);
+
+/// Queues one message about these recipients. On return it is durable, or dropped because the reverse-path is null.
 ///
 /// # Errors
-/// The store's; the recipients are then to be tried again.
+/// The store's; the recipients are then to be tried again, and the sender is told another time.
 pub async fn send<S: Store, R: Resolver>(
     plan: &Plan<S, R>,
     lease: &Lease,
-    failures: &[&Attempt],
+    notice: Notice,
+    told: &[Told],
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let ReversePath::Mailbox(sender) = &lease.reverse_path else {
         log::bounce_dropped(lease);
         return Ok(());
     };
-    let failures: Vec<(ForwardPath, Report)> = failures
-        .iter()
-        .filter_map(|attempt| {
-            let recipient = lease.recipients.iter().find(|r| r.number == attempt.number)?;
-            Some((recipient.forward_path.clone(), attempt.outcome.report().clone()))
-        })
-        .collect();
     let settings = &plan.deliverer.settings;
     let store = &plan.deliverer.store;
     // A message whose data is damaged still gets its bounce, without the original.
     let limit = settings.bounce_octets_max;
     let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
-    let (original, truncated) = Original::of(&start, lease.size_octets, limit);
+    let (original, truncated) = match notice {
+        Notice::Failed => Original::of(&start, lease.size_octets, limit),
+        Notice::Delayed { .. } => (Original::header_of(&start, limit), true),
+    };
     let mut draft = store.begin().await?;
-    let now = clock::now();
     let bounce = Bounce {
         myhostname: &settings.myhostname,
         id: draft.id(),
         original_id: lease.id,
         arrived: lease.arrived,
         to: sender,
-        failures: &failures,
+        notice,
+        recipients: told,
         original,
         truncated,
-        now,
+        now: Now {
+            wall: now,
+            ..clock::now()
+        },
     };
     draft.append(&bounce.to_message()).await?;
     let forward_path = ForwardPath::Mailbox(sender.clone());
@@ -68,8 +73,11 @@ pub async fn send<S: Store, R: Resolver>(
         body: bounce.body(),
         submitter: Submitter::local("bounce"),
     };
-    let expires = now.wall.plus(plan.queue.bounce_lifetime);
-    let id = draft.commit(envelope, vec![recipient], now.wall, expires).await?;
-    log::bounce_queued(lease, id);
+    let expires = now.plus(plan.queue.bounce_lifetime);
+    let id = draft.commit(envelope, vec![recipient], now, expires).await?;
+    match notice {
+        Notice::Failed => log::bounce_queued(lease, id),
+        Notice::Delayed { .. } => log::delay_told(lease, id),
+    }
     Ok(())
 }

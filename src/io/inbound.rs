@@ -1,7 +1,8 @@
 //! Drives one [`Session`]: reads the socket, upgrades to TLS, hands mail data to the queue, keeps the deadlines.
 //!
 //! **Does not** decide anything: the session does, and this carries out its actions in order.
-//! **Bugs** while the queue is asked for a draft or a commit no deadline runs: a disk that hangs holds its sessions.
+//! **Bugs** while the queue is asked for a draft, takes mail data or commits, the deadlines of the session do not run: a
+//! disk that hangs holds it for [`QUEUE_TIME_MAX`].
 
 use std::future::{Future, pending};
 use std::io;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::dns::SystemResolver;
+use super::flow;
 use super::journal::Journal;
 use super::tls::server::ServerTls;
 use crate::cert::identity::Identity;
@@ -44,6 +46,11 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long a peer is silent at the end of a session until nothing of it is taken to be under way any more.
 const CLOSE_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long the queue may take to begin a message, to take a piece of it, or to commit it; then the answer is 451. Well below
+/// the 10 minutes for which a client waits after its final dot (RFC 5321 section 4.5.3.2.6). A commit that is given up may
+/// succeed nevertheless: the client was told nothing, tries again, and the message arrives twice.
+pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(100);
 
 /// What the sessions of one listener work with; replaced as a whole on reload.
 pub struct Inbound<S> {
@@ -376,7 +383,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn open_draft(&mut self) -> Flow {
-        let begun = self.inbound.store.begin().await;
+        let begun = in_time(self.inbound.store.begin()).await;
         let answer = match begun {
             Ok(draft) => {
                 let id = draft.id();
@@ -391,7 +398,7 @@ impl<S: Store> Driver<'_, S> {
 
     async fn append(&mut self, octets: &[u8]) -> Flow {
         if let Some(draft) = &mut self.draft
-            && let Err(error) = draft.append(octets).await
+            && let Err(error) = in_time(draft.append(octets)).await
         {
             self.draft = None;
             let refusal = self.refusal(&error);
@@ -402,7 +409,11 @@ impl<S: Store> Driver<'_, S> {
 
     async fn commit(&mut self, envelope: Envelope) -> Flow {
         let answer = match self.draft.take() {
-            Some(draft) => commit(draft, envelope, &self.inbound).await,
+            Some(draft) => {
+                let store = &self.inbound.store;
+                flow::wait_while_behind(|| store.fresh_waiting(), self.inbound.queue.in_flow_delay).await;
+                in_time(commit(draft, envelope, &self.inbound)).await
+            }
             None => Err(StoreError::Closed),
         };
         let answer = answer.map_err(|error| self.refusal(&error));
@@ -445,6 +456,13 @@ fn commit<S: Store>(
     };
     let arrived = clock::timestamp();
     draft.commit(envelope, recipients, arrived, arrived.plus(lifetime))
+}
+
+/// What the queue says, or that it says nothing.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(QUEUE_TIME_MAX, asked).await;
+    let silence = || format!("no answer within {} s", QUEUE_TIME_MAX.as_secs());
+    answer.unwrap_or_else(|_elapsed| Err(StoreError::Io(silence())))
 }
 
 async fn until(deadline: Option<Instant>) {

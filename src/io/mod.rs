@@ -8,6 +8,7 @@ pub mod bounce;
 pub mod clock;
 pub mod deliver;
 pub mod dns;
+pub mod flow;
 pub mod inbound;
 pub mod journal;
 pub mod listener;

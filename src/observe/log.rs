@@ -174,6 +174,16 @@ pub fn destination_suspended(destination: &str, until: Timestamp, reply: &str) {
     info!(destination, until = %until, reply, "destination.suspended");
 }
 
+/// A probe has reached a destination that rested.
+pub fn destination_resumed(destination: &str) {
+    info!(destination, "destination.resumed");
+}
+
+/// A delivery panicked: a defect of this program. The message is tried again later.
+pub fn delivery_panicked(queue_id: QueueId, destination: &str) {
+    error!(%queue_id, destination, "delivery.panicked");
+}
+
 /// The operator has put a message on hold.
 pub fn message_held(queue_id: QueueId, reason: &str) {
     info!(%queue_id, because = reason, "message.held");
@@ -188,6 +198,12 @@ pub fn message_released(queue_id: QueueId) {
 pub fn bounce_queued(lease: &Lease, bounce: QueueId) {
     let session_id = &lease.submitter.session_id;
     info!(queue_id = %lease.id, session_id, bounce_queue_id = %bounce, reverse_path = lease.reverse_path.to_string(), "bounce.queued");
+}
+
+/// The sender is told that a message still waits.
+pub fn delay_told(lease: &Lease, warning: QueueId) {
+    let session_id = &lease.submitter.session_id;
+    info!(queue_id = %lease.id, session_id, warning_queue_id = %warning, reverse_path = lease.reverse_path.to_string(), "delay.told");
 }
 
 /// Mail with the null reverse-path failed; nobody is told but this log.

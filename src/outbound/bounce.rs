@@ -1,10 +1,11 @@
-//! The bounce: a multipart/report that tells the reverse-path what could not be delivered.
+//! The bounce: a multipart/report that tells the reverse-path what could not be delivered, or waits long.
 //!
 //! **Implements** RFC 3462 (multipart/report), RFC 3464 (message/delivery-status), RFC 3834 (Auto-Submitted), RFC 5321
 //! section 6.1.
 //! **Does not** bounce to the null reverse-path: a [`Mailbox`] is asked for, and there is none in it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Report;
@@ -35,10 +36,15 @@ impl<'a> Original<'a> {
         if is_whole {
             return (Self::Full(start), false);
         }
+        (Self::header_of(start, octets_max), true)
+    }
+
+    /// The whole lines of its header that fit into `octets_max`, of a message that begins like this.
+    pub fn header_of(start: &'a [u8], octets_max: usize) -> Self {
         let header_end = memchr::memmem::find(start, b"\r\n\r\n").map_or(start.len(), |at| at.saturating_add(2));
         let header = start.get(..header_end.min(octets_max)).unwrap_or(start);
         let line_end = memchr::memrchr(b'\n', header).map_or(0, |at| at.saturating_add(1));
-        (Self::Headers(header.get(..line_end).unwrap_or_default()), true)
+        Self::Headers(header.get(..line_end).unwrap_or_default())
     }
 
     const fn octets(&self) -> &'a [u8] {
@@ -55,6 +61,20 @@ impl<'a> Original<'a> {
     }
 }
 
+/// What the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The recipients will not get the message.
+    Failed,
+    /// They have not got it yet (`delay_warning_time`).
+    Delayed {
+        /// When it is given up.
+        retried_until: Timestamp,
+        /// `delay_warning_time`.
+        after: Duration,
+    },
+}
+
 /// What a bounce tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounce<'a> {
@@ -68,8 +88,10 @@ pub struct Bounce<'a> {
     pub arrived: Timestamp,
     /// Its reverse-path, the recipient of the bounce.
     pub to: &'a Mailbox,
-    /// What failed, one or more.
-    pub failures: &'a [(ForwardPath, Report)],
+    /// Whether they failed or wait.
+    pub notice: Notice,
+    /// The recipients it is about, one or more.
+    pub recipients: &'a [(ForwardPath, Report)],
     /// What is returned of it.
     pub original: Original<'a>,
     /// Whether something of it is left out.
@@ -150,12 +172,16 @@ impl Bounce<'_> {
     fn header(&self, boundary: &str) -> String {
         let date = self.now.wall.rfc5322(self.now.utc_offset_seconds);
         let host = self.myhostname;
+        let subject = match self.notice {
+            Notice::Failed => "Undelivered Mail Returned to Sender",
+            Notice::Delayed { .. } => "Delayed Mail (still being retried)",
+        };
         let mut out = String::new();
         for line in [
             format!("Date: {date}"),
             format!("From: Mail Delivery System <MAILER-DAEMON@{host}>"),
             format!("To: {}", self.to),
-            "Subject: Undelivered Mail Returned to Sender".into(),
+            format!("Subject: {subject}"),
             format!("Message-ID: <{}@{host}>", self.id),
             "Auto-Submitted: auto-replied".into(),
             "MIME-Version: 1.0".into(),
@@ -171,19 +197,21 @@ impl Bounce<'_> {
     }
 
     fn words(&self) -> String {
-        let host = self.myhostname;
-        let mut out = format!(
-            "This is the mail system at host {host}.\r\n\r\n\
-             I'm sorry to have to inform you that your message could not\r\n\
-             be delivered to one or more recipients. {}\r\n\r\n\
-             For further assistance, please send mail to postmaster.\r\n",
-            if self.truncated {
-                "Its header is\r\nattached below."
-            } else {
-                "It is attached below."
-            },
-        );
-        for (path, report) in self.failures {
+        let mut out = format!("This is the mail system at host {}.\r\n\r\n", self.myhostname);
+        match self.notice {
+            Notice::Failed => out.push_str(&format!(
+                "I'm sorry to have to inform you that your message could not\r\n\
+                 be delivered to one or more recipients. {}\r\n",
+                if self.truncated {
+                    "Its header is\r\nattached below."
+                } else {
+                    "It is attached below."
+                },
+            )),
+            Notice::Delayed { retried_until, after } => out.push_str(&self.warning(retried_until, after)),
+        }
+        out.push_str("\r\nFor further assistance, please send mail to postmaster.\r\n");
+        for (path, report) in self.recipients {
             let said = match (report.from_remote, report.remote.is_empty()) {
                 (true, false) => format!("host {} said: {}", report.remote, report.text),
                 _ => report.text.clone(),
@@ -194,27 +222,59 @@ impl Bounce<'_> {
         out
     }
 
+    fn warning(&self, retried_until: Timestamp, after: Duration) -> String {
+        let lifetime = retried_until.since(self.arrived);
+        let until = retried_until.rfc5322(self.now.utc_offset_seconds);
+        let line = "#".repeat(68);
+        format!(
+            "{line}\r\n\
+             # THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #\r\n\
+             {line}\r\n\r\n\
+             Your message could not be delivered for more than {}.\r\n\
+             It will be retried until it is {} old,\r\n\
+             on {until}. Its header is attached below.\r\n",
+            in_words(after),
+            in_words(lifetime),
+        )
+    }
+
     fn delivery_status(&self) -> String {
         let offset = self.now.utc_offset_seconds;
         let mut out = format!("Reporting-MTA: dns; {}\r\n", self.myhostname);
         let _ = write!(out, "X-Estafette-Queue-ID: {}\r\n", self.original_id);
         let _ = write!(out, "Arrival-Date: {}\r\n", self.arrived.rfc5322(offset));
-        for (path, report) in self.failures {
+        for (path, report) in self.recipients {
             let recipient = match path {
                 ForwardPath::Postmaster => format!("postmaster@{}", self.myhostname),
                 ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
             };
             let _ = write!(out, "\r\nFinal-Recipient: rfc822; {recipient}\r\n");
-            let _ = write!(out, "Action: failed\r\nStatus: {}\r\n", printable(&report.status));
+            let action = match self.notice {
+                Notice::Failed => "failed",
+                Notice::Delayed { .. } => "delayed",
+            };
+            let _ = write!(out, "Action: {action}\r\nStatus: {}\r\n", printable(&report.status));
             let remote = report.remote.split('[').next().unwrap_or_default();
             if !remote.is_empty() {
                 let _ = write!(out, "Remote-MTA: dns; {}\r\n", printable(remote));
             }
             let kind = if report.from_remote { "smtp" } else { "x-estafette" };
             push_folded(&mut out, &format!("Diagnostic-Code: {kind}; {}", report.text), "    ");
+            if let Notice::Delayed { retried_until, .. } = self.notice {
+                let _ = write!(out, "Will-Retry-Until: {}\r\n", retried_until.rfc5322(offset));
+            }
         }
         out
     }
+}
+
+/// A time in its largest whole unit, rounded down: `5 day(s)`, as Postfix writes it.
+fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "day(s)"), (3600, "hour(s)"), (60, "minute(s)")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
+    let (length, name) = unit.unwrap_or((1, "second(s)"));
+    format!("{} {name}", seconds / length)
 }
 
 fn push_part(out: &mut String, boundary: &str, description: &str, media_type: &str, encoding: &str) {

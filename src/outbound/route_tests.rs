@@ -25,6 +25,7 @@ fn settings(relayhost: Option<&str>) -> OutboundSettings {
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
         reuse: ConnectionReuse::default(),
+        initial_destination_concurrency: 5,
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

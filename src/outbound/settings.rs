@@ -36,10 +36,12 @@ pub struct OutboundSettings {
     pub data_done_timeout: Duration,
     /// `default_destination_recipient_limit`: recipients per transaction.
     pub recipients_per_transaction_max: usize,
-    /// `default_destination_concurrency_limit`: parallel deliveries per destination.
+    /// `smtp_destination_concurrency_limit`: parallel deliveries per destination.
     pub destination_concurrency_max: usize,
     /// Connections kept for later messages.
     pub reuse: ConnectionReuse,
+    /// `initial_destination_concurrency`: parallel deliveries to a destination of which nothing is known yet.
+    pub initial_destination_concurrency: usize,
     /// `smtp_mx_session_limit`.
     pub mx_sessions_max: usize,
     /// `smtp_mx_address_limit`.

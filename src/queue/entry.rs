@@ -42,6 +42,10 @@ pub struct Lease {
     pub submitter: Submitter,
     /// The due recipients.
     pub recipients: Vec<LeasedRecipient>,
+    /// Whether the destination was backing off and this is the one lease that finds out whether it is reached again.
+    pub is_probe: bool,
+    /// How many times in a row the destination has been backed off; 0 when it is not suspected.
+    pub failures: u32,
 }
 
 /// A recipient in a lease.
@@ -78,6 +82,30 @@ pub enum Settlement {
         /// Whether the sender has been told of the delay, now or earlier.
         warned: bool,
     },
+    /// As it was, but for this: the sender has been told of the delay.
+    Warned {
+        /// Its number within the message.
+        number: u32,
+    },
+}
+
+/// Messages at a destination that rests for which something has to be done nevertheless.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Overdue {
+    /// Their due recipients. They are not to be attempted.
+    pub leases: Vec<Lease>,
+    /// Where to go on; absent at the end.
+    pub next: Option<OverduePlace>,
+}
+
+/// The last recipient that a walk over a destination has come to, in the order in which they are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OverduePlace {
+    /// When it is due.
+    pub due: Timestamp,
+    /// Its message.
+    pub id: QueueId,
 }
 
 /// A queued message as `queue list` shows it.

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::entry::{
-    ATTEMPTS_KEPT, Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, PastAttempt, Settlement,
+    ATTEMPTS_KEPT, Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, Overdue, OverduePlace,
+    PastAttempt, Settlement,
 };
 use super::schedule::{DestinationNumber, Ready, Schedule};
 use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
+use crate::wire::path::ReversePath;
 
 /// A queue in memory. Clones are handles on the same queue.
 #[derive(Clone, Debug)]
@@ -122,6 +124,8 @@ impl Queue {
                     warned: recipient.warned,
                 })
                 .collect(),
+            is_probe: false,
+            failures: 0,
         };
         self.schedule.lease(id, destination);
         Some(lease)
@@ -147,12 +151,45 @@ impl Queue {
         leases
     }
 
+    /// The model walks in order of id.
+    fn overdue(
+        &mut self,
+        destination: &str,
+        (now, arrived_by): (Timestamp, Timestamp),
+        after: Option<QueueId>,
+        limit: usize,
+    ) -> Overdue {
+        let rests = self.back_offs.get(destination).is_some_and(|until| *until > now);
+        let is_due = |r: &&Recipient| r.entry.destination == destination && r.entry.due <= now;
+        let is_overdue = |message: &Message| {
+            let mut due = message.recipients.values().filter(is_due).peekable();
+            let is_unwarned = |r: &Recipient| !r.warned && message.envelope.reverse_path != ReversePath::Null;
+            due.peek().is_some() && (message.expires <= now || message.arrived <= arrived_by && due.any(is_unwarned))
+        };
+        let messages = self.messages.iter().filter(|(_, message)| rests && is_overdue(message));
+        let ids: Vec<QueueId> = messages
+            .map(|(id, _)| *id)
+            .filter(|id| Some(*id) > after && !self.schedule.is_leased(*id, destination))
+            .take(limit)
+            .collect();
+        let last = ids.last().filter(|_| ids.len() == limit);
+        let next = last.map(|id| OverduePlace { due: now, id: *id });
+        let leases = ids.into_iter().filter_map(|id| self.lease(id, destination, now));
+        let leases = leases.collect();
+        Overdue { leases, next }
+    }
+
     fn settle(&mut self, lease: &Lease, settlements: Vec<Settlement>) {
         if let Some(message) = self.messages.get_mut(&lease.id) {
             for settlement in settlements {
                 match settlement {
                     Settlement::Done { number } => {
                         message.recipients.remove(&number);
+                    }
+                    Settlement::Warned { number } => {
+                        if let Some(recipient) = message.recipients.get_mut(&number) {
+                            recipient.warned = true;
+                        }
                     }
                     Settlement::Retry {
                         number,
@@ -281,6 +318,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn overdue(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        arrived_by: Timestamp,
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Overdue, StoreError>> + Send {
+        let after = after.map(|place| place.id);
+        std::future::ready(Ok(self.queue().overdue(destination, (now, arrived_by), after, limit)))
+    }
+
     fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send {
         let queue = self.queue();
         let recipients = queue.messages.get(&id).into_iter().flat_map(|m| m.recipients.values());
@@ -291,6 +340,12 @@ impl Store for MemoryStore {
 
     fn fresh_waiting(&self) -> usize {
         0
+    }
+
+    fn abandon(&self, id: QueueId, destination: &str) {
+        let mut queue = self.queue();
+        queue.schedule.release(id, destination);
+        queue.wake(destination);
     }
 
     fn settle(

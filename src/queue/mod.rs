@@ -33,8 +33,9 @@ pub mod entry;
 pub mod memory;
 pub mod schedule;
 pub mod settings;
+pub mod turns;
 
-use entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
+use entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
 
 /// Why the store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +123,11 @@ pub trait Store: Send + Sync + 'static {
     fn settle(&self, lease: Lease, settlements: Vec<Settlement>)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Ends a lease whose delivery is over without a settlement (it panicked, or was never begun): its recipients are as
+    /// they were, and due again, but for those that were noted as relayed. Nothing is written; nothing happens when there is no
+    /// such lease.
+    fn abandon(&self, id: QueueId, destination: &str);
+
     /// Queued messages in order of id, after `after`, at most `limit`.
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
@@ -134,6 +140,18 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
         reply: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A walk over what waits at a destination that rests, a piece at a time: leases up to `limit` of the messages with due
+    /// recipients whose lifetime is over at `now`, or that came in by `arrived_by` and have a sender who has not been
+    /// told of the delay. A destination that does not rest at `now` has none. Begins behind `after`.
+    fn overdue(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        arrived_by: Timestamp,
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Overdue, StoreError>> + Send;
 
     /// The attempts of a message's unsettled recipients that are on record, in order of time; at most
     /// [`entry::ATTEMPTS_KEPT`] of each.

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backoff::Bounds;
+use crate::time::Timestamp;
+
 /// The queue's directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
@@ -24,4 +27,24 @@ pub struct QueueSettings {
     pub bounce_lifetime: Duration,
     /// `queue_run_delay`: the longest sleep between looks at the queue.
     pub run_delay: Duration,
+    /// `delay_warning_time`: the age at which the sender is told that mail still waits; zero means never.
+    pub delay_warning: Duration,
+    /// `in_flow_delay`: how long a new message waits at most while deliveries lag behind.
+    pub in_flow_delay: Duration,
+}
+
+impl QueueSettings {
+    /// Who waits since then or longer at `now` is to be told of the delay; absent when nobody is.
+    pub fn told_if_arrived_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let millis = i64::try_from(self.delay_warning.as_millis()).unwrap_or(i64::MAX);
+        (millis > 0).then(|| Timestamp(now.0.saturating_sub(millis)))
+    }
+
+    /// Between which retries and rests lie.
+    pub const fn backoff(&self) -> Bounds {
+        Bounds {
+            minimal: self.minimal_backoff,
+            maximal: self.maximal_backoff,
+        }
+    }
 }

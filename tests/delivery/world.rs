@@ -13,7 +13,9 @@ use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
-use estafette::queue::entry::{Entry, Lease, LeasedRecipient, NewRecipient, PastAttempt, Settlement};
+use estafette::queue::entry::{
+    Entry, Lease, LeasedRecipient, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement,
+};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 use estafette::wire::path::{ForwardPath, ReversePath};
@@ -82,6 +84,17 @@ impl Store for OneMessage {
         (self.on_relayed)(numbers)
     }
 
+    async fn overdue(
+        &self,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+        _: Option<OverduePlace>,
+        _: usize,
+    ) -> Result<Overdue, StoreError> {
+        Ok(Overdue::default())
+    }
+
     async fn history(&self, _: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
         Ok(Vec::new())
     }
@@ -89,6 +102,8 @@ impl Store for OneMessage {
     fn fresh_waiting(&self) -> usize {
         0
     }
+
+    fn abandon(&self, _: QueueId, _: &str) {}
 
     async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
@@ -143,6 +158,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         recipients_per_transaction_max: 2,
         destination_concurrency_max: 20,
         reuse: ConnectionReuse::default(),
+        initial_destination_concurrency: 5,
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,
@@ -168,6 +184,8 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
         expires: Timestamp(1_795_910_800_000),
         submitter: Submitter::local("test"),
         recipients: recipients.iter().enumerate().map(recipient).collect(),
+        is_probe: false,
+        failures: 0,
     }
 }
 

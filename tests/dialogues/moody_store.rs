@@ -8,7 +8,7 @@ use bytes::Bytes;
 use estafette::io::store::SqliteStore;
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
-use estafette::queue::entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
+use estafette::queue::entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 
@@ -23,14 +23,14 @@ struct Mood {
 
 /// A store with moods.
 #[derive(Clone)]
-pub(crate) struct MoodyStore {
-    store: SqliteStore,
+pub(crate) struct MoodyStore<S = SqliteStore> {
+    store: S,
     mood: Arc<Mutex<Mood>>,
 }
 
-impl MoodyStore {
+impl<S> MoodyStore<S> {
     /// In a good mood.
-    pub(crate) fn new(store: SqliteStore) -> Self {
+    pub(crate) fn new(store: S) -> Self {
         Self {
             store,
             mood: Arc::default(),
@@ -76,10 +76,10 @@ fn consult(mood: &Mutex<Mood>, stage: &str) -> Result<(), StoreError> {
     })
 }
 
-impl Store for MoodyStore {
-    type Draft = MoodyDraft;
+impl<S: Store> Store for MoodyStore<S> {
+    type Draft = MoodyDraft<S::Draft>;
 
-    async fn begin(&self) -> Result<MoodyDraft, StoreError> {
+    async fn begin(&self) -> Result<MoodyDraft<S::Draft>, StoreError> {
         consult(&self.mood, "draft-")?;
         let draft = self.store.begin().await?;
         with(&self.mood, |mood| mood.open_drafts += 1);
@@ -103,12 +103,27 @@ impl Store for MoodyStore {
         self.store.relayed(lease, numbers)
     }
 
+    async fn overdue(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        arrived_by: Timestamp,
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> Result<Overdue, StoreError> {
+        self.store.overdue(destination, now, arrived_by, after, limit).await
+    }
+
     async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
         self.store.history(id).await
     }
 
     fn fresh_waiting(&self) -> usize {
         self.store.fresh_waiting()
+    }
+
+    fn abandon(&self, id: QueueId, destination: &str) {
+        self.store.abandon(id, destination);
     }
 
     async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {
@@ -145,8 +160,8 @@ impl Store for MoodyStore {
 }
 
 /// A draft of the real store.
-pub(crate) struct MoodyDraft {
-    draft: <SqliteStore as Store>::Draft,
+pub(crate) struct MoodyDraft<D> {
+    draft: D,
     open: Open,
 }
 
@@ -159,7 +174,7 @@ impl Drop for Open {
     }
 }
 
-impl Draft for MoodyDraft {
+impl<D: Draft> Draft for MoodyDraft<D> {
     fn id(&self) -> QueueId {
         self.draft.id()
     }
@@ -177,6 +192,10 @@ impl Draft for MoodyDraft {
         expires: Timestamp,
     ) -> Result<QueueId, StoreError> {
         consult(&self.open.0, "commit-")?;
+        if with(&self.open.0, |mood| mood.mode == "commit-hangs") {
+            // As a disk that does not come back.
+            std::future::pending::<()>().await;
+        }
         self.draft.commit(envelope, recipients, arrived, expires).await
     }
 }

@@ -42,6 +42,8 @@ pub(crate) fn settings(directory: &Path) -> QueueSettings {
         lifetime: seconds(432_000),
         bounce_lifetime: seconds(432_000),
         run_delay: seconds(300),
+        delay_warning: seconds(0),
+        in_flow_delay: seconds(0),
     }
 }
 

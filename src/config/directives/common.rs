@@ -133,6 +133,22 @@ pub const DIRECTIVES: &[Directive] = &[
         place: Place::Global,
     },
     Directive {
+        name: "delay_warning_time",
+        default: "\"4h\"",
+        postfix: "0h",
+        meaning: "age at which the sender is told once that mail still waits; 0: never",
+        kind: Kind::Time(0),
+        place: Place::Global,
+    },
+    Directive {
+        name: "in_flow_delay",
+        default: "\"1s\"",
+        postfix: "1s",
+        meaning: "longest wait of a new message while deliveries lag behind what comes in; 0: none",
+        kind: Kind::Time(0),
+        place: Place::Global,
+    },
+    Directive {
         name: "bounce_size_limit",
         default: "50000",
         postfix: "50000",

@@ -40,7 +40,7 @@ pub use opening::OpenOptions;
 pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::{Entry, Lease, PastAttempt, Settlement};
+use crate::queue::entry::{Entry, Lease, Overdue, OverduePlace, PastAttempt, Settlement};
 use crate::queue::settings::QueueSettings;
 use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;
@@ -115,6 +115,8 @@ impl SqliteStore {
             lifetime: Duration::ZERO,
             bounce_lifetime: Duration::ZERO,
             run_delay: Duration::ZERO,
+            delay_warning: Duration::ZERO,
+            in_flow_delay: Duration::ZERO,
         };
         Self::open(&settings, clock).map(Some)
     }
@@ -283,6 +285,35 @@ impl Store for SqliteStore {
 
     fn relayed(&self, _lease: &Lease, _numbers: &[u32]) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn abandon(&self, id: QueueId, destination: &str) {
+        // A full channel or a closed one: the lease lasts until the restart, and nothing is lost.
+        let _ = self.inner.writer.queue.try_send(Operation::Settle {
+            id,
+            destination: destination.to_owned(),
+            settlements: Vec::new(),
+            reply: None,
+        });
+    }
+
+    /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time.
+    async fn overdue(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        arrived_by: Timestamp,
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> Result<Overdue, StoreError> {
+        let (name, limit) = (destination.to_owned(), limit.min(LEASES_MAX));
+        let read = move |reader: &Reader| reader.overdue(&name, (now, arrived_by), after, limit);
+        let (handover, next) = self.inner.read(read).await?;
+        for id in handover.damaged() {
+            self.inner.hold_damaged(*id, "its envelope cannot be read").await;
+        }
+        let leases = handover.take();
+        Ok(Overdue { leases, next })
     }
 
     async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {

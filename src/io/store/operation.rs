@@ -125,7 +125,7 @@ impl Operation {
         };
         settlements.iter().filter_map(move |settlement| match settlement {
             Settlement::Done { number } => Some((id?, *number)),
-            Settlement::Retry { .. } => None,
+            Settlement::Retry { .. } | Settlement::Warned { .. } => None,
         })
     }
 }
@@ -251,6 +251,7 @@ impl Group<'_> {
         for settlement in settlements {
             match settlement {
                 Settlement::Done { number } => self.delete_recipient(id, *number)?,
+                Settlement::Warned { number } => self.note_warning(id, *number)?,
                 Settlement::Retry {
                     number,
                     at,
@@ -290,6 +291,13 @@ impl Group<'_> {
                      (SELECT attempts FROM recipient WHERE message = ?1 AND n = ?2) - ?3",
             )?
             .execute(params![id.number(), number, ATTEMPTS_KEPT])
+            .map(drop)
+    }
+
+    fn note_warning(&self, id: QueueId, number: u32) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("UPDATE recipient SET warned = 1 WHERE message = ? AND n = ?")?
+            .execute(params![id.number(), number])
             .map(drop)
     }
 

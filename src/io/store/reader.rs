@@ -16,12 +16,15 @@ use super::schema::{NEVER, open_reader};
 use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{Entry, Lease, PastAttempt};
+use crate::queue::entry::{Entry, Lease, OverduePlace, PastAttempt};
 use crate::queue::schedule::{DestinationNumber, Ready};
 use crate::time::Timestamp;
 
 /// Connections kept open.
 const CONNECTIONS_MAX: usize = 4;
+
+/// Recipients that one piece of a walk over a destination looks at.
+const OVERDUE_ROWS_MAX: usize = 10_000;
 
 /// The reading side of the store.
 #[derive(Debug)]
@@ -283,6 +286,71 @@ impl Reader {
             let waiting = self.shared.schedule().first_waiting();
             Ok([earliest, waiting].into_iter().flatten().min())
         })
+    }
+
+    /// A piece of the walk of [`crate::queue::Store::overdue`]: its leases, and where to go on.
+    pub(super) fn overdue(
+        &self,
+        name: &str,
+        (now, arrived_by): (Timestamp, Timestamp),
+        after: Option<OverduePlace>,
+        limit: usize,
+    ) -> Result<(Handover, Option<OverduePlace>), StoreError> {
+        let mut handover = Handover {
+            found: Found::default(),
+            shared: Arc::clone(&self.shared),
+        };
+        let found = &mut handover.found;
+        let next = self.with(|connection| {
+            let Some((number, _)) = rows::destination_named(connection, name)?.filter(|(_, until)| *until > now) else {
+                return Ok(None);
+            };
+            let (mut chosen, mut seen, mut last) = (Vec::new(), 0, None);
+            rows::visit_overdue(connection, number, (now, arrived_by), after, |place, is_overdue| {
+                if is_overdue && chosen.last() != Some(&place.id) {
+                    chosen.push(place.id);
+                }
+                seen += 1;
+                last = Some(place);
+                seen < OVERDUE_ROWS_MAX && chosen.len() < limit
+            })?;
+            let is_cut_off = seen >= OVERDUE_ROWS_MAX || chosen.len() >= limit;
+            for id in chosen {
+                self.lease_overdue(connection, (number, name), now, id, found)?;
+            }
+            Ok(last.filter(|_| is_cut_off))
+        })?;
+        Ok((handover, next))
+    }
+
+    /// Leases it unless a delivery has it, or it has gone meanwhile.
+    fn lease_overdue(
+        &self,
+        connection: &Connection,
+        destination: (DestinationNumber, &str),
+        now: Timestamp,
+        id: QueueId,
+        found: &mut Found,
+    ) -> rusqlite::Result<()> {
+        let _one = self.pause_scans();
+        {
+            let mut schedule = self.shared.schedule();
+            if schedule.is_leased(id, destination.1) {
+                return Ok(());
+            }
+            schedule.lease(id, destination.1);
+        }
+        let read = rows::lease(connection, id, destination, now);
+        if let Ok(Ok(Some(lease))) = read {
+            found.leases.push(lease);
+            found.destinations.push(destination.0);
+            return Ok(());
+        }
+        self.shared.schedule().release(id, destination.1);
+        if let Err(id) = read? {
+            found.damaged.push(id);
+        }
+        Ok(())
     }
 
     /// A piece of the mail data. The first piece is handed out only when the checksum of the whole is right, so that

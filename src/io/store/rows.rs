@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::schema::NEVER;
 use crate::mail::envelope::{Body, Submitter};
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, PastAttempt};
+use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, OverduePlace, PastAttempt};
 use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -124,6 +124,8 @@ pub(super) fn lease(
         expires: message.expires,
         submitter: message.submitter,
         recipients,
+        is_probe: false,
+        failures: 0,
     })))
 }
 
@@ -241,4 +243,44 @@ pub(super) fn visit_waiting(
         }
     }
     Ok(())
+}
+
+/// Calls `visit` with the destination's recipients that are due at `now`, in order of due behind `after`, and whether
+/// their message is overdue in the sense of [`crate::queue::Store::overdue`], until it says to stop.
+pub(super) fn visit_overdue(
+    connection: &Connection,
+    number: DestinationNumber,
+    (now, arrived_by): (Timestamp, Timestamp),
+    after: Option<OverduePlace>,
+    mut visit: impl FnMut(OverduePlace, bool) -> bool,
+) -> rusqlite::Result<()> {
+    let (due, message) = after.map_or((i64::MIN, -1), |place| (place.due.0, place.id.number()));
+    let mut statement = connection.prepare_cached(
+        "SELECT due, message, expires <= ?2 OR (arrived <= ?3 AND warned = 0 AND reverse_path <> '')
+             FROM recipient CROSS JOIN message ON message.id = recipient.message
+             WHERE destination = ?1 AND (due, message) > (?4, ?5) AND due <= ?2 AND state = 0
+             ORDER BY due, message",
+    )?;
+    let mut rows = statement.query(params![number, now.0, arrived_by.0, due, message])?;
+    while let Some(row) = rows.next()? {
+        let place = OverduePlace {
+            due: Timestamp(row.get(0)?),
+            id: id(row.get(1)?)?,
+        };
+        if !visit(place, row.get(2)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a destination and when its back-off ends.
+pub(super) fn destination_named(
+    connection: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<(DestinationNumber, Timestamp)>> {
+    connection
+        .prepare_cached("SELECT id, next_try FROM destination WHERE name = ?")?
+        .query_row([name], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))
+        .optional()
 }
