@@ -14,6 +14,8 @@ use super::error::OpenError;
 use super::files::{DataDirectory, FileCalls, SystemFiles};
 use super::lock::{self, DirectoryLock};
 use super::operation::Operation;
+use super::place::{self, Place};
+use super::pool::ReadPool;
 use super::reader::Reader;
 use super::reserve::{RESERVE_OCTETS, Reserve};
 use super::rows;
@@ -72,7 +74,9 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
+    place::refuse_bereft(directory, &database)?;
     let connection = schema::open_writer(&database, options.page_count_max)?;
+    place::check_whole(&connection, &database)?;
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
@@ -106,10 +110,13 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         first.push(Operation::HoldDamaged { id, reason });
     }
     let space = Arc::new(space);
+    let readers = Arc::new(ReadPool::new(database.clone()));
     let writer = Writer {
-        database: database.clone(),
+        database,
         page_count_max: options.page_count_max,
         connection: Some(connection),
+        place: Place::of(directory).map_err(OpenError::io(directory))?,
+        readers: Arc::clone(&readers),
         calls: options.calls,
         shared: Arc::clone(&shared),
         space: Arc::clone(&space),
@@ -125,9 +132,10 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
             queue: sender,
             shares: Arc::new(Semaphore::new(SHARES)),
             space: Arc::clone(&space),
+            shared: Arc::clone(&shared),
         },
         thread,
-        reader: Reader::new(database, data.clone(), Arc::clone(&shared)),
+        reader: Reader::new(readers, data.clone(), Arc::clone(&shared)),
         shared,
         space,
         data,
