@@ -74,9 +74,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
-    place::refuse_bereft(directory, &database)?;
-    let connection = schema::open_writer(&database, options.page_count_max)?;
-    place::check_whole(&connection, &database)?;
+    let connection = open_database(directory, &database, options.page_count_max)?;
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
@@ -144,6 +142,13 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         warnings,
         lock,
     })
+}
+
+fn open_database(directory: &Path, database: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
+    place::refuse_bereft(directory, database)?;
+    let connection = schema::open_writer(database, page_count_max)?;
+    place::check_whole(&connection, database)?;
+    Ok(connection)
 }
 
 /// Writes what a crash left before anything is due, then lets the writer run.

@@ -287,7 +287,10 @@ impl Writer {
     /// A write or an fsync failed: what the pages hold is unknown.
     fn fail(&mut self, group: Vec<Operation>, text: &str) {
         self.shared.refuse_mail(text);
-        // What is done must not be forgotten; if this fails too, the file still holds it unless power goes.
+        // What is done must not be forgotten, and what was refused must not come back; if this fails too, the file still
+        // holds it unless power goes.
+        let refused: Vec<Done> = group.iter().flat_map(Operation::refused).collect();
+        let _ = self.done_log.append(&refused);
         let _ = self.done_log.sync();
         let owed = refuse(group, &StoreError::Io(text.to_owned()));
         self.state.failures += 1;
@@ -307,6 +310,9 @@ impl Writer {
             self.place.look_again();
         }
         if self.connection.is_none() {
+            if self.place.check().is_ok() {
+                self.readers.note_damage();
+            }
             self.shared.set_fault(text);
             // Their rows may be on disk: files without a row are removed at the next start.
             owed.into_iter().for_each(keep_file);
