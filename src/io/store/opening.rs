@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::done_log::DoneLog;
+use super::done_log::{Done, DoneLog};
 use super::draft::{SHARES, WriterHandle};
 use super::error::OpenError;
 use super::files::{DataDirectory, FileCalls, SystemFiles};
@@ -98,15 +98,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let largest = largest(&connection).map_err(wrap)?;
 
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let mut first = Vec::new();
-    if !done.is_empty() {
-        first.push(Operation::Replay(done));
-    }
-    for id in missing {
-        warnings.push(format!("message {id} is held: its data file is missing"));
-        let reason = String::from("its data file is missing");
-        first.push(Operation::HoldDamaged { id, reason });
-    }
+    let first = left_by_crash(done, missing, &mut warnings);
     let space = Arc::new(space);
     let readers = Arc::new(ReadPool::new(database.clone()));
     let writer = Writer {
@@ -142,6 +134,20 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         warnings,
         lock,
     })
+}
+
+/// What has to be written for a process that did not end well.
+fn left_by_crash(done: Vec<Done>, missing: Vec<QueueId>, warnings: &mut Vec<String>) -> Vec<Operation> {
+    let mut first = Vec::new();
+    if !done.is_empty() {
+        first.push(Operation::Replay(done));
+    }
+    for id in missing {
+        warnings.push(format!("message {id} is held: its data file is missing"));
+        let reason = String::from("its data file is missing");
+        first.push(Operation::HoldDamaged { id, reason });
+    }
+    first
 }
 
 fn open_database(directory: &Path, database: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
