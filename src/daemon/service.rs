@@ -150,8 +150,7 @@ impl Daemon {
     fn health(&self) -> Health {
         match self.store.fault() {
             Some(fault) => Health::Failed(fault),
-            None if self.store.is_accepting() => Health::Good,
-            None => Health::Refusing,
+            None => self.store.refusal().map_or(Health::Good, Health::Refusing),
         }
     }
 

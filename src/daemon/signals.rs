@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::io::systemd;
 use crate::observe::log;
 
 /// How often the queue is asked whether it failed for good.
@@ -15,7 +16,7 @@ pub(super) enum Health {
     /// All is well.
     Good,
     /// A write or fsync failed once: new mail is refused with 421, what is queued is still delivered.
-    Refusing,
+    Refusing(String),
     /// It failed again: only a restart helps.
     Failed(String),
 }
@@ -48,13 +49,17 @@ impl Signals {
                 _ = self.hangup.recv() => reload().await,
                 _ = beat.tick() => match health() {
                     Health::Good => {}
-                    Health::Refusing if was_told => {}
-                    Health::Refusing => {
+                    Health::Refusing(_) if was_told => {}
+                    Health::Refusing(why) => {
                         was_told = true;
-                        log::queue_refuses_mail();
+                        log::queue_refuses_mail(&why);
+                        systemd::status(&format!(
+                            "no new mail is taken (421) until a restart, what is queued is delivered: {why}"
+                        ));
                     }
                     Health::Failed(fault) => {
                         log::queue_failed(&fault);
+                        systemd::status(&format!("the queue failed, the daemon ends: {fault}"));
                         return Some(fault);
                     }
                 },

@@ -14,6 +14,11 @@ pub fn reloading() {
     let _ = sd_notify::notify(&states);
 }
 
+/// What an administrator should read in `systemctl status`.
+pub fn status(status: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Status(status)]);
+}
+
 /// The daemon stops.
 pub fn stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);

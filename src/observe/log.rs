@@ -82,8 +82,8 @@ pub fn store_failed(step: &'static str, why: &StoreError) {
 }
 
 /// The store failed once: it refuses new mail until a restart and delivers what it has.
-pub fn queue_refuses_mail() {
-    error!("queue.refuses_mail");
+pub fn queue_refuses_mail(why: &str) {
+    error!(because = why, "queue.refuses_mail");
 }
 
 /// The store failed for good; the daemon ends.

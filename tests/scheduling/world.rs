@@ -18,7 +18,7 @@ use estafette::io::tls::settings::ClientTlsFiles;
 use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::route::{LookupError, MailExchanger};
-use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use estafette::queue::entry::{Entry, NewRecipient};
 use estafette::queue::memory::MemoryStore;
 use estafette::queue::settings::QueueSettings;
@@ -135,12 +135,12 @@ impl World {
             tls12: true,
         };
         let plan = Plan {
-            deliverer: Deliverer {
-                settings: Arc::new(outbound_settings()),
-                tls: Arc::new(ClientTls::load(&files, 0).expect("no files")),
-                resolver: Arc::new(names.clone()),
-                store: Arc::new(store.clone()),
-            },
+            deliverer: Deliverer::new(
+                Arc::new(outbound_settings()),
+                Arc::new(ClientTls::load(&files, 0).expect("no files")),
+                Arc::new(names.clone()),
+                Arc::new(store.clone()),
+            ),
             queue: Arc::new(queue),
         };
         let plan = Arc::new(ArcSwap::from_pointee(plan));
@@ -248,6 +248,7 @@ fn outbound_settings() -> OutboundSettings {
         recipients_per_transaction_max: 50,
         destination_concurrency_max: 20,
         initial_destination_concurrency: 5,
+        reuse: ConnectionReuse::default(),
         mx_sessions_max: 2,
         mx_addresses_max: 5,
         bounce_octets_max: 50_000,

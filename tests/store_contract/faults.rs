@@ -64,16 +64,30 @@ fn files_under(directory: &Path) -> usize {
 async fn failing_data_file_refuses_its_message_and_queues_nothing() {
     let directory = common::directory();
     let disk = Arc::new(FailingDisk::default());
-    let store = common::open_with_calls(directory.path(), Arc::clone(&disk) as Arc<dyn FileCalls>);
     let data = pattern(100_000, 3);
-    for failing in [&disk.write, &disk.sync, &disk.rename, &disk.directory] {
+    // An fsync that fails is final: the store is opened anew after each.
+    for (failing, is_final) in [
+        (&disk.write, false),
+        (&disk.rename, false),
+        (&disk.sync, true),
+        (&disk.directory, true),
+    ] {
+        let store = common::open_with_calls(directory.path(), Arc::clone(&disk) as Arc<dyn FileCalls>);
         failing.store(true, Ordering::SeqCst);
         let refused = try_enqueue(&store, &data, &["a@x.example"]).await;
         assert!(matches!(refused, Err(StoreError::Io(_))), "{refused:?}");
         failing.store(false, Ordering::SeqCst);
         assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
         assert_eq!(files_under(directory.path()), 0);
+        assert_eq!(store.refusal().is_some(), is_final);
+        assert_eq!(
+            store.begin().await.err(),
+            is_final.then_some(StoreError::Closed),
+            "no new mail after an fsync error"
+        );
+        assert_eq!(store.fault(), None, "what is queued is delivered");
     }
+    let store = common::open(directory.path());
     enqueue(&store, &data, &["a@x.example"]).await;
 }
 

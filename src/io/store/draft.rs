@@ -6,8 +6,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::error::from_io;
-use super::files::{DataDirectory, DataFile, PIECE_OCTETS, PartFile};
+use super::files::{DataDirectory, DataFile, PIECE_OCTETS, PartFile, Unfinished};
 use super::operation::{Content, Enqueue, Operation};
+use super::shared::Shared;
 use super::space::FreeSpace;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -26,6 +27,7 @@ pub(super) struct WriterHandle {
     pub(super) queue: mpsc::Sender<Operation>,
     pub(super) shares: Arc<Semaphore>,
     pub(super) space: Arc<FreeSpace>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// A message on its way in. Dropped before its commit, it never existed.
@@ -106,17 +108,27 @@ impl SqliteDraft {
             self.spill().await?;
         }
         match self.file {
-            FileState::Open(part) => finish(part).await.map(Content::File),
+            FileState::Open(part) => finish(part, self.writer.shared).await.map(Content::File),
             FileState::Broken(error) => Err(error),
             FileState::None => Ok(Content::Inline(self.buffer)),
         }
     }
 }
 
-async fn finish(part: PartFile) -> Result<DataFile, StoreError> {
-    spawn_blocking(move || part.finish().map_err(|error| from_io(&error)))
-        .await
-        .unwrap_or(Err(StoreError::Closed))
+/// A file that cannot be renamed is its message's matter; a disk that cannot sync is everybody's.
+async fn finish(part: PartFile, shared: Arc<Shared>) -> Result<DataFile, StoreError> {
+    let finish = move || match part.finish() {
+        Ok(file) => Ok(file),
+        Err(Unfinished::NotRenamed(error)) => Err(from_io(&error)),
+        Err(Unfinished::NotSynced(error)) => {
+            let error = from_io(&error);
+            if let StoreError::Io(text) = &error {
+                shared.refuse_mail(&format!("a file of mail data cannot be synced: {text}"));
+            }
+            Err(error)
+        }
+    };
+    spawn_blocking(finish).await.unwrap_or(Err(StoreError::Closed))
 }
 
 impl Draft for SqliteDraft {

@@ -44,12 +44,28 @@ pub enum OpenError {
         mode: u32,
     },
     /// `queue.db` is not a database or is damaged.
-    #[error("{} is damaged: {detail}; move the directory aside or restore it", path.display())]
+    #[error(
+        "{path} is damaged: {detail}; restore queue_directory from a backup, or save what can be read with \
+         sqlite3 {path} .recover | sqlite3 recovered.db and put that in the place of queue.db, without its -wal and -shm",
+        path = path.display()
+    )]
     Corrupted {
         /// The database.
         path: PathBuf,
         /// SQLite's words.
         detail: String,
+    },
+    /// `queue.db` is missing or empty while mail is there that belongs to it.
+    #[error(
+        "{} is missing, but its log or {files} files of mail data are there; restore it, or move the directory aside to \
+         begin a new queue",
+        path.display()
+    )]
+    Bereft {
+        /// The database.
+        path: PathBuf,
+        /// Files of mail data.
+        files: usize,
     },
     /// Written by a later version.
     #[error("{} has schema {found}, this program knows up to {known}; run the newer program", path.display())]
@@ -89,11 +105,27 @@ impl OpenError {
     /// Wraps an error of SQLite.
     pub(super) fn database(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, detail) = (path.to_owned(), error.to_string());
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupted { path, detail },
-            _ => Self::Database { path, detail },
+        if is_corrupt(error) {
+            Self::Corrupted { path, detail }
+        } else {
+            Self::Database { path, detail }
         }
     }
+}
+
+/// Whether SQLite found the database damaged.
+pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Whether a write failed for a reason that SQLite does not tell: over quota is one of them.
+pub(super) fn is_failed_write(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
 }
 
 /// Whether SQLite ran out of space.

@@ -21,6 +21,11 @@ pub(super) const PIECE_OCTETS: usize = 64 * 1024;
 
 /// The file operations that durability hangs on.
 pub trait FileCalls: Send + Sync + Debug + 'static {
+    /// open(2) of a new file.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
     /// write(2), all of it.
     fn write(&self, file: &mut File, octets: &[u8]) -> io::Result<()> {
         file.write_all(octets)
@@ -101,11 +106,7 @@ impl DataDirectory {
     /// A new file for data that is arriving.
     pub(super) fn create(&self, id: QueueId) -> io::Result<PartFile> {
         let path = self.incoming().join(id.to_string());
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = self.calls.create(&path)?;
         let guard = DataFile { path, keep: false };
         let directory = self.clone();
         Ok(PartFile {
@@ -177,15 +178,25 @@ impl PartFile {
     }
 
     /// Makes the file durable under its final name.
-    pub(super) fn finish(mut self) -> io::Result<DataFile> {
+    pub(super) fn finish(mut self) -> Result<DataFile, Unfinished> {
         let calls = &self.directory.calls;
-        calls.sync(&self.file)?;
+        calls.sync(&self.file).map_err(Unfinished::NotSynced)?;
         let path = self.directory.path(self.id);
-        calls.rename(&self.guard.path, &path)?;
+        calls.rename(&self.guard.path, &path).map_err(Unfinished::NotRenamed)?;
         self.guard.path = path;
-        calls.sync_directory(&self.directory.shelf(self.id))?;
+        let shelf = self.directory.shelf(self.id);
+        calls.sync_directory(&shelf).map_err(Unfinished::NotSynced)?;
         Ok(self.guard)
     }
+}
+
+/// Why a file was not made durable; it is gone.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// It or its directory could not be synced.
+    NotSynced(io::Error),
+    /// It has no place.
+    NotRenamed(io::Error),
 }
 
 /// A file without a row so far; dropped before [`DataFile::keep`], it goes.

@@ -14,6 +14,8 @@ mod listing;
 mod lock;
 mod opening;
 mod operation;
+mod place;
+mod pool;
 mod reader;
 mod reserve;
 mod rows;
@@ -156,6 +158,11 @@ impl SqliteStore {
     /// What broke for good, once something has: the daemon should exit non-zero.
     pub fn fault(&self) -> Option<String> {
         self.inner.shared.fault()
+    }
+
+    /// Why no new messages are taken although the store is open, once a write or an fsync has failed.
+    pub fn refusal(&self) -> Option<String> {
+        self.inner.shared.refusal()
     }
 
     /// Whether new messages are taken: no longer after a failed write or fsync, or once closed. Settling goes on.
@@ -343,12 +350,13 @@ impl Store for SqliteStore {
 
     fn has_space(&self) -> bool {
         let is_above_mark = self.inner.space.is_above_mark();
-        if self.inner.space.is_exhausted() {
+        let is_exhausted = self.inner.space.is_exhausted();
+        if is_exhausted {
             // With new mail refused, nothing else may wake the writer to find that space came back. A full channel
             // wakes it as well.
             let _ = self.inner.writer.queue.try_send(Operation::Maintain);
         }
-        is_above_mark
+        is_above_mark && !is_exhausted
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

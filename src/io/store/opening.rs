@@ -8,12 +8,14 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::done_log::DoneLog;
+use super::done_log::{Done, DoneLog};
 use super::draft::{SHARES, WriterHandle};
 use super::error::OpenError;
 use super::files::{DataDirectory, FileCalls, SystemFiles};
 use super::lock::{self, DirectoryLock};
 use super::operation::Operation;
+use super::place::{self, Place};
+use super::pool::ReadPool;
 use super::reader::Reader;
 use super::reserve::{RESERVE_OCTETS, Reserve};
 use super::rows;
@@ -72,7 +74,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
-    let connection = schema::open_writer(&database, options.page_count_max)?;
+    let connection = open_database(directory, &database, options.page_count_max)?;
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
@@ -96,20 +98,15 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let largest = largest(&connection).map_err(wrap)?;
 
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let mut first = Vec::new();
-    if !done.is_empty() {
-        first.push(Operation::Replay(done));
-    }
-    for id in missing {
-        warnings.push(format!("message {id} is held: its data file is missing"));
-        let reason = String::from("its data file is missing");
-        first.push(Operation::HoldDamaged { id, reason });
-    }
+    let first = left_by_crash(done, missing, &mut warnings);
     let space = Arc::new(space);
+    let readers = Arc::new(ReadPool::new(database.clone()));
     let writer = Writer {
-        database: database.clone(),
+        database,
         page_count_max: options.page_count_max,
         connection: Some(connection),
+        place: Place::of(directory).map_err(OpenError::io(directory))?,
+        readers: Arc::clone(&readers),
         calls: options.calls,
         shared: Arc::clone(&shared),
         space: Arc::clone(&space),
@@ -125,9 +122,10 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
             queue: sender,
             shares: Arc::new(Semaphore::new(SHARES)),
             space: Arc::clone(&space),
+            shared: Arc::clone(&shared),
         },
         thread,
-        reader: Reader::new(database, data.clone(), Arc::clone(&shared)),
+        reader: Reader::new(readers, data.clone(), Arc::clone(&shared)),
         shared,
         space,
         data,
@@ -136,6 +134,27 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         warnings,
         lock,
     })
+}
+
+/// What has to be written for a process that did not end well.
+fn left_by_crash(done: Vec<Done>, missing: Vec<QueueId>, warnings: &mut Vec<String>) -> Vec<Operation> {
+    let mut first = Vec::new();
+    if !done.is_empty() {
+        first.push(Operation::Replay(done));
+    }
+    for id in missing {
+        warnings.push(format!("message {id} is held: its data file is missing"));
+        let reason = String::from("its data file is missing");
+        first.push(Operation::HoldDamaged { id, reason });
+    }
+    first
+}
+
+fn open_database(directory: &Path, database: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
+    place::refuse_bereft(directory, database)?;
+    let connection = schema::open_writer(database, page_count_max)?;
+    place::check_whole(&connection, database)?;
+    Ok(connection)
 }
 
 /// Writes what a crash left before anything is due, then lets the writer run.

@@ -128,6 +128,18 @@ impl Operation {
             Settlement::Retry { .. } | Settlement::Warned { .. } => None,
         })
     }
+
+    /// The recipients of a new message, to be written down as done when it is not certain that its commit is not on disk:
+    /// its client was told 451 and brings it again.
+    pub(super) fn refused(&self) -> impl Iterator<Item = Done> {
+        let (id, count) = match self {
+            Self::Enqueue(new) => (Some(new.id), new.recipients.len()),
+            _ => (None, 0),
+        };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        id.into_iter()
+            .flat_map(move |id| (0..count).map(move |number| (id, number)))
+    }
 }
 
 /// The writer's transaction with what it remembers of destinations.

@@ -3,16 +3,16 @@
 //! Connections that only read, used on blocking threads. **Does not** write; a message that turns out to be damaged
 //! is reported to the caller, who has it held.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::error::from_sqlite;
+use super::error::{from_sqlite, is_corrupt};
 use super::files::DataDirectory;
+use super::pool::ReadPool;
 use super::rows;
-use super::schema::{NEVER, open_reader};
+use super::schema::NEVER;
 use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
@@ -20,19 +20,15 @@ use crate::queue::entry::{Entry, Lease, OverduePlace, PastAttempt};
 use crate::queue::schedule::{DestinationNumber, Ready};
 use crate::time::Timestamp;
 
-/// Connections kept open.
-const CONNECTIONS_MAX: usize = 4;
-
 /// Recipients that one piece of a walk over a destination looks at.
 const OVERDUE_ROWS_MAX: usize = 10_000;
 
 /// The reading side of the store.
 #[derive(Debug)]
 pub(super) struct Reader {
-    database: PathBuf,
+    pool: Arc<ReadPool>,
     data: DataDirectory,
     shared: Arc<Shared>,
-    idle: Mutex<Vec<Connection>>,
     /// One scan at a time: only a scan adds leases.
     scan: Mutex<()>,
 }
@@ -90,39 +86,29 @@ impl Drop for Scan<'_> {
 }
 
 impl Reader {
-    pub(super) fn new(database: PathBuf, data: DataDirectory, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(pool: Arc<ReadPool>, data: DataDirectory, shared: Arc<Shared>) -> Self {
         Self {
-            database,
+            pool,
             data,
             shared,
-            idle: Mutex::default(),
             scan: Mutex::default(),
         }
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle().pop();
-        let connection = match kept {
-            Some(connection) => Ok(connection),
-            None => open_reader(&self.database),
-        };
-        let result = connection.and_then(|connection| read(&connection).map(|value| (connection, value)));
-        match result {
-            Ok((connection, value)) => {
-                let mut idle = idle();
-                if idle.len() < CONNECTIONS_MAX {
-                    idle.push(connection);
-                }
-                Ok(value)
+        self.pool.with(read).map_err(|error| {
+            if is_corrupt(&error) {
+                // What else the damage has hit is unknown: nothing may be acknowledged on top of it.
+                self.pool.note_damage();
+                self.shared.set_fault(&format!("queue.db is damaged: {error}"));
             }
-            Err(error) => Err(from_sqlite(&error)),
-        }
+            from_sqlite(&error)
+        })
     }
 
     /// Closes the idle connections, so that the writer's last checkpoint finds no reader.
     pub(super) fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.pool.close();
     }
 
     /// Keeps everyone from leasing anything until it is dropped.

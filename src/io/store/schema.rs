@@ -1,13 +1,14 @@
 //! The database: its tables, their migrations, and how connections are opened.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::error::OpenError;
+use super::error::{OpenError, is_full};
 use crate::queue::entry;
 
 /// `due` of a recipient that is held, as it is stored.
@@ -91,6 +92,9 @@ const VERSION_1_VIEW: &str = "
 ";
 
 /// The connection of the writer: WAL, every commit synced, no checkpoint that swallows an error.
+///
+/// What the log holds is moved into the database file, and synced there, before anything is added: what a process before
+/// could not sync must not lie between commits that are.
 pub(super) fn open_writer(path: &Path, page_count_max: Option<u32>) -> Result<Connection, OpenError> {
     // SQLite would make the file readable by others.
     OpenOptions::new()
@@ -99,10 +103,31 @@ pub(super) fn open_writer(path: &Path, page_count_max: Option<u32>) -> Result<Co
         .mode(0o600)
         .open(path)
         .map_err(OpenError::io(path))?;
+    forget_cached(&path.with_extension("db-wal"));
     let mut connection = Connection::open(path).map_err(|error| OpenError::database(path, &error))?;
     prepare(&mut connection, page_count_max).map_err(|error| OpenError::database(path, &error))?;
     migrate(path, &mut connection)?;
-    Ok(connection)
+    match run_checkpoint(&connection, "TRUNCATE") {
+        // The log is durable and stays.
+        Err(error) if is_full(&error) => Ok(connection),
+        Err(error) => Err(OpenError::database(path, &error)),
+        Ok(_) => Ok(connection),
+    }
+}
+
+/// Has the log read from disk, not from memory: after a failed fsync the kernel takes the pages for written, and shows what
+/// is not on disk to whoever reads. Of no avail, it does no harm.
+fn forget_cached(log: &Path) {
+    if let Ok(file) = File::open(log) {
+        let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+}
+
+/// Frames in the WAL and those of them that are in the database file.
+pub(super) fn run_checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        Ok((row.get(1)?, row.get(2)?))
+    })
 }
 
 fn prepare(connection: &mut Connection, page_count_max: Option<u32>) -> rusqlite::Result<()> {

@@ -10,6 +10,7 @@ use crate::queue::schedule::Schedule;
 pub(super) struct Shared {
     schedule: Mutex<Schedule>,
     closed: AtomicBool,
+    refusal: Mutex<Option<String>>,
     fault: Mutex<Option<String>>,
     groups: AtomicU64,
 }
@@ -30,13 +31,26 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Takes no new messages from now on because of a failure; the first reason stays.
+    pub(super) fn refuse_mail(&self, why: &str) {
+        self.stop_accepting();
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Why no new messages are taken, after a failure.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What went wrong for good.
     pub(super) fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records what went wrong for good; the first report stays.
+    /// Records what went wrong for good; the first report stays. No new messages are taken any more.
     pub(super) fn set_fault(&self, text: &str) {
+        self.stop_accepting();
         let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         fault.get_or_insert_with(|| text.to_owned());
     }

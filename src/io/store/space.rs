@@ -2,11 +2,14 @@
 //!
 //! **Implements** the mark of `queue_minfree`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::error::from_io;
+use crate::queue::StoreError;
 use nix::sys::statfs::{NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
@@ -19,6 +22,7 @@ pub(super) struct FreeSpace {
     directory: PathBuf,
     mark_octets: u64,
     ballast_missing_octets: AtomicU64,
+    over_quota: AtomicBool,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
@@ -30,6 +34,7 @@ impl FreeSpace {
             directory: directory.to_owned(),
             mark_octets: minfree_octets.max(messages),
             ballast_missing_octets: AtomicU64::new(0),
+            over_quota: AtomicBool::new(false),
             last: Mutex::new(None),
         }
     }
@@ -48,7 +53,12 @@ impl FreeSpace {
         if is_missing {
             self.ask_anew();
         }
-        is_missing && !self.is_above_mark()
+        is_missing && (self.over_quota.load(Ordering::Relaxed) || !self.is_above_mark())
+    }
+
+    /// Says that a quota, which the free space of the file system does not show, is used up; until there is a ballast again.
+    pub(super) fn set_over_quota(&self, is_over: bool) {
+        self.over_quota.store(is_over, Ordering::Relaxed);
     }
 
     /// Says what the ballast lacks now.
@@ -80,6 +90,17 @@ impl FreeSpace {
 pub(super) fn total_octets(directory: &Path) -> u64 {
     let octets = statvfs(directory).map_or(0, |found| found.blocks() * found.fragment_size());
     octets & !0xf_ffff
+}
+
+/// Octets written to find out whether any can be.
+const PROBE_OCTETS: usize = 64 * 1024;
+
+/// Whether nothing more can be written beside the database for want of space or quota.
+pub(super) fn is_over_quota(database: &Path) -> bool {
+    let probe = database.with_file_name("probe");
+    let written = fs::write(&probe, vec![0; PROBE_OCTETS]);
+    let _ = fs::remove_file(&probe);
+    written.is_err_and(|error| from_io(&error) == StoreError::NoSpace)
 }
 
 /// A warning in words when the file system does not keep fsync's promise.

@@ -5,7 +5,7 @@
 //!
 //! **Error rules.** Out of space: the group is rolled back, its new messages are refused, the ballast is freed and
 //! the rest tried again. Any other error is an fsync error: nothing is retried on the same pages, the group is
-//! refused, no new message is taken, the database is opened anew once and settling goes on; the second time is a
+//! refused, no new message is taken, the database is read from disk anew once and settling goes on; the second time is a
 //! fault, for which the daemon exits. A settlement that was refused keeps its lease, stays in done.log, and is tried
 //! with every later group, so nothing is sent twice.
 
@@ -18,13 +18,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::done_log::{Done, DoneLog};
-use super::error::{from_io, is_full};
+use super::error::{from_io, is_failed_write, is_full};
 use super::files::{DataDirectory, FileCalls};
 use super::operation::{Content, Effects, Group, Operation};
+use super::place::Place;
+use super::pool::ReadPool;
 use super::reserve::Reserve;
 use super::schema;
 use super::shared::Shared;
-use super::space::FreeSpace;
+use super::space::{self, FreeSpace};
 use crate::queue::StoreError;
 use crate::queue::schedule::DestinationNumber;
 
@@ -50,6 +52,8 @@ pub(super) struct Writer {
     pub(super) database: PathBuf,
     pub(super) page_count_max: Option<u32>,
     pub(super) connection: Option<Connection>,
+    pub(super) place: Place,
+    pub(super) readers: Arc<ReadPool>,
     pub(super) calls: Arc<dyn FileCalls>,
     pub(super) shared: Arc<Shared>,
     pub(super) space: Arc<FreeSpace>,
@@ -74,6 +78,8 @@ pub(super) struct State {
 /// Why a transaction was not committed.
 enum Failure {
     Full,
+    /// A write failed, perhaps for want of quota.
+    Write(String),
     Other(String),
 }
 
@@ -81,6 +87,8 @@ impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         if is_full(&error) {
             Self::Full
+        } else if is_failed_write(&error) {
+            Self::Write(error.to_string())
         } else {
             Self::Other(error.to_string())
         }
@@ -150,12 +158,30 @@ impl Writer {
         match self.commit(&group) {
             Ok(effects) => self.acknowledge(group, effects),
             Err(Failure::Full) => self.process_when_full(group),
-            Err(Failure::Other(text)) => self.fail(group, &text),
+            Err(Failure::Other(text) | Failure::Write(text)) => self.fail(group, &text),
         }
     }
 
-    /// One transaction, one fsync.
+    /// One transaction, one fsync. On return the files written are known to be those in the directory.
     fn commit(&mut self, group: &[Operation]) -> Result<Effects, Failure> {
+        let committed = self.write(group).map_err(|failure| self.examine(failure))?;
+        self.place.check().map_err(Failure::Other)?;
+        Ok(committed)
+    }
+
+    /// A write that failed for want of quota is want of space. SQLite does not tell, so the file system is asked.
+    fn examine(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Write(_) if space::is_over_quota(&self.database) => {
+                self.space.set_over_quota(true);
+                Failure::Full
+            }
+            Failure::Write(text) => Failure::Other(text),
+            failure => failure,
+        }
+    }
+
+    fn write(&mut self, group: &[Operation]) -> Result<Effects, Failure> {
         let done: Vec<Done> = group.iter().flat_map(Operation::done).collect();
         self.done_log.append(&done)?;
         let Some(connection) = &mut self.connection else {
@@ -241,9 +267,7 @@ impl Writer {
         self.state.reserve_freed = Some(Instant::now());
         let (new, rest) = split_new(group);
         refuse(new, &StoreError::NoSpace);
-        if let Some(connection) = &self.connection
-            && let Err(Failure::Other(text)) = run_checkpoint(connection, "TRUNCATE").map_err(Failure::from)
-        {
+        if let Err(Failure::Other(text)) = self.run_checkpoint("TRUNCATE") {
             // Moving the WAL would have given its blocks back.
             return self.fail(rest, &text);
         }
@@ -256,23 +280,39 @@ impl Writer {
                 let owed = refuse(rest, &StoreError::NoSpace);
                 self.state.owed.extend(owed);
             }
-            Err(Failure::Other(text)) => self.fail(rest, &text),
+            Err(Failure::Other(text) | Failure::Write(text)) => self.fail(rest, &text),
         }
     }
 
     /// A write or an fsync failed: what the pages hold is unknown.
     fn fail(&mut self, group: Vec<Operation>, text: &str) {
-        self.shared.stop_accepting();
-        // What is done must not be forgotten; if this fails too, the file still holds it unless power goes.
+        self.shared.refuse_mail(text);
+        // What is done must not be forgotten, and what was refused must not come back; if this fails too, the file still
+        // holds it unless power goes.
+        let refused: Vec<Done> = group.iter().flat_map(Operation::refused).collect();
+        let _ = self.done_log.append(&refused);
         let _ = self.done_log.sync();
         let owed = refuse(group, &StoreError::Io(text.to_owned()));
         self.state.failures += 1;
-        // Dropped first: a second connection in between would share the pages.
-        self.connection = None;
-        if self.state.failures == 1 {
-            self.connection = schema::open_writer(&self.database, self.page_count_max).ok();
+        // Dropped first, and the readers with it: a connection that lives on would share what it knows of the WAL.
+        let former = self.connection.take();
+        // Opened where its files are gone, the store would be a new and empty one.
+        let is_last_time = self.state.failures > 1 || self.place.check().is_err();
+        self.connection = self.readers.closed_while(|| {
+            drop(former);
+            if is_last_time {
+                return None;
+            }
+            schema::open_writer(&self.database, self.page_count_max).ok()
+        });
+        if self.connection.is_some() {
+            // SQLite may have made the log anew.
+            self.place.look_again();
         }
         if self.connection.is_none() {
+            if self.place.check().is_ok() {
+                self.readers.note_damage();
+            }
             self.shared.set_fault(text);
             // Their rows may be on disk: files without a row are removed at the next start.
             owed.into_iter().for_each(keep_file);
@@ -298,33 +338,31 @@ impl Writer {
 
     /// Makes the ballast anew when there is space for it and for new mail. Not made now, it is tried again.
     fn make_reserve(&mut self) {
-        if let Some(connection) = &self.connection
-            && let Err(Failure::Other(text)) = run_checkpoint(connection, "TRUNCATE").map_err(Failure::from)
-        {
+        if let Err(Failure::Other(text)) = self.run_checkpoint("TRUNCATE") {
             // The WAL's blocks are space as well.
             return self.fail(Vec::new(), &text);
         }
         self.space.ask_anew();
         if self.space.is_above_mark() && self.reserve.make().is_ok() {
             self.space.set_ballast_missing(0);
+            self.space.set_over_quota(false);
         }
     }
 
     /// Moves the WAL into the database file when it is long. An error counts as one of fsync; being out of space
     /// does not: the WAL is durable and stays.
     fn checkpoint(&mut self) -> Result<(), Failure> {
-        let Some(connection) = &self.connection else {
-            return Ok(());
-        };
-        let (frames, moved) = run_checkpoint(connection, "NOOP")?;
+        let (frames, moved) = self.run_checkpoint("NOOP")?;
         if frames * FRAME_OCTETS > TRUNCATE_OCTETS {
             self.calls.before_commit()?;
-            run_checkpoint(connection, "TRUNCATE")?;
+            self.run_checkpoint("TRUNCATE")?;
         } else if (frames - moved) * FRAME_OCTETS > PASSIVE_OCTETS {
             self.calls.before_commit()?;
-            run_checkpoint(connection, "PASSIVE")?;
+            self.run_checkpoint("PASSIVE")?;
             self.state.checkpoints += 1;
-            if self.state.checkpoints.is_multiple_of(CHECKPOINTS_PER_SWEEP) {
+            if self.state.checkpoints.is_multiple_of(CHECKPOINTS_PER_SWEEP)
+                && let Some(connection) = &self.connection
+            {
                 forget_idle_destinations(connection)?;
                 self.state.destinations.clear();
             }
@@ -332,14 +370,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Frames in the WAL and those of them that are in the database file; none after a fault.
+    fn run_checkpoint(&self, mode: &str) -> Result<(i64, i64), Failure> {
+        match &self.connection {
+            Some(connection) => schema::run_checkpoint(connection, mode).map_err(|error| self.examine(error.into())),
+            None => Ok((0, 0)),
+        }
+    }
+
     /// What is owed is tried once more, and the WAL is emptied.
     fn finish(mut self) {
         let owed = std::mem::take(&mut self.state.owed);
         self.process(owed);
-        if let Some(connection) = &self.connection
-            && let Err(error) = run_checkpoint(connection, "TRUNCATE")
-        {
-            self.shared.set_fault(&error.to_string());
+        if let Err(Failure::Other(text)) = self.run_checkpoint("TRUNCATE") {
+            self.shared.set_fault(&text);
         }
         self.state.owed.into_iter().for_each(keep_file);
     }
@@ -399,13 +443,6 @@ fn keep_file(operation: Operation) {
     if let Operation::Discard { file: Some(file), .. } = operation {
         file.keep();
     }
-}
-
-/// Frames in the WAL and those of them that are in the database file.
-fn run_checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        Ok((row.get(1)?, row.get(2)?))
-    })
 }
 
 /// Destinations without recipients and without a back-off are forgotten.
