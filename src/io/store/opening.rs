@@ -38,6 +38,19 @@ pub struct OpenOptions {
     pub page_count_max: Option<u32>,
     /// The file operations that durability hangs on.
     pub calls: Arc<dyn FileCalls>,
+    /// When a commit is durable.
+    pub synchronous: Synchronous,
+}
+
+/// When a commit is on stable storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// When it returns: what a daemon uses, always.
+    #[default]
+    Full,
+    /// Some time later, so that a power cut loses it: SQLite's `synchronous=NORMAL`. For the negative control of the
+    /// power-cut test only; no directive leads here.
+    Normal,
 }
 
 impl Default for OpenOptions {
@@ -46,6 +59,7 @@ impl Default for OpenOptions {
             reserve_octets: RESERVE_OCTETS,
             page_count_max: None,
             calls: Arc::new(SystemFiles),
+            synchronous: Synchronous::Full,
         }
     }
 }
@@ -73,6 +87,11 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
     let connection = schema::open_writer(&database, options.page_count_max)?;
+    if options.synchronous == Synchronous::Normal {
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(|error| OpenError::database(&database, &error))?;
+    }
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
