@@ -86,12 +86,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
-    let connection = schema::open_writer(&database, options.page_count_max)?;
-    if options.synchronous == Synchronous::Normal {
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(|error| OpenError::database(&database, &error))?;
-    }
+    let connection = open_database(&database, &options)?;
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
@@ -155,6 +150,16 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         warnings,
         lock,
     })
+}
+
+fn open_database(database: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
+    let connection = schema::open_writer(database, options.page_count_max)?;
+    if options.synchronous == Synchronous::Normal {
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(|error| OpenError::database(database, &error))?;
+    }
+    Ok(connection)
 }
 
 /// Writes what a crash left before anything is due, then lets the writer run.
