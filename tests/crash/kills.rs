@@ -139,10 +139,10 @@ pub fn run(kills: usize, seed: u64) -> Outcome {
     let sinks = hops.revive();
     flush(&relay);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !Delivered::of(&sinks).missing(&acknowledged, |_| true).is_empty() && Instant::now() < deadline {
+    while !Delivered::of(&sinks).missing(&acknowledged).is_empty() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(200));
     }
-    let missing = Delivered::of(&sinks).missing(&acknowledged, |_| true);
+    let missing = Delivered::of(&sinks).missing(&acknowledged);
     assert!(
         missing.is_empty(),
         "lost, seed {seed}: {missing:?}\n{}",

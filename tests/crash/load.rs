@@ -166,8 +166,8 @@ impl Delivered {
         self.transactions += 1;
     }
 
-    /// What of the acknowledged mail has not arrived, for the recipients that `counts` names.
-    pub fn missing(&self, acknowledged: &Acknowledged, counts: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    /// What of the acknowledged mail has not arrived, by token and recipient.
+    pub fn missing(&self, acknowledged: &Acknowledged) -> Vec<(String, String)> {
         acknowledged
             .iter()
             .flat_map(|(token, recipients)| {
@@ -175,7 +175,7 @@ impl Delivered {
                     .iter()
                     .map(move |recipient| (token.clone(), recipient.clone()))
             })
-            .filter(|pair| counts(&pair.1) && !self.pairs.contains(pair))
+            .filter(|pair| !self.pairs.contains(pair))
             .collect()
     }
 }

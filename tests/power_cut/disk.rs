@@ -36,6 +36,15 @@ pub enum Survives {
     Everything,
 }
 
+/// What a disk makes of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushes {
+    /// It writes its cache down before it says that it has.
+    Honoured,
+    /// It says so, and keeps everything in its cache.
+    Ignored,
+}
+
 /// The disk's contents.
 struct Contents {
     flushed: Vec<u8>,
@@ -43,6 +52,7 @@ struct Contents {
     pending: BTreeMap<usize, Vec<[u8; SECTOR]>>,
     pending_octets: usize,
     flushes: usize,
+    honours: Flushes,
     is_off: bool,
 }
 
@@ -79,7 +89,9 @@ impl Contents {
 
     fn flush(&mut self) {
         self.flushes += 1;
-        self.settle(|mut versions| versions.pop());
+        if self.honours == Flushes::Honoured {
+            self.settle(|mut versions| versions.pop());
+        }
     }
 
     /// Empties the cache; `choose` says which version of a sector is written down.
@@ -115,13 +127,14 @@ pub struct Lost {
 
 impl Disk {
     /// Switches a disk on that has these contents, a whole number of sectors.
-    pub fn switch_on(image: Vec<u8>) -> Self {
+    pub fn switch_on(image: Vec<u8>, honours: Flushes) -> Self {
         assert!(image.len().is_multiple_of(SECTOR), "whole sectors");
         let contents = Arc::new(Mutex::new(Contents {
             flushed: image,
             pending: BTreeMap::new(),
             pending_octets: 0,
             flushes: 0,
+            honours,
             is_off: false,
         }));
         let directory = tempfile::tempdir().expect("a directory");

@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::crash::random::Random;
-use crate::disk::{Disk, Lost, Survives};
+use crate::disk::{Disk, Flushes, Lost, Survives};
 
 /// Octets of the disk.
 const SIZE: u64 = 192 << 20;
@@ -55,9 +55,9 @@ pub struct Machine {
 
 impl Machine {
     /// Switches on and mounts: ext4 replays its journal.
-    pub fn boot(image: Vec<u8>, mount_point: &Path) -> Self {
+    pub fn boot(image: Vec<u8>, flushes: Flushes, mount_point: &Path) -> Self {
         fs::create_dir_all(mount_point).expect("a mount point");
-        let disk = Disk::switch_on(image);
+        let disk = Disk::switch_on(image, flushes);
         let mut machine = Self {
             disk: None,
             mounted_at: mount_point.to_owned(),

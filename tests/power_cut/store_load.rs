@@ -10,7 +10,7 @@ use estafette::mail::queue_id::QueueId;
 
 use crate::crash::message;
 use crate::crash::random::Random;
-use crate::disk::Survives;
+use crate::disk::{Flushes, Survives};
 use crate::machine::Machine;
 use crate::store_common::{clock, read_all, settings, try_enqueue};
 
@@ -32,7 +32,7 @@ pub fn cut_once(
     survives: Survives,
     random: &mut Random,
 ) -> Found {
-    let machine = Machine::boot(image.to_vec(), directory);
+    let machine = Machine::boot(image.to_vec(), Flushes::Honoured, directory);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let store = open(directory, synchronous);
     let acknowledged: Acknowledged = Arc::default();
@@ -49,7 +49,7 @@ pub fn cut_once(
     drop(store);
     drop(machine);
 
-    let _machine = Machine::boot(image, directory);
+    let _machine = Machine::boot(image, Flushes::Honoured, directory);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let store = open(directory, synchronous);
     let is_lost = |(id, token): &&(QueueId, String)| {
