@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::load::{Delivered, Load, flush};
+use super::load::{Acknowledged, Delivered, Load, flush};
 use super::message;
 use super::queue_check::{assert_verified, problems};
 use super::random::Random;
 use crate::common::sink::Sink;
-use crate::common::{LOOPBACK, Relay, base_config, wait_until};
+use crate::common::{BINARY, LOOPBACK, PATIENCE, Relay, base_config, wait_until};
 
 const SENDERS: usize = 8;
 
@@ -119,10 +120,12 @@ pub fn run(kills: usize, seed: u64) -> Outcome {
     let senders = load.start(SENDERS, &mut random);
     let mut connections_cut = 0;
     for _ in 0..kills {
-        // From the middle of start-up to the middle of full load.
         thread::sleep(Duration::from_millis(random.within(10..400)));
         let before = alive.cut();
         relay.kill();
+        if random.within(0..4) == 0 {
+            kill_at_start(&relay, &mut random);
+        }
         wait_until("the sink has seen every end", || alive.open() == 0);
         connections_cut += alive.cut() - before;
         relay.spawn();
@@ -138,15 +141,14 @@ pub fn run(kills: usize, seed: u64) -> Outcome {
     relay.spawn();
     let sinks = hops.revive();
     flush(&relay);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !Delivered::of(&sinks).missing(&acknowledged).is_empty() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(200));
-    }
-    let missing = Delivered::of(&sinks).missing(&acknowledged);
+    let missing = drain(&sinks, &acknowledged);
     assert!(
         missing.is_empty(),
-        "lost, seed {seed}: {missing:?}\n{}",
-        relay.log_text()
+        "seed {seed}: {} of {} acknowledged messages do not arrive, {} are in the queue: {:?} ..",
+        missing.len(),
+        acknowledged.len(),
+        relay.queued().len(),
+        missing.iter().take(10).collect::<Vec<_>>(),
     );
     wait_until("the queue is empty", || relay.queued().is_empty());
     assert_verified(&relay);
@@ -161,6 +163,36 @@ pub fn run(kills: usize, seed: u64) -> Outcome {
     }
 }
 
+/// A relay that does not live to listen, or hardly: what a start repairs is cut off as well.
+fn kill_at_start(relay: &Relay, random: &mut Random) {
+    let mut child = Command::new(BINARY)
+        .args(["run", "--config"])
+        .arg(relay.config())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the relay starts");
+    thread::sleep(Duration::from_millis(random.within(0..80)));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+/// Waits as long as deliveries come in; returns what is missing then.
+fn drain(sinks: &[Sink], acknowledged: &Acknowledged) -> Vec<(String, String)> {
+    let (mut count, mut since) = (0, Instant::now());
+    loop {
+        let missing = Delivered::of(sinks).missing(acknowledged);
+        let now = sinks.iter().map(Sink::count).sum();
+        if now != count {
+            (count, since) = (now, Instant::now());
+        }
+        if missing.is_empty() || since.elapsed() > PATIENCE {
+            return missing;
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
 fn start_relay(relayhost: Option<u16>) -> Relay {
     let mut relay = Relay::prepare(LOOPBACK, 0);
     let mut config = base_config(relay.port, relayhost.unwrap_or_default());
@@ -168,7 +200,7 @@ fn start_relay(relayhost: Option<u16>) -> Relay {
         config = config.replace("relayhost = \"[127.0.0.1]:0\"\n", "");
     }
     relay.write_config(&format!(
-        "{LOOPBACK}minimal_backoff_time = \"1s\"\nqueue_run_delay = \"1s\"\n{config}"
+        "{LOOPBACK}minimal_backoff_time = \"1s\"\nqueue_run_delay = \"1s\"\nlog_level = \"warn\"\n{config}"
     ));
     relay.spawn();
     relay
