@@ -78,6 +78,9 @@ pub fn assert_verified(relay: &Relay) {
     }
     let output = relay.command(&["queue"], &["verify"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "queue verify: {text}");
+    assert!(
+        output.status.success() && text.contains("clean"),
+        "queue verify: {text}"
+    );
     eprintln!("queue verify: {}", text.trim());
 }

@@ -53,6 +53,15 @@ pub enum Synchronous {
     Normal,
 }
 
+impl Synchronous {
+    fn apply(self, connection: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::Full => Ok(()),
+            Self::Normal => connection.pragma_update(None, "synchronous", "NORMAL"),
+        }
+    }
+}
+
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
@@ -86,7 +95,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
-    let connection = open_database(&database, &options)?;
+    let connection = schema::open_writer(&database, options.page_count_max)?;
     let data = DataDirectory::open(directory, Arc::clone(&options.calls)).map_err(OpenError::io(directory))?;
     let space = FreeSpace::new(directory, settings.minfree_octets, settings.message_size_octets_max);
     let mut warnings: Vec<String> = durability_warning(directory).into_iter().collect();
@@ -102,6 +111,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         .sync_directory(directory)
         .map_err(OpenError::io(directory))?;
     let wrap = |error: rusqlite::Error| OpenError::database(&database, &error);
+    options.synchronous.apply(&connection).map_err(wrap)?;
     let missing = reconcile(&connection, &data)?.map_err(wrap)?;
     let shared = Arc::new(Shared::default());
     for destination in destinations(&connection).map_err(wrap)? {
@@ -150,16 +160,6 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         warnings,
         lock,
     })
-}
-
-fn open_database(database: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
-    let connection = schema::open_writer(database, options.page_count_max)?;
-    if options.synchronous == Synchronous::Normal {
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(|error| OpenError::database(database, &error))?;
-    }
-    Ok(connection)
 }
 
 /// Writes what a crash left before anything is due, then lets the writer run.
