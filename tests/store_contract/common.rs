@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::io::store::{FileCalls, OpenOptions, SqliteStore, SystemFiles};
+use estafette::io::store::{FileCalls, OpenOptions, SqliteStore};
 use estafette::mail::envelope::{Body, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
 use estafette::queue::entry::{NewRecipient, Settlement};
@@ -50,8 +50,7 @@ pub(crate) fn settings(directory: &Path) -> QueueSettings {
 pub(crate) fn options() -> OpenOptions {
     OpenOptions {
         reserve_octets: 64 * 1024,
-        page_count_max: None,
-        calls: Arc::new(SystemFiles),
+        ..OpenOptions::default()
     }
 }
 

@@ -38,7 +38,7 @@ pub use draft::SqliteDraft;
 pub use error::OpenError;
 pub use files::{FileCalls, SystemFiles};
 pub use listing::list_directory;
-pub use opening::OpenOptions;
+pub use opening::{OpenOptions, Synchronous};
 pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;

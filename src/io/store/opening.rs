@@ -40,6 +40,28 @@ pub struct OpenOptions {
     pub page_count_max: Option<u32>,
     /// The file operations that durability hangs on.
     pub calls: Arc<dyn FileCalls>,
+    /// When a commit is durable.
+    pub synchronous: Synchronous,
+}
+
+/// When a commit is on stable storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// When it returns: what a daemon uses, always.
+    #[default]
+    Full,
+    /// Some time later, so that a power cut loses it: SQLite's `synchronous=NORMAL`. For the negative control of the
+    /// power-cut test only; no directive leads here.
+    Normal,
+}
+
+impl Synchronous {
+    fn apply(self, connection: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::Full => Ok(()),
+            Self::Normal => connection.pragma_update(None, "synchronous", "NORMAL"),
+        }
+    }
 }
 
 impl Default for OpenOptions {
@@ -48,6 +70,7 @@ impl Default for OpenOptions {
             reserve_octets: RESERVE_OCTETS,
             page_count_max: None,
             calls: Arc::new(SystemFiles),
+            synchronous: Synchronous::Full,
         }
     }
 }
@@ -90,6 +113,7 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         .sync_directory(directory)
         .map_err(OpenError::io(directory))?;
     let wrap = |error: rusqlite::Error| OpenError::database(&database, &error);
+    options.synchronous.apply(&connection).map_err(wrap)?;
     let missing = reconcile(&connection, &data)?.map_err(wrap)?;
     let shared = Arc::new(Shared::default());
     for destination in destinations(&connection).map_err(wrap)? {
