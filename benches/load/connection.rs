@@ -25,10 +25,10 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// A message with mail data of so many octets (at least its header) for so many recipients.
-    pub fn new(octets: usize, recipients: usize) -> Self {
+    /// A message with mail data of so many octets (at least its header) for so many recipients of a domain.
+    pub fn new(octets: usize, recipients: usize, domain: &str) -> Self {
         let mut envelope = vec!["MAIL FROM:<alice@example.org>\r\n".to_owned()];
-        envelope.extend((0..recipients).map(|n| format!("RCPT TO:<user{n}@example.net>\r\n")));
+        envelope.extend((0..recipients).map(|n| format!("RCPT TO:<user{n}@{domain}>\r\n")));
         envelope.push("DATA\r\n".to_owned());
         let mut content = b"From: Alice Martin <alice@example.org>\r\nTo: user0@example.net\r\n\
             Date: Tue, 03 Mar 2026 10:00:00 +0000\r\nMessage-ID: <load@example.org>\r\nSubject: load\r\n\r\n"

@@ -33,6 +33,9 @@ pub struct Plan {
     /// Recipients of each message.
     #[arg(long, default_value_t = 1)]
     pub recipients: usize,
+    /// Domain of the recipients, or an address literal.
+    #[arg(long, default_value = "example.net")]
+    pub domain: String,
     /// A new connection for each message.
     #[arg(long)]
     pub reconnect: bool,
@@ -47,6 +50,54 @@ pub struct Plan {
     pub rate: Option<f64>,
     #[command(flatten)]
     pub files: Files,
+}
+
+impl Plan {
+    /// Messages of 4 KiB with one recipient over plain connections that are kept.
+    pub fn new(to: SocketAddr, sessions: u64, messages: u64) -> Self {
+        Self {
+            to,
+            sessions,
+            messages,
+            size: 4096,
+            recipients: 1,
+            domain: "example.net".to_owned(),
+            reconnect: false,
+            starttls: false,
+            resume: false,
+            rate: None,
+            files: Files::default(),
+        }
+    }
+
+    /// The same as arguments of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let values = [
+            ("--to", self.to.to_string()),
+            ("--sessions", self.sessions.to_string()),
+            ("--messages", self.messages.to_string()),
+            ("--size", self.size.to_string()),
+            ("--recipients", self.recipients.to_string()),
+            ("--domain", self.domain.clone()),
+        ];
+        let flags = [
+            ("--reconnect", self.reconnect),
+            ("--starttls", self.starttls),
+            ("--resume", self.resume),
+        ];
+        let mut words: Vec<String> = values
+            .into_iter()
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect();
+        words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
+        words.extend(
+            self.rate
+                .iter()
+                .flat_map(|rate| ["--rate".to_owned(), rate.to_string()]),
+        );
+        words.extend(self.files.words());
+        words
+    }
 }
 
 /// When the messages of an open loop begin.
@@ -87,7 +138,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
         next: AtomicU64::new(0),
     });
     let task = Arc::new(Task {
-        letter: Letter::new(plan.size, plan.recipients),
+        letter: Letter::new(plan.size, plan.recipients, &plan.domain),
         tls: plan.starttls.then(|| plan.files.client(handshakes)).transpose()?,
         schedule,
         plan: plan.clone(),

@@ -92,7 +92,9 @@ pub fn run(arguments: &SinkArguments) -> io::Result<()> {
     let mut serving = Vec::new();
     for _ in 0..super::threads() {
         let (listener, acceptor, counters) = (listener.try_clone()?, acceptor.clone(), Arc::clone(&counters));
-        serving.push(std::thread::spawn(move || serve(listener, acceptor, &counters)));
+        serving.push(std::thread::spawn(move || {
+            serve(listener, acceptor.as_ref(), &counters)
+        }));
     }
     while arguments.while_exists.as_ref().is_none_or(|path| path.exists()) {
         std::thread::sleep(std::time::Duration::from_millis(500));
@@ -111,14 +113,14 @@ fn tell(listener: TcpListener, counters: Arc<Counters>) {
     });
 }
 
-fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, counters: &Arc<Counters>) -> io::Result<()> {
+fn serve(listener: TcpListener, acceptor: Option<&TlsAcceptor>, counters: &Arc<Counters>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
             counters.connections.fetch_add(1, Ordering::Relaxed);
-            let (acceptor, counters) = (acceptor.clone(), Arc::clone(counters));
+            let (acceptor, counters) = (acceptor.cloned(), Arc::clone(counters));
             tokio::spawn(async move {
                 // A client that goes away is none of the sink's business.
                 let _ = converse(stream, acceptor, &counters).await;

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 pub const SERVER_NAME: &str = "localhost";
 
 /// The PEM files of one side.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Files {
     /// Certificate of this side, PEM, its issuers after it.
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -37,6 +37,15 @@ pub enum Handshakes {
 }
 
 impl Files {
+    /// The same as arguments of a command line.
+    pub fn words(&self) -> Vec<String> {
+        let pairs = [("--cert", &self.cert), ("--key", &self.key), ("--ca", &self.ca)];
+        let given = pairs
+            .iter()
+            .filter_map(|(option, path)| Some([(*option).to_owned(), path.as_ref()?.display().to_string()]));
+        given.flatten().collect()
+    }
+
     /// The generator's side.
     pub fn client(&self, handshakes: Handshakes) -> io::Result<Arc<ClientConfig>> {
         let builder = ClientConfig::builder_with_provider(provider())
