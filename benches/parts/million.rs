@@ -1,0 +1,201 @@
+//! A long queue for a dead next hop: what it costs in memory, at a restart, and for the mail of everybody else.
+//!
+//! Two next hops are named by address literals, on port 25 of loopback addresses of their own: one lives all the time
+//! and takes the mail that is measured, the other is dead and keeps the queue as long as it is told to be.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Section;
+use crate::load::generator::Plan;
+use crate::load::now_nanoseconds;
+use crate::load::report::seconds_between;
+use crate::side::bench::{Bench, Sink, send, wait_until};
+use crate::side::cost::wait_until_idle;
+use crate::side::estafette::Estafette;
+use crate::side::plot::{Series, svg};
+use crate::side::ratio::{Spread, figure, verdict};
+use crate::side::run::{through, whole};
+
+const LIVING: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 77, 0, 2)), 25);
+const DEAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 77, 0, 3)), 25);
+/// Resident memory that is allowed, in MiB.
+const MEMORY: u64 = 150;
+
+/// Rates at one length of the queue, in messages per second.
+struct Point {
+    length: f64,
+    acknowledged: f64,
+    delivered: f64,
+}
+
+pub fn run(bench: &Bench, total: u64) -> io::Result<Section> {
+    let living = bench.sink_on(LIVING, None)?;
+    let mut estafette = Estafette::start(bench, "estafette-million", LIVING)?;
+    let empty = point(bench, &estafette, &living, 1)?;
+    let mut points = Vec::new();
+    let (mut queued, mut length) = (0, 1);
+    let mut fill_seconds = 0.0;
+    while length <= total {
+        let added = fill(&estafette, length - queued)?;
+        queued += added.0;
+        fill_seconds += added.1;
+        points.push(point(bench, &estafette, &living, length)?);
+        eprintln!(
+            "  {queued} queued: {:.0}/s",
+            points.last().map_or(0.0, |point| point.delivered)
+        );
+        length *= 10;
+    }
+    let (now, most) = estafette.memory_mib();
+    let stopping = Instant::now();
+    estafette.stop()?;
+    let stopped = stopping.elapsed();
+    let (restart, after) = restart(bench, &mut estafette, queued)?;
+    let last = points.last().map_or(0.0, |point| point.acknowledged);
+    let share = last / empty.acknowledged;
+    let rows = [
+        (
+            "resident memory at most, while filling",
+            "MiB",
+            most.to_string(),
+            format!("≤ {MEMORY} · {}", verdict(most <= MEMORY)),
+        ),
+        ("resident memory, filled", "MiB", now.to_string(), String::new()),
+        (
+            "filled at",
+            "messages/s",
+            figure(crate::load::report::per_second(queued, fill_seconds)),
+            String::new(),
+        ),
+        (
+            "acknowledged with an empty queue",
+            "messages/s",
+            figure(empty.acknowledged),
+            String::new(),
+        ),
+        (
+            "acknowledged with the whole queue",
+            "messages/s",
+            figure(last),
+            String::new(),
+        ),
+        (
+            "the latter over the former",
+            "",
+            figure(share),
+            format!("≥ 0.8 · {}", verdict(share >= 0.8)),
+        ),
+        (
+            "stopped by SIGTERM in",
+            "s",
+            figure(stopped.as_secs_f64()),
+            String::new(),
+        ),
+        (
+            "from exec to the first delivery to the next hop, alive again",
+            "s",
+            figure(restart),
+            format!("≤ 2 · {}", verdict(restart <= 2.0)),
+        ),
+        (
+            "resident memory at most, delivering after the restart",
+            "MiB",
+            after.to_string(),
+            format!("≤ {MEMORY} · {}", verdict(after <= MEMORY)),
+        ),
+    ];
+    let mut page = format!(
+        "## {queued} messages queued for a dead next hop\n\n| | unit | Estafette | target |\n|---|---|---|---|\n"
+    );
+    for (what, unit, value, target) in rows {
+        page += &format!("| {what} | {unit} | {value} | {target} |\n");
+    }
+    page += "\nWith so many messages queued, mail for another next hop, 50 sessions:\n\n| queued | acknowledged/s | delivered/s |\n|---|---|---|\n";
+    for point in &points {
+        page += &format!(
+            "| {} | {} | {} |\n",
+            point.length,
+            figure(point.acknowledged),
+            figure(point.delivered)
+        );
+    }
+    Ok(Section {
+        markdown: page,
+        svg: Some(plot(&points)),
+    })
+}
+
+/// Queues so many more messages for the dead next hop; how many came in, and the seconds that it took.
+fn fill(estafette: &Estafette, messages: u64) -> io::Result<(u64, f64)> {
+    let sessions = messages.min(50);
+    if sessions == 0 {
+        return Ok((0, 0.0));
+    }
+    let plan = Plan {
+        domain: format!("[{}]", DEAD.ip()),
+        ..Plan::new(estafette.address, sessions, messages / sessions)
+    };
+    let report = whole(send(&plan)?)?;
+    Ok((report.accepted, report.seconds()))
+}
+
+/// The rates of mail for the living next hop: medians of the alternations.
+#[expect(clippy::cast_precision_loss, reason = "a queue holds far fewer than 2^52 messages")]
+fn point(bench: &Bench, estafette: &Estafette, living: &Sink, length: u64) -> io::Result<Point> {
+    let plan = Plan {
+        domain: format!("[{}]", LIVING.ip()),
+        ..Plan::new(estafette.address, 50, bench.scaled(100))
+    };
+    wait_until_idle(estafette.side().pid, Duration::from_secs(30));
+    let (mut acknowledged, mut delivered) = (Vec::new(), Vec::new());
+    for _ in 0..bench.alternations.min(3) {
+        let run = through(estafette.side(), living, &plan)?;
+        acknowledged.push(run.report.rate());
+        delivered.push(run.delivered_rate);
+    }
+    Ok(Point {
+        length: length as f64,
+        acknowledged: Spread::of(&acknowledged).median,
+        delivered: Spread::of(&delivered).median,
+    })
+}
+
+/// Seconds from the start of the process until the dead next hop, alive again, has its first message; and the peak of
+/// resident memory in MiB, a part of the queue delivered. The operator says
+/// `queue flush` as soon as the relay listens, so that no back-off is waited for.
+fn restart(bench: &Bench, estafette: &mut Estafette, queued: u64) -> io::Result<(f64, u64)> {
+    let revived = bench.sink_on(DEAD, None)?;
+    let started = now_nanoseconds();
+    estafette.spawn(&[])?;
+    wait_until("the relay hears `queue flush`", || estafette.flush().is_ok())?;
+    let counts = revived.wait_for(1)?;
+    let seconds = seconds_between(started, counts.first);
+    // Its peak is a peak under delivery: of what is queued, a good part goes out.
+    revived.wait_for(bench.scaled(5000).min(queued))?;
+    let (_, most) = estafette.memory_mib();
+    estafette.stop()?;
+    Ok((seconds, most))
+}
+
+fn plot(points: &[Point]) -> String {
+    let series = [
+        Series {
+            name: "delivered",
+            colour: "#1f77b4",
+            points: points.iter().map(|point| (point.length, point.delivered)).collect(),
+        },
+        Series {
+            name: "acknowledged",
+            colour: "#d62728",
+            points: points.iter().map(|point| (point.length, point.acknowledged)).collect(),
+        },
+    ];
+    svg(
+        "Throughput over the length of the queue",
+        "messages queued for a dead next hop",
+        "messages/s for another next hop",
+        &series,
+    )
+}
