@@ -2,6 +2,7 @@
 //! binary with a next hop that is down or says no.
 
 mod common;
+#[allow(dead_code, reason = "the dialogues use the rest")]
 #[path = "dialogues/moody_store.rs"]
 mod moody_store;
 #[path = "scheduling/world.rs"]
