@@ -134,7 +134,7 @@ async fn sender_is_warned_once_though_nobody_attempts_the_message() {
         "# THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #\r\n",
         "Your message could not be delivered for more than 4 hour(s).\r\n",
         "It will be retried until it is 5 day(s) old,\r\n",
-        "Final-Recipient: rfc822; b@dead.test\r\nAction: delayed\r\nStatus: 4.4.1\r\n",
+        "Final-Recipient: rfc822; b@dead.test\r\nAction: delayed\r\nStatus: 4.4.",
         "\r\nWill-Retry-Until: ",
         "Content-Type: text/rfc822-headers\r\n",
         "Subject: hello\r\n",

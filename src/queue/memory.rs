@@ -12,7 +12,7 @@ use super::entry::{
     ATTEMPTS_KEPT, Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, Overdue, OverduePlace,
     PastAttempt, Settlement,
 };
-use super::schedule::{DestinationNumber, Ready, Schedule};
+use super::schedule::{DestinationNumber, LEASES_PER_DESTINATION_MAX, Ready, Schedule};
 use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -32,6 +32,8 @@ struct Queue {
     numbers: HashMap<String, DestinationNumber>,
     names: Vec<String>,
     back_offs: HashMap<String, Timestamp>,
+    /// Rests in a row of destinations that were not reached.
+    failures: HashMap<String, u32>,
     schedule: Schedule,
     last: Option<QueueId>,
 }
@@ -124,8 +126,8 @@ impl Queue {
                     warned: recipient.warned,
                 })
                 .collect(),
-            is_probe: false,
-            failures: 0,
+            is_probe: self.failures.contains_key(destination),
+            failures: self.failures.get(destination).copied().unwrap_or_default(),
         };
         self.schedule.lease(id, destination);
         Some(lease)
@@ -138,7 +140,10 @@ impl Queue {
             && let Some((ready, _)) = self.schedule.first_ready()
         {
             let name = self.name(ready);
-            if self.schedule.room(&name) == 0 {
+            // A destination that was not reached has one lease at a time: the probe.
+            let is_suspected = self.failures.contains_key(&name);
+            let has_lease = self.schedule.room(&name) < LEASES_PER_DESTINATION_MAX;
+            if self.schedule.room(&name) == 0 || is_suspected && has_lease {
                 self.schedule.wait(ready, None);
                 continue;
             }
@@ -388,6 +393,11 @@ impl Store for MemoryStore {
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let mut queue = self.queue();
         queue.back_offs.insert(destination.to_owned(), until);
+        if until == Timestamp::default() {
+            queue.failures.remove(destination);
+        } else {
+            *queue.failures.entry(destination.to_owned()).or_default() += 1;
+        }
         queue.wake(destination);
         std::future::ready(Ok(()))
     }
