@@ -430,7 +430,7 @@ impl<S: Store> Driver<'_, S> {
         log::queue_refused(&self.session_id, self.peer, error);
         match error {
             StoreError::NoSpace => QueueRefusal::NoSpace,
-            StoreError::Io(_) | StoreError::Damaged(_) => QueueRefusal::Failed,
+            StoreError::Io(_) | StoreError::Damaged(_) | StoreError::NotLeased(_) => QueueRefusal::Failed,
             StoreError::Closed => QueueRefusal::Closed,
         }
     }

@@ -108,6 +108,15 @@ pub struct OverduePlace {
     pub id: QueueId,
 }
 
+impl Settlement {
+    /// The recipient's number within the message.
+    pub const fn number(&self) -> u32 {
+        match self {
+            Self::Done { number } | Self::Warned { number } | Self::Retry { number, .. } => *number,
+        }
+    }
+}
+
 /// A queued message as `queue list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

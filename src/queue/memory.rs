@@ -3,55 +3,23 @@
 //! **Does not** survive anything; it is what the contract suite measures the embedded store against, and what
 //! simulations run on.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::entry::{
-    ATTEMPTS_KEPT, Entry, EntryRecipient, Lease, LeasedRecipient, NEVER, NewRecipient, Overdue, OverduePlace,
-    PastAttempt, Settlement,
-};
-use super::schedule::{DestinationNumber, LEASES_PER_DESTINATION_MAX, Ready, Schedule};
+use super::entry::{Entry, EntryRecipient, Lease, NEVER, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
+use super::model::{Message, Queue, Recipient};
 use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
-use crate::wire::path::ReversePath;
 
 /// A queue in memory. Clones are handles on the same queue.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     queue: Arc<Mutex<Queue>>,
     clock: fn() -> Timestamp,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    messages: BTreeMap<QueueId, Message>,
-    numbers: HashMap<String, DestinationNumber>,
-    names: Vec<String>,
-    back_offs: HashMap<String, Timestamp>,
-    /// Rests in a row of destinations that were not reached.
-    failures: HashMap<String, u32>,
-    schedule: Schedule,
-    last: Option<QueueId>,
-}
-
-#[derive(Debug)]
-struct Message {
-    envelope: Envelope,
-    octets: Vec<u8>,
-    arrived: Timestamp,
-    expires: Timestamp,
-    recipients: BTreeMap<u32, Recipient>,
-}
-
-#[derive(Debug)]
-struct Recipient {
-    entry: EntryRecipient,
-    warned: bool,
-    history: VecDeque<PastAttempt>,
 }
 
 impl MemoryStore {
@@ -65,222 +33,6 @@ impl MemoryStore {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    fn next_id(&mut self, now: Timestamp) -> QueueId {
-        let fresh = QueueId::from_parts(now.0, 0);
-        let id = self.last.map_or(fresh, |last| fresh.max(last.next()));
-        self.last = Some(id);
-        id
-    }
-
-    fn wake(&mut self, destination: &str) {
-        let fresh = DestinationNumber::try_from(self.names.len()).unwrap_or(DestinationNumber::MAX);
-        let number = *self.numbers.entry(destination.to_owned()).or_insert_with(|| {
-            self.names.push(destination.to_owned());
-            fresh
-        });
-        self.schedule.wake(number);
-    }
-
-    fn name(&self, ready: Ready) -> String {
-        let place = usize::try_from(ready.destination).unwrap_or(usize::MAX);
-        self.names.get(place).cloned().unwrap_or_default()
-    }
-
-    /// Unleased recipients at a destination as (due, message), in order of due.
-    fn waiting(&self, destination: &str) -> Vec<(Timestamp, QueueId)> {
-        let not_before = self.back_offs.get(destination).copied().unwrap_or_default();
-        let mut waiting: Vec<(Timestamp, QueueId)> = self
-            .messages
-            .iter()
-            .filter(|(id, _)| !self.schedule.is_leased(**id, destination))
-            .flat_map(|(id, message)| message.recipients.values().map(move |r| (&r.entry, *id)))
-            .filter(|(recipient, _)| recipient.destination == destination && recipient.due < NEVER)
-            .map(|(recipient, id)| (recipient.due.max(not_before), id))
-            .collect();
-        waiting.sort_unstable();
-        waiting
-    }
-
-    fn lease(&mut self, id: QueueId, destination: &str, now: Timestamp) -> Option<Lease> {
-        let message = self.messages.get(&id)?;
-        let due = |r: &Recipient| r.entry.destination == destination && r.entry.due <= now;
-        let recipients = message.recipients.iter().filter(|(_, recipient)| due(recipient));
-        let lease = Lease {
-            id,
-            destination: destination.to_owned(),
-            reverse_path: message.envelope.reverse_path.clone(),
-            body: message.envelope.body,
-            size_octets: message.octets.len() as u64,
-            arrived: message.arrived,
-            expires: message.expires,
-            submitter: message.envelope.submitter.clone(),
-            recipients: recipients
-                .map(|(number, recipient)| LeasedRecipient {
-                    number: *number,
-                    forward_path: recipient.entry.forward_path.clone(),
-                    attempts: recipient.entry.attempts,
-                    warned: recipient.warned,
-                })
-                .collect(),
-            is_probe: self.failures.contains_key(destination),
-            failures: self.failures.get(destination).copied().unwrap_or_default(),
-        };
-        self.schedule.lease(id, destination);
-        Some(lease)
-    }
-
-    fn due(&mut self, now: Timestamp, limit: usize) -> Vec<Lease> {
-        let mut leases = Vec::new();
-        self.schedule.advance(now);
-        while leases.len() < limit
-            && let Some((ready, _)) = self.schedule.first_ready()
-        {
-            let name = self.name(ready);
-            // A destination that was not reached has one lease at a time: the probe.
-            let is_suspected = self.failures.contains_key(&name);
-            let has_lease = self.schedule.room(&name) < LEASES_PER_DESTINATION_MAX;
-            if self.schedule.room(&name) == 0 || is_suspected && has_lease {
-                self.schedule.wait(ready, None);
-                continue;
-            }
-            self.schedule.served(ready);
-            match self.waiting(&name).first() {
-                Some((due, id)) if *due <= now => leases.extend(self.lease(*id, &name, now)),
-                later => self.schedule.wait(ready, later.map(|(due, _)| *due)),
-            }
-        }
-        leases
-    }
-
-    /// The model walks in order of id.
-    fn overdue(
-        &mut self,
-        destination: &str,
-        (now, arrived_by): (Timestamp, Timestamp),
-        after: Option<QueueId>,
-        limit: usize,
-    ) -> Overdue {
-        let rests = self.back_offs.get(destination).is_some_and(|until| *until > now);
-        let is_due = |r: &&Recipient| r.entry.destination == destination && r.entry.due <= now;
-        let is_overdue = |message: &Message| {
-            let mut due = message.recipients.values().filter(is_due).peekable();
-            let is_unwarned = |r: &Recipient| !r.warned && message.envelope.reverse_path != ReversePath::Null;
-            due.peek().is_some() && (message.expires <= now || message.arrived <= arrived_by && due.any(is_unwarned))
-        };
-        let messages = self.messages.iter().filter(|(_, message)| rests && is_overdue(message));
-        let ids: Vec<QueueId> = messages
-            .map(|(id, _)| *id)
-            .filter(|id| Some(*id) > after && !self.schedule.is_leased(*id, destination))
-            .take(limit)
-            .collect();
-        let last = ids.last().filter(|_| ids.len() == limit);
-        let next = last.map(|id| OverduePlace { due: now, id: *id });
-        let leases = ids.into_iter().filter_map(|id| self.lease(id, destination, now));
-        let leases = leases.collect();
-        Overdue { leases, next }
-    }
-
-    fn settle(&mut self, lease: &Lease, settlements: Vec<Settlement>) {
-        if let Some(message) = self.messages.get_mut(&lease.id) {
-            for settlement in settlements {
-                match settlement {
-                    Settlement::Done { number } => {
-                        message.recipients.remove(&number);
-                    }
-                    Settlement::Warned { number } => {
-                        if let Some(recipient) = message.recipients.get_mut(&number) {
-                            recipient.warned = true;
-                        }
-                    }
-                    Settlement::Retry {
-                        number,
-                        at,
-                        due,
-                        reply,
-                        warned,
-                    } => {
-                        if let Some(recipient) = message.recipients.get_mut(&number) {
-                            recipient.entry.due = due;
-                            recipient.entry.attempts += 1;
-                            recipient.entry.last_reply.clone_from(&reply);
-                            recipient.warned |= warned;
-                            recipient.history.push_back(PastAttempt { number, at, reply });
-                            if recipient.history.len() > ATTEMPTS_KEPT as usize {
-                                recipient.history.pop_front();
-                            }
-                        }
-                    }
-                }
-            }
-            if message.recipients.is_empty() {
-                self.messages.remove(&lease.id);
-            }
-        }
-        self.schedule.release(lease.id, &lease.destination);
-        self.wake(&lease.destination);
-    }
-
-    fn flush(&mut self, now: Timestamp) -> usize {
-        self.back_offs.clear();
-        let mut moved = 0;
-        let recipients = self
-            .messages
-            .values_mut()
-            .flat_map(|message| message.recipients.values_mut())
-            .map(|recipient| &mut recipient.entry);
-        for recipient in recipients.filter(|recipient| recipient.due > now && recipient.due < NEVER) {
-            recipient.due = now;
-            moved += 1;
-        }
-        for destination in self.names.clone() {
-            self.wake(&destination);
-        }
-        moved
-    }
-
-    fn hold(&mut self, id: QueueId, reason: &str) -> Result<(), HoldError> {
-        let is_leased = self.schedule.is_any_leased(id);
-        let message = self.messages.get_mut(&id).ok_or(HoldError::Unknown(id))?;
-        if let Some(reason) = message.envelope.hold.clone() {
-            return Err(HoldError::OnHold { id, reason });
-        }
-        if is_leased {
-            return Err(HoldError::Leased(id));
-        }
-        message.envelope.hold = Some(reason.to_owned());
-        for recipient in message.recipients.values_mut() {
-            recipient.entry.due = NEVER;
-        }
-        Ok(())
-    }
-
-    fn release(&mut self, id: QueueId, now: Timestamp) -> Result<(), HoldError> {
-        let message = self.messages.get_mut(&id).ok_or(HoldError::Unknown(id))?;
-        if message.envelope.hold.take().is_none() {
-            return Err(HoldError::NotOnHold(id));
-        }
-        let mut destinations = Vec::new();
-        for recipient in message.recipients.values_mut() {
-            recipient.entry.due = now;
-            destinations.push(recipient.entry.destination.clone());
-        }
-        for destination in destinations {
-            self.wake(&destination);
-        }
-        Ok(())
-    }
-
-    fn release_some(&mut self, now: Timestamp, limit: usize) -> Vec<QueueId> {
-        let on_hold = self
-            .messages
-            .iter()
-            .filter(|(_, message)| message.envelope.hold.is_some());
-        let ids: Vec<QueueId> = on_hold.map(|(id, _)| *id).take(limit).collect();
-        ids.into_iter().filter(|id| self.release(*id, now).is_ok()).collect()
     }
 }
 
@@ -306,7 +58,8 @@ impl Store for MemoryStore {
             .names
             .iter()
             .filter_map(|name| queue.waiting(name).first().copied());
-        std::future::ready(Ok(next.map(|(due, _)| due).min()))
+        let next = next.map(|(due, _)| due).chain(queue.schedule.first_fresh());
+        std::future::ready(Ok(next.min()))
     }
 
     fn data(&self, id: QueueId, offset: u64, limit: usize) -> impl Future<Output = Result<Bytes, StoreError>> + Send {
@@ -319,8 +72,26 @@ impl Store for MemoryStore {
         std::future::ready(piece.ok_or_else(|| StoreError::Damaged(id.to_string())))
     }
 
-    fn relayed(&self, _lease: &Lease, _numbers: &[u32]) -> Result<(), StoreError> {
+    fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        let numbers = numbers.iter().map(|number| (lease.id, *number));
+        self.queue().relayed.extend(numbers);
         Ok(())
+    }
+
+    fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send {
+        let queue = self.queue();
+        let recipients = queue.messages.get(&id).into_iter().flat_map(|m| m.recipients.values());
+        let mut past: Vec<PastAttempt> = recipients.flat_map(|r| r.history.iter().cloned()).collect();
+        past.sort_by_key(|attempt| attempt.at);
+        std::future::ready(Ok(past))
+    }
+
+    fn fresh_waiting(&self) -> usize {
+        self.queue().schedule.fresh_waiting()
+    }
+
+    fn abandon(&self, id: QueueId, destination: &str) {
+        self.queue().abandon(id, destination);
     }
 
     fn overdue(
@@ -335,31 +106,12 @@ impl Store for MemoryStore {
         std::future::ready(Ok(self.queue().overdue(destination, (now, arrived_by), after, limit)))
     }
 
-    fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send {
-        let queue = self.queue();
-        let recipients = queue.messages.get(&id).into_iter().flat_map(|m| m.recipients.values());
-        let mut past: Vec<PastAttempt> = recipients.flat_map(|r| r.history.iter().cloned()).collect();
-        past.sort_by_key(|attempt| attempt.at);
-        std::future::ready(Ok(past))
-    }
-
-    fn fresh_waiting(&self) -> usize {
-        0
-    }
-
-    fn abandon(&self, id: QueueId, destination: &str) {
-        let mut queue = self.queue();
-        queue.schedule.release(id, destination);
-        queue.wake(destination);
-    }
-
     fn settle(
         &self,
         lease: Lease,
         settlements: Vec<Settlement>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.queue().settle(&lease, settlements);
-        std::future::ready(Ok(()))
+        std::future::ready(self.queue().settle(&lease, settlements))
     }
 
     fn list(
@@ -392,13 +144,9 @@ impl Store for MemoryStore {
         _reply: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let mut queue = self.queue();
-        queue.back_offs.insert(destination.to_owned(), until);
-        if until == Timestamp::default() {
-            queue.failures.remove(destination);
-        } else {
-            *queue.failures.entry(destination.to_owned()).or_default() += 1;
-        }
-        queue.wake(destination);
+        let number = queue.number(destination);
+        let failures = queue.schedule.failures_after(number, until);
+        queue.schedule.back_off(number, until, failures);
         std::future::ready(Ok(()))
     }
 
@@ -456,10 +204,8 @@ impl Draft for MemoryDraft {
             return std::future::ready(Err(StoreError::Io("a message needs a recipient".into())));
         }
         let mut queue = self.store.queue();
-        for recipient in &recipients {
-            queue.wake(&recipient.destination);
-        }
-        let due = if envelope.hold.is_some() { NEVER } else { arrived };
+        let is_held = envelope.hold.is_some();
+        let due = if is_held { NEVER } else { arrived };
         let rows = (0..).zip(recipients).map(|(number, recipient)| {
             let entry = EntryRecipient {
                 number,
@@ -484,6 +230,9 @@ impl Draft for MemoryDraft {
             recipients: rows.collect(),
         };
         queue.messages.insert(self.id, message);
+        if !is_held {
+            queue.admit(self.id, arrived);
+        }
         std::future::ready(Ok(self.id))
     }
 }

@@ -30,7 +30,12 @@ use crate::time::Timestamp;
 
 pub mod backoff;
 pub mod entry;
+pub mod fresh;
+pub mod leases;
 pub mod memory;
+mod model;
+pub mod places;
+pub mod rounds;
 pub mod schedule;
 pub mod settings;
 pub mod turns;
@@ -52,6 +57,9 @@ pub enum StoreError {
     /// The message is gone or its data is not what was written.
     #[error("message {0} is damaged or gone")]
     Damaged(String),
+    /// What a lease that has ended would settle: nothing is changed. Our fault.
+    #[error("message {0} is not leased to this delivery")]
+    NotLeased(QueueId),
 }
 
 /// Why a message is not put on hold or released. The operator's fault but for [`HoldError::Store`]; nothing has changed.

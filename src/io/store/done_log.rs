@@ -1,50 +1,93 @@
-//! Recipients that are done, written down before their deletion is tried.
+//! Recipients that are done, written down before their deletion is committed.
 //!
-//! When the next hop has said 250 and the database cannot commit that, the file keeps a restart from sending the
-//! message again. Replaying a line whose recipient is gone already does nothing: ids are never used twice.
+//! When the next hop has said 250 and the database has not committed that yet, the file keeps a restart from sending the
+//! message again. Replaying a line whose recipient is gone already does nothing: ids are never used twice. A line costs
+//! one write(2) and survives the end of the process, not a power cut.
+//!
+//! The file is cut when nothing in it is open, and written anew with what is open when it grows long.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::mail::queue_id::QueueId;
 
 /// A recipient: its message and its number in it.
 pub(super) type Done = (QueueId, u32);
 
+/// Octets past which the file is written anew.
+const LENGTH_MAX: u64 = 1024 * 1024;
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct DoneLog {
+    path: PathBuf,
     file: File,
-    is_empty: bool,
+    length: u64,
+    /// Past this length it is written anew.
+    renew_at: u64,
+    /// Written down and not committed.
+    open: HashSet<Done>,
 }
 
 impl DoneLog {
     /// Opens the log and reads what a former process left; a line that is not whole is skipped.
     pub(super) fn open(directory: &Path) -> io::Result<(Self, Vec<Done>)> {
         let path = directory.join("done.log");
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let file = open_at(&path)?;
         let text = fs::read(&path)?;
-        let left = text
+        let left: Vec<Done> = text
             .split_inclusive(|octet| *octet == b'\n')
             .filter_map(parse)
             .collect();
-        let is_empty = text.is_empty();
-        Ok((Self { file, is_empty }, left))
+        let log = Self {
+            path,
+            file,
+            length: text.len() as u64,
+            renew_at: LENGTH_MAX,
+            open: left.iter().copied().collect(),
+        };
+        Ok((log, left))
     }
 
-    /// Writes the recipients down. Survives the end of the process; a power cut only after [`DoneLog::sync`].
-    pub(super) fn append(&mut self, done: &[Done]) -> io::Result<()> {
-        if done.is_empty() {
+    /// Writes recipients down that are not yet, by one write. Survives the end of the process; a power cut only after
+    /// [`DoneLog::sync`].
+    pub(super) fn append(&mut self, done: impl Iterator<Item = Done>) -> io::Result<()> {
+        let new: Vec<Done> = done.filter(|done| !self.open.contains(done)).collect();
+        if new.is_empty() {
             return Ok(());
         }
-        let mut lines = Vec::new();
-        for (id, number) in done {
-            writeln!(lines, "{id} {number}")?;
+        if self.length > self.renew_at {
+            self.renew()?;
         }
-        self.is_empty = false;
-        self.file.write_all(&lines)
+        let mut lines = Vec::new();
+        if self.length == 0 {
+            // A torn line of a former process must not swallow the first one.
+            lines.push(b'\n');
+        }
+        write_lines(&mut lines, new.iter())?;
+        self.file.write_all(&lines)?;
+        self.length += lines.len() as u64;
+        self.open.extend(new);
+        Ok(())
+    }
+
+    /// Whether the recipient is written down and not committed.
+    pub(super) fn is_open(&self, done: Done) -> bool {
+        self.open.contains(&done)
+    }
+
+    /// The recipients of a message that are. Looks at all: for what is rare.
+    pub(super) fn open_of(&self, id: QueueId) -> Vec<u32> {
+        let its_own = self.open.iter().filter(|(open, _)| *open == id);
+        its_own.map(|(_, number)| *number).collect()
+    }
+
+    /// Whether nothing is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Makes what was written survive a power cut; called when the commit failed.
@@ -52,14 +95,46 @@ impl DoneLog {
         self.file.sync_data()
     }
 
-    /// Forgets everything: it is committed.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        if !self.is_empty {
+    /// These are committed. A log that holds nothing else is cut.
+    pub(super) fn committed(&mut self, done: impl Iterator<Item = Done>) -> io::Result<()> {
+        for done in done {
+            self.open.remove(&done);
+        }
+        if self.open.is_empty() && self.length > 0 {
             self.file.set_len(0)?;
-            self.is_empty = true;
+            self.length = 0;
+            self.renew_at = LENGTH_MAX;
         }
         Ok(())
     }
+
+    /// Writes the file anew with what is open. It takes the old one's place whole, or not at all.
+    fn renew(&mut self) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        // What a failure left of it is of no use.
+        let _ = fs::remove_file(&new);
+        let mut file = open_at(&new)?;
+        let mut lines = Vec::new();
+        write_lines(&mut lines, self.open.iter())?;
+        file.write_all(&lines)?;
+        fs::rename(&new, &self.path)?;
+        self.file = file;
+        self.length = lines.len() as u64;
+        // With much open, each renewal would have little effect.
+        self.renew_at = LENGTH_MAX.max(self.length * 2);
+        Ok(())
+    }
+}
+
+fn open_at(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn write_lines<'a>(lines: &mut Vec<u8>, done: impl Iterator<Item = &'a Done>) -> io::Result<()> {
+    for (id, number) in done {
+        writeln!(lines, "{id} {number}")?;
+    }
+    Ok(())
 }
 
 fn parse(line: &[u8]) -> Option<Done> {
@@ -78,11 +153,35 @@ mod tests {
         let id = QueueId::from_parts(1_800_000_000_000, 1);
         let (mut log, left) = DoneLog::open(directory.path()).unwrap();
         assert!(left.is_empty());
-        log.append(&[(id, 0), (id, 12)]).unwrap();
+        log.append([(id, 0), (id, 12)].into_iter()).unwrap();
+        log.append([(id, 0)].into_iter()).unwrap();
         log.file.write_all(format!("\0\0\n{id} 1").as_bytes()).unwrap();
         let (mut log, left) = DoneLog::open(directory.path()).unwrap();
-        assert_eq!(left, [(id, 0), (id, 12)]);
-        log.clear().unwrap();
+        assert_eq!(left, [(id, 0), (id, 12)], "each once");
+        log.committed(left.into_iter()).unwrap();
         assert!(DoneLog::open(directory.path()).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn log_is_cut_when_nothing_is_open_and_renewed_when_it_is_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("done.log");
+        let id = |number| QueueId::from_parts(1_800_000_000_000, number);
+        let (mut log, _) = DoneLog::open(directory.path()).unwrap();
+        log.append([(id(0), 0)].into_iter()).unwrap();
+        let mut longest = 0;
+        for number in 1..100_000 {
+            log.append([(id(number), 0)].into_iter()).unwrap();
+            log.committed([(id(number), 0)].into_iter()).unwrap();
+            longest = longest.max(log.length);
+        }
+        assert!(longest < LENGTH_MAX + 100, "{longest}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), log.length);
+        let (_, left) = DoneLog::open(directory.path()).unwrap();
+        assert!(left.contains(&(id(0), 0)), "what is open is kept");
+        log.committed([(id(0), 0)].into_iter()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        log.append([(id(5), 1)].into_iter()).unwrap();
+        assert_eq!(DoneLog::open(directory.path()).unwrap().1, [(id(5), 1)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -102,7 +103,7 @@ impl SqliteDraft {
 
     async fn into_content(mut self) -> Result<Content, StoreError> {
         if matches!(self.file, FileState::None) {
-            return Ok(Content::Inline(self.buffer));
+            return Ok(Content::Inline(into_bytes(self.buffer)));
         }
         if !self.buffer.is_empty() {
             self.spill().await?;
@@ -110,9 +111,15 @@ impl SqliteDraft {
         match self.file {
             FileState::Open(part) => finish(part, self.writer.shared).await.map(Content::File),
             FileState::Broken(error) => Err(error),
-            FileState::None => Ok(Content::Inline(self.buffer)),
+            FileState::None => Ok(Content::Inline(into_bytes(self.buffer))),
         }
     }
+}
+
+/// The octets without the room that a growing buffer has taken: they may stay in memory for a while.
+fn into_bytes(mut buffer: Vec<u8>) -> Bytes {
+    buffer.shrink_to_fit();
+    Bytes::from(buffer)
 }
 
 /// A file that cannot be renamed is its message's matter; a disk that cannot sync is everybody's.

@@ -4,24 +4,32 @@
 //! the end of the process and a power cut. `docs/queue.md` shows the layout on disk and the error rules.
 //! **Does not** deliver, retry or log.
 
+mod checkpoint;
 mod done_log;
 mod draft;
 mod error;
 mod files;
+mod group;
 mod hold;
 mod ids;
 mod listing;
 mod lock;
 mod opening;
 mod operation;
+mod outcome;
+mod overdue;
 mod place;
 mod pool;
 mod reader;
+mod refusal;
 mod reserve;
 mod rows;
+mod scan;
 mod schema;
 mod shared;
 mod space;
+mod statements;
+mod upkeep;
 mod writer;
 
 use std::path::Path;
@@ -43,16 +51,19 @@ pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, Lease, Overdue, OverduePlace, PastAttempt, Settlement};
+use crate::queue::schedule::Next;
 use crate::queue::settings::QueueSettings;
 use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;
 use draft::WriterHandle;
+use error::from_io;
 use files::DataDirectory;
 use hold::Holder;
 use ids::IdMaker;
 use lock::DirectoryLock;
 use operation::{FLUSH_RECIPIENTS_MAX, Operation, Reply};
 use reader::Reader;
+use scan::Handover;
 use shared::Shared;
 use space::FreeSpace;
 
@@ -132,7 +143,7 @@ impl SqliteStore {
         clock: fn() -> Timestamp,
         options: OpenOptions,
     ) -> Result<Self, OpenError> {
-        let parts = opening::open(settings, options)?;
+        let parts = opening::open(settings, clock, options)?;
         let inner = Inner {
             writer: parts.writer,
             thread: Mutex::new(Some(parts.thread)),
@@ -254,21 +265,61 @@ impl Store for SqliteStore {
         Ok(SqliteDraft::new(id, writer, data, inner.inline_octets_max))
     }
 
-    /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time.
+    /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time. Mail in memory is given out without a
+    /// look at the disk; none at all while completions cannot be committed.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Lease>, StoreError> {
         let limit = limit.min(LEASES_MAX);
-        let handover = self.inner.read(move |reader| reader.due(now, limit)).await?;
-        for id in handover.damaged() {
-            self.inner.hold_damaged(*id, "its envelope cannot be read").await;
+        let shared = &self.inner.shared;
+        if !shared.delivers() {
+            // Nothing else may wake the writer to try again what is owed.
+            let _ = self.inner.writer.queue.try_send(Operation::Maintain);
+            return Ok(Vec::new());
+        }
+        let (mut handover, is_ready) = {
+            let mut schedule = shared.schedule();
+            schedule.advance(now);
+            let share = schedule.fresh_share(limit);
+            let fresh = schedule.take_fresh(now, share);
+            (Handover::new(fresh, shared), schedule.first_ready().is_some())
+        };
+        let left = limit.saturating_sub(handover.len());
+        if is_ready && left > 0 {
+            match self.inner.read(move |reader| reader.due(now, left)).await {
+                Ok(found) => {
+                    for id in found.damaged() {
+                        self.inner.hold_damaged(*id, "its envelope cannot be read").await;
+                    }
+                    handover.append(found);
+                }
+                // What is in memory can be delivered nevertheless; the next look fails again.
+                Err(error) if handover.len() == 0 => return Err(error),
+                Err(_) => {}
+            }
+            let left = limit.saturating_sub(handover.len());
+            handover.extend(shared.schedule().take_fresh(now, left));
         }
         Ok(handover.take())
     }
 
+    /// Does not look at the disk unless something may have become due there.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        {
+            let schedule = self.inner.shared.schedule();
+            if let Some(arrived) = schedule.first_fresh() {
+                return Ok(Some(arrived));
+            }
+            if schedule.first_ready().is_none() && !schedule.is_scanning() {
+                return Ok(schedule.first_waiting());
+            }
+        }
         self.inner.read(Reader::next_due).await
     }
 
     async fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
+        let in_memory = self.inner.shared.schedule().data(id);
+        if let Some(octets) = in_memory {
+            return Ok(reader::piece(&octets, offset, limit));
+        }
         let read = self.inner.read(move |reader| reader.data(id, offset, limit)).await;
         if matches!(read, Err(StoreError::Damaged(_))) {
             self.inner.hold_damaged(id, "its data is not what was written").await;
@@ -277,31 +328,66 @@ impl Store for SqliteStore {
     }
 
     /// Cancel-safe: given up, it is carried out nevertheless. On an error the lease stays, so that nothing is sent
-    /// twice; what was asked is tried again with every later commit and at the next start.
-    async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {
-        let Lease { id, destination, .. } = lease;
+    /// twice; what was asked is tried again with every later commit and at the next start. What [`Store::relayed`] has noted
+    /// is done, whatever the settlement says.
+    async fn settle(&self, lease: Lease, mut settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let shared = &self.inner.shared;
+        let told = !settlements.is_empty();
+        shared.add_relayed(lease.id, lease.recipients.iter().map(|r| r.number), &mut settlements);
+        let (id, next) = (lease.id, Next::after(&lease, &settlements));
+        let are_done = settlements
+            .iter()
+            .all(|settlement| matches!(settlement, Settlement::Done { .. }));
+        let (destination, is_whole) = {
+            let mut schedule = shared.schedule();
+            let destination = schedule.begin_settling(id, &lease.destination);
+            let destination = destination.ok_or(StoreError::NotLeased(id))?;
+            if settlements.is_empty() {
+                // Nothing is to be written.
+                schedule.release(id, destination, told, next);
+                return Ok(());
+            }
+            (destination, are_done && next == Next::Nothing && schedule.is_whole(id))
+        };
         self.inner
             .ask(|reply| Operation::Settle {
                 id,
                 destination,
                 settlements,
+                next,
+                is_whole,
                 reply: Some(reply),
             })
             .await
     }
 
-    fn relayed(&self, _lease: &Lease, _numbers: &[u32]) -> Result<(), StoreError> {
-        Ok(())
+    fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        let relayed = numbers.iter().map(|number| (lease.id, *number));
+        let written = self.inner.shared.done_log().append(relayed);
+        written.map_err(|error| from_io(&error))
     }
 
     fn abandon(&self, id: QueueId, destination: &str) {
-        // A full channel or a closed one: the lease lasts until the restart, and nothing is lost.
-        let _ = self.inner.writer.queue.try_send(Operation::Settle {
+        let shared = &self.inner.shared;
+        let relayed = shared.relayed_of(id);
+        if relayed.is_empty() {
+            shared.schedule().abandon(id, destination);
+            return;
+        }
+        // What the next hop has taken must not be given out again: the lease ends with its commit.
+        let Some(number) = shared.schedule().begin_settling(id, destination) else {
+            return;
+        };
+        shared.owe(Operation::Settle {
             id,
-            destination: destination.to_owned(),
-            settlements: Vec::new(),
+            destination: number,
+            settlements: relayed.into_iter().map(|number| Settlement::Done { number }).collect(),
+            next: Next::Now,
+            is_whole: false,
             reply: None,
         });
+        // A writer that is busy takes it with its next group anyway.
+        let _ = self.inner.writer.queue.try_send(Operation::Maintain);
     }
 
     /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time.
@@ -328,7 +414,7 @@ impl Store for SqliteStore {
     }
 
     fn fresh_waiting(&self) -> usize {
-        0
+        self.inner.shared.schedule().fresh_waiting()
     }
 
     /// Pages of at most [`LIST_ENTRIES_MAX`].

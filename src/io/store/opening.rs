@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::checkpoint::forget_idle_destinations;
 use super::done_log::{Done, DoneLog};
 use super::draft::{SHARES, WriterHandle};
 use super::error::OpenError;
@@ -22,9 +23,11 @@ use super::rows;
 use super::schema;
 use super::shared::Shared;
 use super::space::{self, FreeSpace, durability_warning};
-use super::writer::{State, Writer, forget_idle_destinations};
+use super::statements;
+use super::writer::{State, Writer};
 use crate::mail::queue_id::QueueId;
 use crate::queue::settings::QueueSettings;
+use crate::time::Timestamp;
 
 /// Operations that may wait for the writer; more wait before they are sent.
 const WAITING_MAX: usize = 8_192;
@@ -93,7 +96,12 @@ pub(super) struct Parts {
 const BALLAST_SHARE: u64 = 16;
 
 /// Opens the store.
-pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Parts, OpenError> {
+pub(super) fn open(
+    settings: &QueueSettings,
+    clock: fn() -> Timestamp,
+    options: OpenOptions,
+) -> Result<Parts, OpenError> {
+    let now = clock();
     let directory = settings.directory.as_path();
     let lock = lock::take(directory)?;
     let database = directory.join("queue.db");
@@ -115,14 +123,12 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     let wrap = |error: rusqlite::Error| OpenError::database(&database, &error);
     options.synchronous.apply(&connection).map_err(wrap)?;
     let missing = reconcile(&connection, &data)?.map_err(wrap)?;
-    let shared = Arc::new(Shared::default());
-    for destination in destinations(&connection).map_err(wrap)? {
-        shared.schedule().wake(destination);
-    }
+    let shared = Arc::new(Shared::new(done_log));
+    load_destinations(&connection, now, &shared).map_err(wrap)?;
     let largest = largest(&connection).map_err(wrap)?;
 
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let first = left_by_crash(done, missing, &mut warnings);
+    let first = first_group(done, missing, &mut warnings);
     let space = Arc::new(space);
     let readers = Arc::new(ReadPool::new(database.clone()));
     let writer = Writer {
@@ -135,9 +141,9 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
         shared: Arc::clone(&shared),
         space: Arc::clone(&space),
         data: data.clone(),
-        done_log,
         reserve,
         queue,
+        clock,
         state: State::default(),
     };
     let thread = start(writer, first).map_err(OpenError::io(directory))?;
@@ -160,8 +166,8 @@ pub(super) fn open(settings: &QueueSettings, options: OpenOptions) -> Result<Par
     })
 }
 
-/// What has to be written for a process that did not end well.
-fn left_by_crash(done: Vec<Done>, missing: Vec<QueueId>, warnings: &mut Vec<String>) -> Vec<Operation> {
+/// What a crash left to be written.
+fn first_group(done: Vec<Done>, missing: Vec<QueueId>, warnings: &mut Vec<String>) -> Vec<Operation> {
     let mut first = Vec::new();
     if !done.is_empty() {
         first.push(Operation::Replay(done));
@@ -215,20 +221,29 @@ fn reconcile(connection: &Connection, data: &DataDirectory) -> Result<rusqlite::
 
 fn messages_with_file(connection: &Connection) -> rusqlite::Result<BTreeSet<QueueId>> {
     connection
-        .prepare("SELECT id FROM message WHERE inline = 0")?
+        .prepare(statements::IN_FILES)?
         .query_map([], |row| rows::id(row.get(0)?))?
         .collect()
 }
 
-fn destinations(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    forget_idle_destinations(connection)?;
-    connection
-        .prepare("SELECT id FROM destination")?
-        .query_map([], |row| row.get(0))?
-        .collect()
+/// Every destination has to be looked at, when its rest is over.
+fn load_destinations(connection: &Connection, now: Timestamp, shared: &Shared) -> rusqlite::Result<()> {
+    forget_idle_destinations(connection, now)?;
+    let mut statement = connection.prepare(statements::DESTINATIONS)?;
+    let mut rows = statement.query([])?;
+    let mut schedule = shared.schedule();
+    schedule.advance(now);
+    while let Some(row) = rows.next()? {
+        let (number, until, failures) = (row.get(0)?, Timestamp(row.get(1)?), row.get(2)?);
+        schedule.wake(number);
+        if failures > 0 || until > Timestamp::default() {
+            schedule.back_off(number, until.max(Timestamp(1)), failures);
+        }
+    }
+    Ok(())
 }
 
 fn largest(connection: &Connection) -> rusqlite::Result<QueueId> {
-    let number: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0))?;
+    let number: i64 = connection.query_row(statements::LARGEST, [], |row| row.get(0))?;
     rows::id(number)
 }

@@ -1,4 +1,4 @@
-//! What is read: due recipients, mail data, listings.
+//! What is read: messages, mail data, listings.
 //!
 //! Connections that only read, used on blocking threads. **Does not** write; a message that turns out to be damaged
 //! is reported to the caller, who has it held.
@@ -12,77 +12,19 @@ use super::error::{from_sqlite, is_corrupt};
 use super::files::DataDirectory;
 use super::pool::ReadPool;
 use super::rows;
-use super::schema::NEVER;
 use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{Entry, Lease, OverduePlace, PastAttempt};
-use crate::queue::schedule::{DestinationNumber, Ready};
-use crate::time::Timestamp;
-
-/// Recipients that one piece of a walk over a destination looks at.
-const OVERDUE_ROWS_MAX: usize = 10_000;
+use crate::queue::entry::{Entry, PastAttempt};
 
 /// The reading side of the store.
 #[derive(Debug)]
 pub(super) struct Reader {
     pool: Arc<ReadPool>,
     data: DataDirectory,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// One scan at a time: only a scan adds leases.
     scan: Mutex<()>,
-}
-
-/// What a scan found.
-#[derive(Debug, Default)]
-struct Found {
-    leases: Vec<Lease>,
-    /// Where they are.
-    destinations: Vec<DestinationNumber>,
-    damaged: Vec<QueueId>,
-}
-
-/// Leases on their way to the caller; if the caller has gone, they end.
-#[derive(Debug)]
-pub(super) struct Handover {
-    found: Found,
-    shared: Arc<Shared>,
-}
-
-impl Handover {
-    /// Messages whose envelope cannot be read.
-    pub(super) fn damaged(&self) -> &[QueueId] {
-        &self.found.damaged
-    }
-
-    /// The caller has them now.
-    pub(super) fn take(mut self) -> Vec<Lease> {
-        std::mem::take(&mut self.found.leases)
-    }
-}
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        if self.found.leases.is_empty() {
-            return;
-        }
-        let mut schedule = self.shared.schedule();
-        for lease in &self.found.leases {
-            schedule.release(lease.id, &lease.destination);
-        }
-        for destination in &self.found.destinations {
-            schedule.wake(*destination);
-        }
-    }
-}
-
-/// Ends the bracket around look-ups, however they end.
-struct Scan<'a>(&'a Shared);
-
-impl Drop for Scan<'_> {
-    fn drop(&mut self) {
-        self.0.schedule().end_scan();
-    }
 }
 
 impl Reader {
@@ -95,7 +37,7 @@ impl Reader {
         }
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.pool.with(read).map_err(|error| {
             if is_corrupt(&error) {
                 // What else the damage has hit is unknown: nothing may be acknowledged on top of it.
@@ -116,9 +58,10 @@ impl Reader {
         self.scan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a delivery has any recipient of the message.
+    /// Whether a delivery has any recipient of the message. What waits in memory for its first delivery is taken back, so
+    /// that it can be changed: for callers that have paused scans.
     pub(super) fn is_leased(&self, id: QueueId) -> bool {
-        self.shared.schedule().is_any_leased(id)
+        !self.shared.schedule().take_back(id)
     }
 
     /// A message, if it is queued.
@@ -143,202 +86,6 @@ impl Reader {
         }
     }
 
-    /// Leases what is due, fairly over destinations.
-    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Result<Handover, StoreError> {
-        let _one = self.pause_scans();
-        let mut handover = Handover {
-            found: Found::default(),
-            shared: Arc::clone(&self.shared),
-        };
-        let found = &mut handover.found;
-        self.with(|connection| {
-            let turns = {
-                let mut schedule = self.shared.schedule();
-                schedule.advance(now);
-                schedule.begin_scan();
-                schedule.first_ready().map_or(0, |(_, count)| count) + limit
-            };
-            let _scan = Scan(&self.shared);
-            for _ in 0..turns {
-                let left = limit.saturating_sub(found.leases.len());
-                let Some((ready, count)) = self.shared.schedule().first_ready().filter(|_| left > 0) else {
-                    break;
-                };
-                let share = left.div_ceil(count).max(1);
-                self.serve(connection, ready, now, share, found)?;
-            }
-            Ok(())
-        })?;
-        Ok(handover)
-    }
-
-    /// Leases up to `share` messages of one destination.
-    fn serve(
-        &self,
-        connection: &Connection,
-        ready: Ready,
-        now: Timestamp,
-        share: usize,
-        found: &mut Found,
-    ) -> rusqlite::Result<()> {
-        let number = ready.destination;
-        let Some((name, next_try)) = rows::destination(connection, number)? else {
-            self.shared.schedule().wait(ready, None);
-            return Ok(());
-        };
-        if next_try > now {
-            self.shared.schedule().wait(ready, Some(next_try));
-            return Ok(());
-        }
-        let share = share.min(self.shared.schedule().room(&name));
-        if share == 0 {
-            // The end of one of its leases wakes it.
-            self.shared.schedule().wait(ready, None);
-            return Ok(());
-        }
-        let mut chosen: Vec<QueueId> = Vec::new();
-        rows::visit_waiting(connection, number, now, |_, id| {
-            if chosen.last() != Some(&id) && !chosen.contains(&id) && !self.shared.schedule().is_leased(id, &name) {
-                chosen.push(id);
-            }
-            Ok(chosen.len() < share)
-        })?;
-        let is_exhausted = chosen.len() < share;
-        for id in chosen {
-            match rows::lease(connection, id, (number, &name), now)? {
-                Ok(Some(lease)) => {
-                    self.shared.schedule().lease(id, &name);
-                    found.leases.push(lease);
-                    found.destinations.push(number);
-                }
-                Ok(None) => {}
-                Err(id) => found.damaged.push(id),
-            }
-        }
-        self.shared.schedule().served(ready);
-        if is_exhausted {
-            let next = self.first_unleased(connection, ready, &name, next_try)?;
-            // What is due by now was looked at: it cannot be read, and is about to be held.
-            let next = next.map(|next| next.max(now.plus(std::time::Duration::from_millis(1))));
-            self.shared.schedule().wait(ready, next);
-        }
-        Ok(())
-    }
-
-    fn first_unleased(
-        &self,
-        connection: &Connection,
-        ready: Ready,
-        name: &str,
-        next_try: Timestamp,
-    ) -> rusqlite::Result<Option<Timestamp>> {
-        let mut first = None;
-        rows::visit_waiting(connection, ready.destination, Timestamp(NEVER), |due, id| {
-            if !self.shared.schedule().is_leased(id, name) {
-                first = Some(due.max(next_try));
-            }
-            Ok(first.is_none())
-        })?;
-        Ok(first)
-    }
-
-    /// When the next unleased recipient is due; when several are due already, when one of them was.
-    pub(super) fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let _one = self.pause_scans();
-        self.with(|connection| {
-            let turns = {
-                let mut schedule = self.shared.schedule();
-                schedule.begin_scan();
-                schedule.first_ready().map_or(0, |(_, count)| count)
-            };
-            let _scan = Scan(&self.shared);
-            let mut earliest: Option<Timestamp> = None;
-            for _ in 0..turns {
-                let Some((ready, _)) = self.shared.schedule().first_ready() else {
-                    break;
-                };
-                let next = match rows::destination(connection, ready.destination)? {
-                    Some((name, next_try)) => self.first_unleased(connection, ready, &name, next_try)?,
-                    None => None,
-                };
-                let mut schedule = self.shared.schedule();
-                schedule.served(ready);
-                schedule.wait(ready, next);
-                earliest = [earliest, next].into_iter().flatten().min();
-                if earliest.is_some_and(|due| due <= schedule.now()) {
-                    break;
-                }
-            }
-            let waiting = self.shared.schedule().first_waiting();
-            Ok([earliest, waiting].into_iter().flatten().min())
-        })
-    }
-
-    /// A piece of the walk of [`crate::queue::Store::overdue`]: its leases, and where to go on.
-    pub(super) fn overdue(
-        &self,
-        name: &str,
-        (now, arrived_by): (Timestamp, Timestamp),
-        after: Option<OverduePlace>,
-        limit: usize,
-    ) -> Result<(Handover, Option<OverduePlace>), StoreError> {
-        let mut handover = Handover {
-            found: Found::default(),
-            shared: Arc::clone(&self.shared),
-        };
-        let found = &mut handover.found;
-        let next = self.with(|connection| {
-            let Some((number, _)) = rows::destination_named(connection, name)?.filter(|(_, until)| *until > now) else {
-                return Ok(None);
-            };
-            let (mut chosen, mut seen, mut last) = (Vec::new(), 0, None);
-            rows::visit_overdue(connection, number, (now, arrived_by), after, |place, is_overdue| {
-                if is_overdue && chosen.last() != Some(&place.id) {
-                    chosen.push(place.id);
-                }
-                seen += 1;
-                last = Some(place);
-                seen < OVERDUE_ROWS_MAX && chosen.len() < limit
-            })?;
-            let is_cut_off = seen >= OVERDUE_ROWS_MAX || chosen.len() >= limit;
-            for id in chosen {
-                self.lease_overdue(connection, (number, name), now, id, found)?;
-            }
-            Ok(last.filter(|_| is_cut_off))
-        })?;
-        Ok((handover, next))
-    }
-
-    /// Leases it unless a delivery has it, or it has gone meanwhile.
-    fn lease_overdue(
-        &self,
-        connection: &Connection,
-        destination: (DestinationNumber, &str),
-        now: Timestamp,
-        id: QueueId,
-        found: &mut Found,
-    ) -> rusqlite::Result<()> {
-        let _one = self.pause_scans();
-        {
-            let mut schedule = self.shared.schedule();
-            if schedule.is_leased(id, destination.1) {
-                return Ok(());
-            }
-            schedule.lease(id, destination.1);
-        }
-        let read = rows::lease(connection, id, destination, now);
-        if let Ok(Ok(Some(lease))) = read {
-            found.leases.push(lease);
-            found.destinations.push(destination.0);
-            return Ok(());
-        }
-        self.shared.schedule().release(id, destination.1);
-        if let Err(id) = read? {
-            found.damaged.push(id);
-        }
-        Ok(())
-    }
-
     /// A piece of the mail data. The first piece is handed out only when the checksum of the whole is right, so that
     /// nothing damaged is ever begun to be sent.
     pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
@@ -355,9 +102,7 @@ impl Reader {
             if octets.len() as u64 != message.size_octets || crc32c::crc32c(&octets) != message.crc32c {
                 return Err(damaged());
             }
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
-            let end = start.saturating_add(limit).min(octets.len());
-            return Ok(Bytes::from(octets).slice(start..end));
+            return Ok(piece(&Bytes::from(octets), offset, limit));
         }
         let wrap = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => damaged(),
@@ -378,4 +123,11 @@ impl Reader {
     pub(super) fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.with(|connection| rows::list(connection, after, limit))
     }
+}
+
+/// Up to `limit` octets from `offset`.
+pub(super) fn piece(octets: &Bytes, offset: u64, limit: usize) -> Bytes {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(octets.len());
+    let end = start.saturating_add(limit).min(octets.len());
+    octets.slice(start..end)
 }

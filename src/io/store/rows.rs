@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::schema::NEVER;
+use super::statements;
 use crate::mail::envelope::{Body, Submitter};
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, OverduePlace, PastAttempt};
+use crate::queue::rounds::{SenderKey, sender_key};
 use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -91,10 +93,7 @@ pub(super) fn lease(
         return Ok(Ok(None));
     };
     let rows: Vec<(u32, String, u32, bool)> = connection
-        .prepare_cached(
-            "SELECT n, forward_path, attempts, warned FROM recipient
-                 WHERE message = ? AND destination = ? AND due <= ? AND state = 0 ORDER BY n",
-        )?
+        .prepare_cached(statements::DUE_RECIPIENTS)?
         .query_map(params![number.number(), destination.0, now.0], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
@@ -214,33 +213,74 @@ pub(super) fn history(connection: &Connection, id: QueueId) -> rusqlite::Result<
         .collect()
 }
 
-/// A destination's name and when its back-off ends.
-pub(super) fn destination(
-    connection: &Connection,
-    number: DestinationNumber,
-) -> rusqlite::Result<Option<(String, Timestamp)>> {
+/// A destination's name.
+pub(super) fn destination(connection: &Connection, number: DestinationNumber) -> rusqlite::Result<Option<String>> {
     connection
-        .prepare_cached("SELECT name, next_try FROM destination WHERE id = ?")?
-        .query_row([number], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))
+        .prepare_cached(statements::DESTINATION)?
+        .query_row([number], |row| row.get(0))
         .optional()
 }
 
-/// Calls `visit` with (due, message) of the destination's recipients in order of due, until it says to stop.
+/// Whose turn a message takes.
+pub(super) fn sender(connection: &Connection, id: QueueId) -> rusqlite::Result<SenderKey> {
+    let key = connection
+        .prepare_cached(statements::SENDER)?
+        .query_row([id.number()], |row| {
+            let fingerprint = row.get_ref(0)?.as_str_or_null()?;
+            Ok(sender_key(fingerprint, row.get_ref(1)?.as_str()?))
+        })
+        .optional()?;
+    Ok(key.unwrap_or_default())
+}
+
+/// Rows of one message after which its others are passed over by a new search.
+const ROWS_PER_MESSAGE: usize = 16;
+
+/// Calls `visit` with (due, message) of what waits at a destination, in order of due, until it says to stop. Each message is
+/// visited once for each time at which recipients of it are due: behind `after` and not behind `until`.
 pub(super) fn visit_waiting(
     connection: &Connection,
     number: DestinationNumber,
-    until: Timestamp,
-    mut visit: impl FnMut(Timestamp, QueueId) -> rusqlite::Result<bool>,
+    (after, until): (Timestamp, Timestamp),
+    mut visit: impl FnMut(Timestamp, QueueId) -> bool,
 ) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "SELECT due, message FROM recipient WHERE destination = ? AND due <= ? AND state = 0
-             ORDER BY due, message, n",
-    )?;
-    let mut rows = statement.query([number, until.0.min(NEVER - 1)])?;
-    while let Some(row) = rows.next()? {
-        if !visit(Timestamp(row.get(0)?), id(row.get(1)?)?)? {
-            break;
+    let mut statement = connection.prepare_cached(statements::WAITING)?;
+    // Behind every message that is due at `after`.
+    let mut last = (after.0, i64::MAX);
+    'search: loop {
+        let mut rows = statement.query(params![number, last.0, last.1, until.0.min(NEVER - 1)])?;
+        let mut repeated = 0;
+        while let Some(row) = rows.next()? {
+            let found = (row.get(0)?, row.get(1)?);
+            if found == last {
+                repeated += 1;
+                if repeated > ROWS_PER_MESSAGE {
+                    continue 'search;
+                }
+                continue;
+            }
+            (last, repeated) = (found, 0);
+            if !visit(Timestamp(found.0), id(found.1)?) {
+                return Ok(());
+            }
         }
+        return Ok(());
+    }
+}
+
+/// Calls `visit` with the messages that came due last at a destination by `now`, the latest first, for at most `rows_max` rows.
+pub(super) fn visit_latest(
+    connection: &Connection,
+    number: DestinationNumber,
+    now: Timestamp,
+    rows_max: usize,
+    mut visit: impl FnMut(QueueId),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(statements::LATEST)?;
+    let mut rows = statement.query(params![number, now.0])?;
+    for _ in 0..rows_max {
+        let Some(row) = rows.next()? else { break };
+        visit(id(row.get(1)?)?);
     }
     Ok(())
 }

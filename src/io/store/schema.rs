@@ -18,7 +18,7 @@ pub(super) const NEVER: i64 = entry::NEVER.0;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statement n brings the database from `user_version` n to n + 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE message (
         id INTEGER PRIMARY KEY,          -- the queue id's number
@@ -80,6 +80,10 @@ const MIGRATIONS: [&str; 3] = [
         reply TEXT NOT NULL,
         PRIMARY KEY (message, n, attempt)
     ) STRICT, WITHOUT ROWID;
+",
+    // A start compares the files with their rows: it must not read a million rows that have none.
+    "
+    CREATE INDEX message_in_file ON message (id) WHERE inline = 0;
 ",
 ];
 

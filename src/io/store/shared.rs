@@ -1,24 +1,89 @@
-//! What the store's parts share: the schedule, whether it accepts, its fault, its counters.
+//! What the store's parts share: the schedule, whether it accepts and delivers, its fault, done.log, its counters.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::done_log::{Done, DoneLog};
+use super::operation::Operation;
+use crate::mail::queue_id::QueueId;
+use crate::queue::entry::Settlement;
 use crate::queue::schedule::Schedule;
 
 /// Shared by the handles, the readers and the writer thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     schedule: Mutex<Schedule>,
+    done_log: Mutex<DoneLog>,
+    /// To be written with the next group: what has no caller that could wait.
+    owed: Mutex<Vec<Operation>>,
     closed: AtomicBool,
+    /// Completions cannot be committed: nothing more is given out.
+    halted: AtomicBool,
     refusal: Mutex<Option<String>>,
     fault: Mutex<Option<String>>,
     groups: AtomicU64,
 }
 
 impl Shared {
+    pub(super) fn new(done_log: DoneLog) -> Self {
+        Self {
+            schedule: Mutex::default(),
+            done_log: Mutex::new(done_log),
+            owed: Mutex::default(),
+            closed: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
+            refusal: Mutex::default(),
+            fault: Mutex::default(),
+            groups: AtomicU64::new(0),
+        }
+    }
+
     /// The schedule; held for moments only, never over a read or a write.
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.schedule)
+    }
+
+    /// The log of recipients that are done; held over one write at most.
+    pub(super) fn done_log(&self) -> MutexGuard<'_, DoneLog> {
+        lock(&self.done_log)
+    }
+
+    /// Recipients that the next hop has taken are done, whatever else was to become of them.
+    pub(super) fn add_relayed(
+        &self,
+        id: QueueId,
+        numbers: impl Iterator<Item = u32>,
+        settlements: &mut Vec<Settlement>,
+    ) {
+        let log = self.done_log();
+        if log.is_empty() {
+            return;
+        }
+        for number in numbers.filter(|number| log.is_open((id, *number))) {
+            settlements.retain(|settlement| settlement.number() != number);
+            settlements.push(Settlement::Done { number });
+        }
+    }
+
+    /// The recipients of a message that the next hop has taken.
+    pub(super) fn relayed_of(&self, id: QueueId) -> Vec<u32> {
+        self.done_log().open_of(id)
+    }
+
+    /// These are committed.
+    pub(super) fn forget_done(&self, done: impl Iterator<Item = Done>) -> io::Result<()> {
+        self.done_log().committed(done)
+    }
+
+    /// Leaves an operation for the next group.
+    pub(super) fn owe(&self, operation: Operation) {
+        lock(&self.owed).push(operation);
+    }
+
+    /// What was left for the next group.
+    pub(super) fn take_owed(&self) -> Vec<Operation> {
+        std::mem::take(&mut *lock(&self.owed))
     }
 
     /// Whether new messages are taken.
@@ -34,25 +99,34 @@ impl Shared {
     /// Takes no new messages from now on because of a failure; the first reason stays.
     pub(super) fn refuse_mail(&self, why: &str) {
         self.stop_accepting();
-        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        refusal.get_or_insert_with(|| why.to_owned());
+        lock(&self.refusal).get_or_insert_with(|| why.to_owned());
     }
 
     /// Why no new messages are taken, after a failure.
     pub(super) fn refusal(&self) -> Option<String> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.refusal).clone()
+    }
+
+    /// Whether deliveries may begin: what becomes of them can be committed.
+    pub(super) fn delivers(&self) -> bool {
+        !self.halted.load(Ordering::Acquire)
+    }
+
+    /// Lets deliveries begin, or not.
+    pub(super) fn set_halted(&self, halted: bool) {
+        self.halted.store(halted, Ordering::Release);
     }
 
     /// What went wrong for good.
     pub(super) fn fault(&self) -> Option<String> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.fault).clone()
     }
 
-    /// Records what went wrong for good; the first report stays. No new messages are taken any more.
+    /// Records what went wrong for good; the first report stays. Nothing more is taken or delivered.
     pub(super) fn set_fault(&self, text: &str) {
         self.stop_accepting();
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.get_or_insert_with(|| text.to_owned());
+        self.set_halted(true);
+        lock(&self.fault).get_or_insert_with(|| text.to_owned());
     }
 
     /// Transactions committed.
@@ -64,4 +138,8 @@ impl Shared {
     pub(super) fn count_group(&self) {
         self.groups.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,42 +10,34 @@
 //! with every later group, so nothing is sent twice.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
-use super::done_log::{Done, DoneLog};
+use super::done_log::Done;
 use super::error::{from_io, is_failed_write, is_full};
 use super::files::{DataDirectory, FileCalls};
-use super::operation::{Content, Effects, Group, Operation};
+use super::group::Group;
+use super::operation::{Effects, Operation};
+use super::outcome;
 use super::place::Place;
 use super::pool::ReadPool;
+use super::refusal::{keep_file, refuse, split_new};
 use super::reserve::Reserve;
 use super::schema;
 use super::shared::Shared;
 use super::space::{self, FreeSpace};
 use crate::queue::StoreError;
 use crate::queue::schedule::DestinationNumber;
+use crate::time::Timestamp;
 
 /// Operations in one transaction at most.
 const GROUP_OPERATIONS_MAX: usize = 8_192;
 /// Octets in one transaction at most; the last operation may pass it.
 const GROUP_OCTETS_MAX: usize = 16 * 1024 * 1024;
-/// Destinations whose numbers are remembered.
-const DESTINATIONS_MAX: usize = 65_536;
-/// WAL octets not yet in the database file past which a PASSIVE checkpoint runs.
-const PASSIVE_OCTETS: i64 = 8 * 1024 * 1024;
-/// WAL octets past which a TRUNCATE checkpoint runs.
-const TRUNCATE_OCTETS: i64 = 48 * 1024 * 1024;
-/// Octets of a WAL frame: a page and its header.
-const FRAME_OCTETS: i64 = 4096 + 24;
-/// PASSIVE checkpoints from one sweep of idle destinations to the next.
-const CHECKPOINTS_PER_SWEEP: u64 = 64;
-/// How long a freed ballast stays freed before it is tried to make it again.
-const RESERVE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -58,25 +50,27 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) space: Arc<FreeSpace>,
     pub(super) data: DataDirectory,
-    pub(super) done_log: DoneLog,
     pub(super) reserve: Reserve,
     pub(super) queue: mpsc::Receiver<Operation>,
+    pub(super) clock: fn() -> Timestamp,
     pub(super) state: State,
 }
 
 /// What the writer remembers between groups.
 #[derive(Default)]
 pub(super) struct State {
-    destinations: HashMap<String, DestinationNumber>,
+    pub(super) destinations: HashMap<String, DestinationNumber>,
     /// To be written with the next group: what a former one could not.
     owed: Vec<Operation>,
     failures: u32,
-    checkpoints: u64,
-    reserve_freed: Option<Instant>,
+    /// Octets committed since the length of the WAL was asked for.
+    pub(super) written: usize,
+    pub(super) checkpoints: u64,
+    pub(super) reserve_freed: Option<Instant>,
 }
 
 /// Why a transaction was not committed.
-enum Failure {
+pub(super) enum Failure {
     Full,
     /// A write failed, perhaps for want of quota.
     Write(String),
@@ -109,7 +103,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut closing = false;
         while !closing && let Some(first) = self.queue.blocking_recv() {
-            let mut group = std::mem::take(&mut self.state.owed);
+            let mut group = self.take_owed();
             closing = self.gather(first, &mut group);
             self.process(group);
             self.maintain();
@@ -117,11 +111,17 @@ impl Writer {
         self.shared.stop_accepting();
         self.queue.close();
         while let Ok(first) = self.queue.try_recv() {
-            let mut group = std::mem::take(&mut self.state.owed);
+            let mut group = self.take_owed();
             self.gather(first, &mut group);
             self.process(group);
         }
         self.finish();
+    }
+
+    fn take_owed(&mut self) -> Vec<Operation> {
+        let mut owed = std::mem::take(&mut self.state.owed);
+        owed.extend(self.shared.take_owed());
+        owed
     }
 
     /// Adds `first` and what else waits to the group; says whether the end was asked for.
@@ -164,26 +164,13 @@ impl Writer {
 
     /// One transaction, one fsync. On return the files written are known to be those in the directory.
     fn commit(&mut self, group: &[Operation]) -> Result<Effects, Failure> {
-        let committed = self.write(group).map_err(|failure| self.examine(failure))?;
+        let committed = self.write(group)?;
         self.place.check().map_err(Failure::Other)?;
         Ok(committed)
     }
 
-    /// A write that failed for want of quota is want of space. SQLite does not tell, so the file system is asked.
-    fn examine(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::Write(_) if space::is_over_quota(&self.database) => {
-                self.space.set_over_quota(true);
-                Failure::Full
-            }
-            Failure::Write(text) => Failure::Other(text),
-            failure => failure,
-        }
-    }
-
     fn write(&mut self, group: &[Operation]) -> Result<Effects, Failure> {
-        let done: Vec<Done> = group.iter().flat_map(Operation::done).collect();
-        self.done_log.append(&done)?;
+        self.shared.done_log().append(group.iter().flat_map(Operation::done))?;
         let Some(connection) = &mut self.connection else {
             let fault = self.shared.fault().unwrap_or_default();
             return Err(Failure::Other(fault));
@@ -192,72 +179,54 @@ impl Writer {
         let mut open = Group {
             transaction,
             destinations: &mut self.state.destinations,
+            shared: &self.shared,
             effects: Effects::default(),
         };
-        let mut written = Ok(());
-        for operation in group {
-            written = written.and_then(|()| open.apply(operation));
-        }
+        let written = group.iter().try_for_each(|operation| open.apply(operation));
         let Group {
             transaction,
             destinations,
             effects,
+            ..
         } = open;
-        let committed = match written {
-            Ok(()) => match self.calls.before_commit() {
-                Ok(()) => transaction.commit().map_err(Failure::from),
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
-        };
-        if committed.is_err() {
-            // Destinations made in the transaction are gone with it.
-            destinations.clear();
+        // From the moment of the commit look-ups see what is new: they must see it leased.
+        outcome::arrive(&self.shared, group, &effects.arrivals);
+        let committed = written.map_err(Failure::from).and_then(|()| {
+            self.calls.before_commit()?;
+            Ok(transaction.commit()?)
+        });
+        match committed {
+            Ok(()) => {
+                self.state.written += group.iter().map(Operation::octets).sum::<usize>();
+                Ok(effects)
+            }
+            Err(failure) => {
+                // Destinations made in the transaction are gone with it.
+                destinations.clear();
+                let failure = examine(failure, &self.database, &self.space);
+                if matches!(failure, Failure::Full) {
+                    outcome::depart(&self.shared, effects.arrivals);
+                }
+                // After any other failure the rows may be there: they stay leased until they are discarded.
+                Err(failure)
+            }
         }
-        committed.map(|()| effects)
     }
 
-    /// The group is durable: its leases end, its files go, its callers are told.
-    fn acknowledge(&mut self, group: Vec<Operation>, effects: Effects) {
+    /// The group is durable.
+    fn acknowledge(&mut self, group: Vec<Operation>, mut effects: Effects) {
         self.shared.count_group();
-        {
-            let mut schedule = self.shared.schedule();
-            for operation in &group {
-                if let Operation::Settle { id, destination, .. } = operation {
-                    schedule.release(*id, destination);
-                }
-            }
-            for destination in effects.woken {
-                schedule.wake(destination);
-            }
-        }
-        for id in effects.files {
+        let files = std::mem::take(&mut effects.files);
+        let done: Vec<Done> = group.iter().flat_map(Operation::done).collect();
+        outcome::carry_out(&self.shared, group, effects);
+        for id in files {
             self.data.remove(id);
         }
-        let mut flushed = effects.flushed.into_iter();
-        for operation in group {
-            // A caller that has gone away needs no answer.
-            match operation {
-                Operation::Enqueue(new) => {
-                    if let Content::File(file) = new.content {
-                        file.keep();
-                    }
-                    let _ = new.reply.send(Ok(()));
-                }
-                Operation::Settle { reply: Some(reply), .. }
-                | Operation::BackOff { reply, .. }
-                | Operation::Hold { reply, .. }
-                | Operation::Release { reply, .. } => {
-                    let _ = reply.send(Ok(()));
-                }
-                Operation::Flush { reply, .. } => {
-                    let _ = reply.send(Ok(flushed.next().unwrap_or_default()));
-                }
-                _ => {}
-            }
-        }
         // A log that cannot be cut is replayed in vain at the next start; that does no harm.
-        let _ = self.done_log.clear();
+        let _ = self.shared.forget_done(done.into_iter());
+        if self.state.owed.is_empty() && self.connection.is_some() {
+            self.shared.set_halted(false);
+        }
     }
 
     /// Out of space: new messages are refused, the rest is tried again with the ballast's blocks.
@@ -278,6 +247,13 @@ impl Writer {
             Ok(effects) => self.acknowledge(rest, effects),
             Err(Failure::Full) => {
                 let owed = refuse(rest, &StoreError::NoSpace);
+                if owed
+                    .iter()
+                    .any(|operation| matches!(operation, Operation::Settle { .. }))
+                {
+                    // What would be delivered now could not be recorded either.
+                    self.shared.set_halted(true);
+                }
                 self.state.owed.extend(owed);
             }
             Err(Failure::Other(text) | Failure::Write(text)) => self.fail(rest, &text),
@@ -285,13 +261,13 @@ impl Writer {
     }
 
     /// A write or an fsync failed: what the pages hold is unknown.
-    fn fail(&mut self, group: Vec<Operation>, text: &str) {
+    pub(super) fn fail(&mut self, group: Vec<Operation>, text: &str) {
         self.shared.refuse_mail(text);
         // What is done must not be forgotten, and what was refused must not come back; if this fails too, the file still
         // holds it unless power goes.
-        let refused: Vec<Done> = group.iter().flat_map(Operation::refused).collect();
-        let _ = self.done_log.append(&refused);
-        let _ = self.done_log.sync();
+        let refused = group.iter().flat_map(Operation::refused);
+        let _ = self.shared.done_log().append(refused);
+        let _ = self.shared.done_log().sync();
         let owed = refuse(group, &StoreError::Io(text.to_owned()));
         self.state.failures += 1;
         // Dropped first, and the readers with it: a connection that lives on would share what it knows of the WAL.
@@ -321,66 +297,18 @@ impl Writer {
         self.process(owed);
     }
 
-    /// Between groups: checkpoints, and the ballast.
-    fn maintain(&mut self) {
-        if let Err(Failure::Other(text)) = self.checkpoint() {
-            self.fail(Vec::new(), &text);
-        }
-        if self.state.destinations.len() > DESTINATIONS_MAX {
-            self.state.destinations.clear();
-        }
-        let rested = self.state.reserve_freed.is_none_or(|at| at.elapsed() > RESERVE_PAUSE);
-        if !self.reserve.is_present() && rested {
-            self.state.reserve_freed = Some(Instant::now());
-            self.make_reserve();
-        }
-    }
-
-    /// Makes the ballast anew when there is space for it and for new mail. Not made now, it is tried again.
-    fn make_reserve(&mut self) {
-        if let Err(Failure::Other(text)) = self.run_checkpoint("TRUNCATE") {
-            // The WAL's blocks are space as well.
-            return self.fail(Vec::new(), &text);
-        }
-        self.space.ask_anew();
-        if self.space.is_above_mark() && self.reserve.make().is_ok() {
-            self.space.set_ballast_missing(0);
-            self.space.set_over_quota(false);
-        }
-    }
-
-    /// Moves the WAL into the database file when it is long. An error counts as one of fsync; being out of space
-    /// does not: the WAL is durable and stays.
-    fn checkpoint(&mut self) -> Result<(), Failure> {
-        let (frames, moved) = self.run_checkpoint("NOOP")?;
-        if frames * FRAME_OCTETS > TRUNCATE_OCTETS {
-            self.calls.before_commit()?;
-            self.run_checkpoint("TRUNCATE")?;
-        } else if (frames - moved) * FRAME_OCTETS > PASSIVE_OCTETS {
-            self.calls.before_commit()?;
-            self.run_checkpoint("PASSIVE")?;
-            self.state.checkpoints += 1;
-            if self.state.checkpoints.is_multiple_of(CHECKPOINTS_PER_SWEEP)
-                && let Some(connection) = &self.connection
-            {
-                forget_idle_destinations(connection)?;
-                self.state.destinations.clear();
-            }
-        }
-        Ok(())
-    }
-
     /// Frames in the WAL and those of them that are in the database file; none after a fault.
-    fn run_checkpoint(&self, mode: &str) -> Result<(i64, i64), Failure> {
+    pub(super) fn run_checkpoint(&self, mode: &str) -> Result<(i64, i64), Failure> {
         match &self.connection {
-            Some(connection) => schema::run_checkpoint(connection, mode).map_err(|error| self.examine(error.into())),
+            Some(connection) => schema::run_checkpoint(connection, mode)
+                .map_err(|error| examine(error.into(), &self.database, &self.space)),
             None => Ok((0, 0)),
         }
     }
 
     /// What is owed is tried once more, and the WAL is emptied.
     fn finish(mut self) {
-        let owed = std::mem::take(&mut self.state.owed);
+        let owed = self.take_owed();
         self.process(owed);
         if let Err(Failure::Other(text)) = self.run_checkpoint("TRUNCATE") {
             self.shared.set_fault(&text);
@@ -389,69 +317,14 @@ impl Writer {
     }
 }
 
-/// New messages, and everything else.
-fn split_new(group: Vec<Operation>) -> (Vec<Operation>, Vec<Operation>) {
-    group
-        .into_iter()
-        .partition(|operation| matches!(operation, Operation::Enqueue(_)))
-}
-
-/// Tells the callers, and returns what has to be written nevertheless.
-fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation> {
-    let mut owed = Vec::new();
-    for operation in group {
-        // A caller that has gone away needs no answer.
-        match operation {
-            Operation::Enqueue(new) => {
-                let file = match new.content {
-                    Content::File(file) => Some(file),
-                    Content::Inline(_) => None,
-                };
-                let _ = new.reply.send(Err(error.clone()));
-                owed.push(Operation::Discard { id: new.id, file });
-            }
-            Operation::Settle {
-                id,
-                destination,
-                settlements,
-                reply,
-            } => {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Err(error.clone()));
-                }
-                owed.push(Operation::Settle {
-                    id,
-                    destination,
-                    settlements,
-                    reply: None,
-                });
-            }
-            Operation::BackOff { reply, .. } | Operation::Hold { reply, .. } | Operation::Release { reply, .. } => {
-                let _ = reply.send(Err(error.clone()));
-            }
-            Operation::Flush { reply, .. } => {
-                let _ = reply.send(Err(error.clone()));
-            }
-            Operation::Replay(_) | Operation::Discard { .. } | Operation::HoldDamaged { .. } => owed.push(operation),
-            Operation::Close | Operation::Maintain => {}
+/// A write that failed for want of quota is want of space. SQLite does not tell, so the file system is asked.
+fn examine(failure: Failure, database: &Path, space: &FreeSpace) -> Failure {
+    match failure {
+        Failure::Write(_) if space::is_over_quota(database) => {
+            space.set_over_quota(true);
+            Failure::Full
         }
+        Failure::Write(text) => Failure::Other(text),
+        failure => failure,
     }
-    owed
-}
-
-fn keep_file(operation: Operation) {
-    if let Operation::Discard { file: Some(file), .. } = operation {
-        file.keep();
-    }
-}
-
-/// Destinations without recipients and without a back-off are forgotten.
-pub(super) fn forget_idle_destinations(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .execute(
-            "DELETE FROM destination WHERE next_try = 0
-                 AND NOT EXISTS (SELECT 1 FROM recipient WHERE recipient.destination = destination.id)",
-            [],
-        )
-        .map(drop)
 }
