@@ -89,7 +89,7 @@ async fn expired_mail_of_a_resting_destination_is_returned_without_an_attempt_of
         world.queue_for("", "null@dead.test", HOUR, None).await,
     ];
     let attempts = |entry: Option<estafette::queue::entry::Entry>| entry.map(|entry| entry.recipients[0].attempts);
-    sleep(59 * (60 * SECOND)).await;
+    sleep(Duration::from_secs(3599)).await;
     assert_eq!(attempts(world.entry(ids[0]).await), Some(0));
     sleep(Duration::from_secs(4000)).await;
     for id in ids {
@@ -120,7 +120,7 @@ async fn sender_is_warned_once_though_nobody_attempts_the_message() {
     sleep(HOUR).await;
     world.queue("a@hangs.test", "b@dead.test").await;
     world.queue_for("a@hangs.test", "c@dead.test", DAY, Some("kept")).await;
-    sleep(239 * (60 * SECOND)).await;
+    sleep(Duration::from_secs(4 * 3600 - 1)).await;
     assert!(world.notices().await.is_empty(), "not before its time");
     sleep(Duration::from_secs(4600)).await;
     sleep(DAY).await;
@@ -183,6 +183,7 @@ async fn bounce_that_cannot_be_queued_leaves_its_recipient_to_be_retried() {
     sleep(SECOND).await;
     let entry = world.entry(id).await.expect("still queued");
     assert_eq!(entry.recipients[0].attempts, 1);
+    assert!(world.store.has_had_its_way(), "it was refused");
     assert!(
         entry.recipients[0].due >= wall().plus(Duration::from_secs(298)),
         "{entry:?}"
@@ -191,6 +192,25 @@ async fn bounce_that_cannot_be_queued_leaves_its_recipient_to_be_retried() {
     sleep(Duration::from_secs(350)).await;
     assert!(world.entry(id).await.is_none());
     assert_eq!(world.notices().await.len(), 1);
+    assert_eq!(world.store.open_drafts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probe_that_succeeds_opens_its_destination_to_everything() {
+    let world = World::start(|_| ());
+    for _ in 0..100 {
+        world.queue("", "b@dead.test").await;
+    }
+    sleep(HOUR).await;
+    let probes = world.names.times("dead.test").len();
+    world.names.have_no("dead.test");
+    sleep(Duration::from_secs(4000)).await;
+    assert!(
+        world.entries().await.len() <= probes,
+        "only what was attempted has to wait for its own time"
+    );
+    sleep(Duration::from_secs(4000)).await;
+    assert!(world.entries().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ mod forgotten;
 mod hold;
 #[path = "store_contract/kill.rs"]
 mod kill;
+#[path = "store_contract/overdue.rs"]
+mod overdue;
 #[path = "store_contract/sqlite.rs"]
 mod sqlite;
 
@@ -37,6 +39,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     large_data_is_byte_exact(&make()).await;
     destination_backed_off_is_not_due_before_its_time(&make()).await;
     slow_destination_leaves_leases_for_others(&make()).await;
+    overdue::contract(&make).await;
     hold::contract(make).await;
 }
 

@@ -3,7 +3,7 @@
 //! Time is tokio's, paused: hours pass at once. The wall clock follows it, plus what a test has made it jump.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +57,7 @@ pub(crate) struct Asked {
     times: HashMap<String, Vec<Timestamp>>,
     at_once: HashMap<String, usize>,
     at_once_max: HashMap<String, usize>,
+    gone: HashSet<String>,
 }
 
 /// Answers by the name of the domain: `dead…` gets no answer from the DNS, `gone…` does not exist, `hangs…` is never
@@ -67,6 +68,11 @@ pub(crate) struct Names(Arc<Mutex<Asked>>);
 impl Names {
     fn asked<T>(&self, look: impl FnOnce(&mut Asked) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this domain does not exist, which is an answer.
+    pub(crate) fn have_no(&self, domain: &str) {
+        self.asked(|asked| asked.gone.insert(domain.into()));
     }
 
     /// When it was asked for.
@@ -95,7 +101,7 @@ impl Resolver for Names {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
         self.asked(|asked| *asked.at_once.entry(domain.into()).or_default() -= 1);
-        if domain.starts_with("gone") {
+        if domain.starts_with("gone") || self.asked(|asked| asked.gone.contains(domain)) {
             return Err(LookupError::NotFound);
         }
         Err(LookupError::Temporary("the test says so".into()))
