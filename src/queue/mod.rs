@@ -14,7 +14,7 @@
 //! | gone | no | no | no | – | gone: its last recipient is done |
 //!
 //! commit: arriving to waiting, or to on hold when the envelope says so. due: waiting to leased. settle: leased to done or
-//! retried, what is not named to waiting. hold: waiting or retried to on hold; refused while leased. release: on hold to
+//! retried, what is not named, or only noted as warned, to waiting. overdue: waiting at a destination that rests to leased. hold: waiting or retried to on hold; refused while leased. release: on hold to
 //! waiting, due now. What is on hold or damaged is never leased, is not made due by a flush, and does not expire.
 //!
 //! **Does not** keep anything on disk. The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
