@@ -14,10 +14,10 @@ use crate::io::plan::Plan;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
 use crate::outbound::bounce::Notice;
-use crate::queue::Store;
 use crate::queue::backoff;
 use crate::queue::entry::{Lease, LeasedRecipient, Settlement};
 use crate::queue::settings::QueueSettings;
+use crate::queue::{Store, StoreError};
 use crate::time::Timestamp;
 use crate::wire::path::ReversePath;
 
@@ -72,7 +72,9 @@ pub async fn run<S: Store, R: Resolver>(
     if let Err(error) = &settled {
         log::store_failed("settle", error);
     }
-    hand.settled(settled.is_ok());
+    // Of a lease that has ended otherwise there is nothing to settle: only a store that cannot write is a reason to stop.
+    let is_failure = |error| matches!(error, StoreError::Io(_) | StoreError::NoSpace | StoreError::Closed);
+    hand.settled(!settled.is_err_and(is_failure));
 }
 
 /// A destination that could not be reached is to rest, so that one probe speaks for all of its messages; Postfix calls it

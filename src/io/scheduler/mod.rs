@@ -34,14 +34,18 @@ use crate::time::Timestamp;
 use event::{Event, Finding, InHand};
 
 /// Leases in hand: waiting for a place, delivering, or being settled.
-const LEASES_MAX: usize = 1_000;
-/// The store is asked for more when so many may be taken.
-const ROOM_MIN: usize = LEASES_MAX / 2;
+const LEASES_MAX: usize = 2_000;
+/// The store is asked for as many at a time.
+const ASKED_MAX: usize = 500;
+/// When it had more the last time, it is asked again when so many may be taken.
+const ROOM_FOR_MORE: usize = LEASES_MAX / 2;
+/// With less room than this it is not asked even when something was queued: there is enough to do.
+const ROOM_MIN: usize = LEASES_MAX / 20;
 /// Leases that have ended since the store was asked, after which it is asked again: it hands out a bounded number of each
 /// destination's, so it may have more of those.
 const SETTLED_MAX: usize = 25;
 /// Deliveries at once, over all destinations.
-const DELIVERIES_MAX: usize = 100;
+const DELIVERIES_MAX: usize = 400;
 /// Resting destinations whose overdue mail is seen to at once.
 const WALKS_MAX: usize = 4;
 /// Nothing has happened for so long: time to find out how long to sleep.
@@ -168,16 +172,17 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
         let room = LEASES_MAX.saturating_sub(self.in_hand);
         let appetite = &self.appetite;
         let is_hungry =
-            appetite.is_called || (appetite.has_more && room >= ROOM_MIN) || appetite.settled >= SETTLED_MAX;
-        if room == 0 || !is_hungry || self.is_quiet() {
+            appetite.is_called || (appetite.has_more && room >= ROOM_FOR_MORE) || appetite.settled >= SETTLED_MAX;
+        if room < ROOM_MIN || !is_hungry || self.is_quiet() {
             return None;
         }
+        let asked = room.min(ASKED_MAX);
         self.appetite = Appetite::default();
         let (store, now) = (Arc::clone(&self.store), (self.clock)());
         Some(Box::pin(async move {
             Answer::Leases {
-                asked: room,
-                leases: store.due(now, room).await,
+                asked,
+                leases: store.due(now, asked).await,
             }
         }))
     }
@@ -189,7 +194,7 @@ impl<S: Store, R: Resolver> Scheduler<S, R> {
         match (self.quiet_until, self.appetite.next_look) {
             (Some(until), _) if now < until => until,
             (_, Some(at)) => at,
-            _ if is_asking || self.in_hand >= LEASES_MAX => now + run_delay,
+            _ if is_asking || self.in_hand > LEASES_MAX - ROOM_MIN => now + run_delay,
             _ => now + IDLE_TIME,
         }
     }
