@@ -192,6 +192,13 @@ impl Schedule {
         self.leases.state(id, destination).is_some()
     }
 
+    /// Whether a delivery has the recipients of the message at the destination.
+    pub fn is_out(&self, id: QueueId, destination: &str) -> bool {
+        let number = self.leases.number(destination);
+        let state = number.and_then(|number| self.leases.state(id, number));
+        matches!(state, Some(LeaseState::Out(_)))
+    }
+
     /// Leases what a look-up has found.
     pub fn lease(&mut self, id: QueueId, destination: (DestinationNumber, &str)) -> Standing {
         self.leases.add(id, destination, LeaseState::Out(Origin::Store));

@@ -352,6 +352,9 @@ impl Store for SqliteStore {
     }
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        if !self.inner.shared.schedule().is_out(lease.id, &lease.destination) {
+            return Err(StoreError::NotLeased(lease.id));
+        }
         let relayed = numbers.iter().map(|number| (lease.id, *number));
         let written = self.inner.shared.done_log().append(relayed);
         written.map_err(|error| from_io(&error))
