@@ -6,6 +6,8 @@ mod common;
 mod faults;
 #[path = "store_contract/forgotten.rs"]
 mod forgotten;
+#[path = "store_contract/fresh.rs"]
+mod fresh;
 #[path = "store_contract/hold.rs"]
 mod hold;
 #[path = "store_contract/kill.rs"]
@@ -14,6 +16,8 @@ mod kill;
 mod overdue;
 #[path = "store_contract/sqlite.rs"]
 mod sqlite;
+#[path = "store_contract/states.rs"]
+mod states;
 
 use std::collections::BTreeMap;
 
@@ -40,7 +44,9 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     destination_backed_off_is_not_due_before_its_time(&make()).await;
     slow_destination_leaves_leases_for_others(&make()).await;
     overdue::contract(&make).await;
-    hold::contract(make).await;
+    hold::contract(&make).await;
+    fresh::contract(&make).await;
+    states::contract(&make).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,19 @@
 //! Slows what comes in while deliveries lag behind.
 //!
 //! **Implements** `in_flow_delay` of postconf(5): a new message waits a little before it is committed, so that what is
-//! queued already is delivered first. It never waits longer than that, and deliveries never wait for it.
+//! queued already is delivered first. It never waits longer than that, and deliveries never wait for it. Only mail for
+//! the destination that lags is slowed.
 //! **Does not** count mail whose destination rests: waiting would not get it delivered.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Messages that may wait for their first delivery before new ones are slowed.
-pub const FRESH_WAITING_MAX: usize = 2_000;
+/// Messages of a destination that may wait for their first delivery before new ones for it are slowed.
+pub const FRESH_WAITING_MAX: usize = 500;
 
 /// How often it is looked whether deliveries have caught up.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Waits until fewer than [`FRESH_WAITING_MAX`] messages wait for their first delivery, or for `at_most`. Cancel-safe.
 pub async fn wait_while_behind(fresh_waiting: impl Fn() -> usize, at_most: Duration) {
@@ -61,6 +62,6 @@ mod tests {
             fresh.store(0, Ordering::Relaxed);
         };
         let (waited, ()) = tokio::join!(waits(&fresh, DELAY), catch_up);
-        assert_eq!(waited, Duration::from_millis(150));
+        assert_eq!(waited, Duration::from_millis(120));
     }
 }

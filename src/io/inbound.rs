@@ -36,7 +36,7 @@ use crate::queue::settings::QueueSettings;
 use crate::queue::{Draft, Store, StoreError};
 use crate::session::settings::SessionSettings;
 use crate::session::{Action, QueueRefusal, Session};
-use crate::wire::path::ReversePath;
+use crate::wire::path::{ForwardPath, ReversePath};
 
 /// Octets read at once.
 const READ_OCTETS: usize = 32 * 1024;
@@ -410,9 +410,12 @@ impl<S: Store> Driver<'_, S> {
     async fn commit(&mut self, envelope: Envelope) -> Flow {
         let answer = match self.draft.take() {
             Some(draft) => {
+                let recipients = recipients(&envelope, &self.inbound.outbound);
                 let store = &self.inbound.store;
-                flow::wait_while_behind(|| store.fresh_waiting(), self.inbound.queue.in_flow_delay).await;
-                in_time(commit(draft, envelope, &self.inbound)).await
+                let waiting = |recipient: &NewRecipient| store.fresh_waiting_for(&recipient.destination);
+                let longest = || recipients.iter().map(waiting).max().unwrap_or_default();
+                flow::wait_while_behind(longest, self.inbound.queue.in_flow_delay).await;
+                in_time(commit(draft, envelope, recipients, &self.inbound)).await
             }
             None => Err(StoreError::Closed),
         };
@@ -436,20 +439,22 @@ impl<S: Store> Driver<'_, S> {
     }
 }
 
-/// Commits with the destinations and the lifetime that the settings give.
+/// The recipients with the destinations that the settings give.
+fn recipients(envelope: &Envelope, outbound: &OutboundSettings) -> Vec<NewRecipient> {
+    let recipient = |path: &ForwardPath| NewRecipient {
+        destination: route::destination(outbound, path),
+        forward_path: path.clone(),
+    };
+    envelope.forward_paths.iter().map(recipient).collect()
+}
+
+/// Commits with the lifetime that the settings give.
 fn commit<S: Store>(
     draft: S::Draft,
     envelope: Envelope,
+    recipients: Vec<NewRecipient>,
     inbound: &Inbound<S>,
 ) -> impl Future<Output = Result<QueueId, StoreError>> + Send {
-    let recipients = envelope
-        .forward_paths
-        .iter()
-        .map(|path| NewRecipient {
-            destination: route::destination(&inbound.outbound, path),
-            forward_path: path.clone(),
-        })
-        .collect();
     let lifetime = match envelope.reverse_path {
         ReversePath::Null => inbound.queue.bounce_lifetime,
         ReversePath::Mailbox(_) => inbound.queue.lifetime,

@@ -20,9 +20,9 @@ pub const FRESH_MAX: usize = 10_000;
 /// Octets of mail data and envelopes in memory at most, those under delivery included.
 pub const FRESH_OCTETS_MAX: usize = 64 * 1024 * 1024;
 /// Leases of one destination that wait in memory at most.
-pub const FRESH_PER_DESTINATION_MAX: usize = 1_000;
+pub const FRESH_PER_DESTINATION_MAX: usize = 4_000;
 /// Octets of one destination that wait in memory at most.
-const OCTETS_PER_DESTINATION_MAX: usize = FRESH_OCTETS_MAX / 4;
+const OCTETS_PER_DESTINATION_MAX: usize = FRESH_OCTETS_MAX / 2;
 /// What a lease takes besides its mail data, octets, and what each of its recipients adds.
 const LEASE_OCTETS: usize = 1_024;
 const RECIPIENT_OCTETS: usize = 256;
@@ -176,6 +176,11 @@ impl Fresh {
     /// Whether anything waits for the destination.
     pub fn waits_for(&self, destination: DestinationNumber) -> bool {
         self.lines.contains_key(&destination)
+    }
+
+    /// Leases that wait for the destination.
+    pub fn waiting_for(&self, destination: DestinationNumber) -> usize {
+        self.lines.get(&destination).map_or(0, |line| line.rounds.len())
     }
 
     /// Leases that wait.

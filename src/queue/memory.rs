@@ -73,8 +73,11 @@ impl Store for MemoryStore {
     }
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
-        let numbers = numbers.iter().map(|number| (lease.id, *number));
-        self.queue().relayed.extend(numbers);
+        let mut queue = self.queue();
+        if !queue.schedule.is_out(lease.id, &lease.destination) {
+            return Err(StoreError::NotLeased(lease.id));
+        }
+        queue.relayed.extend(numbers.iter().map(|number| (lease.id, *number)));
         Ok(())
     }
 
@@ -88,6 +91,10 @@ impl Store for MemoryStore {
 
     fn fresh_waiting(&self) -> usize {
         self.queue().schedule.fresh_waiting()
+    }
+
+    fn fresh_waiting_for(&self, destination: &str) -> usize {
+        self.queue().schedule.fresh_waiting_for(destination)
     }
 
     fn abandon(&self, id: QueueId, destination: &str) {

@@ -166,8 +166,11 @@ pub trait Store: Send + Sync + 'static {
     fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send;
 
     /// Messages that were committed and wait in memory for their first delivery, at destinations that are not backing
-    /// off: when they grow, mail comes in faster than it goes out.
+    /// off.
     fn fresh_waiting(&self) -> usize;
+
+    /// Those of one destination: when they grow, mail for it comes in faster than it goes out.
+    fn fresh_waiting_for(&self, destination: &str) -> usize;
 
     /// Whether a message of this size may begin: the free-space mark of `queue_minfree` is kept.
     fn has_space(&self) -> bool;

@@ -193,6 +193,13 @@ impl Schedule {
         self.leases.state(id, destination).is_some()
     }
 
+    /// Whether a delivery has the recipients of the message at the destination.
+    pub fn is_out(&self, id: QueueId, destination: &str) -> bool {
+        let number = self.leases.number(destination);
+        let state = number.and_then(|number| self.leases.state(id, number));
+        matches!(state, Some(LeaseState::Out(_)))
+    }
+
     /// Leases what a look-up has found.
     pub fn lease(&mut self, id: QueueId, destination: (DestinationNumber, &str)) -> Standing {
         self.leases.add(id, destination, LeaseState::Out(Origin::Store));
@@ -415,6 +422,12 @@ impl Schedule {
             .fresh
             .first(|number| has_place(&self.places, self.leases.held(number), number));
         first.map(|lease| lease.arrived)
+    }
+
+    /// Leases of a destination that wait in memory.
+    pub fn fresh_waiting_for(&self, destination: &str) -> usize {
+        let number = self.leases.number(destination);
+        number.map_or(0, |number| self.fresh.waiting_for(number))
     }
 
     /// Leases that wait in memory.

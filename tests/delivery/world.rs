@@ -103,6 +103,10 @@ impl Store for OneMessage {
         0
     }
 
+    fn fresh_waiting_for(&self, _: &str) -> usize {
+        0
+    }
+
     fn abandon(&self, _: QueueId, _: &str) {}
 
     async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {

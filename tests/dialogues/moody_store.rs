@@ -122,6 +122,10 @@ impl<S: Store> Store for MoodyStore<S> {
         self.store.fresh_waiting()
     }
 
+    fn fresh_waiting_for(&self, destination: &str) -> usize {
+        self.store.fresh_waiting_for(destination)
+    }
+
     fn abandon(&self, id: QueueId, destination: &str) {
         self.store.abandon(id, destination);
     }

@@ -362,6 +362,9 @@ impl Store for SqliteStore {
     }
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        if !self.inner.shared.schedule().is_out(lease.id, &lease.destination) {
+            return Err(StoreError::NotLeased(lease.id));
+        }
         let relayed = numbers.iter().map(|number| (lease.id, *number));
         let written = self.inner.shared.done_log().append(relayed);
         written.map_err(|error| from_io(&error))
@@ -415,6 +418,10 @@ impl Store for SqliteStore {
 
     fn fresh_waiting(&self) -> usize {
         self.inner.shared.schedule().fresh_waiting()
+    }
+
+    fn fresh_waiting_for(&self, destination: &str) -> usize {
+        self.inner.shared.schedule().fresh_waiting_for(destination)
     }
 
     /// Pages of at most [`LIST_ENTRIES_MAX`].
