@@ -32,7 +32,7 @@ struct Point {
 
 pub fn run(bench: &Bench, total: u64) -> io::Result<Section> {
     let living = bench.sink_on(LIVING, None)?;
-    let mut estafette = Estafette::start(bench, "estafette-million", LIVING)?;
+    let mut estafette = Estafette::start(bench, "estafette-million", None)?;
     let empty = point(bench, &estafette, &living, 1)?;
     let mut points = Vec::new();
     let (mut queued, mut length) = (0, 1);
