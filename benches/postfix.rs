@@ -82,7 +82,12 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     let messages = arguments
         .messages
         .unwrap_or(if arguments.quick { 10_000 } else { 1_000_000 });
-    let mut page = format!("{}\n", machine::description(&arguments.directory));
+    let kind = if arguments.quick {
+        "quick: a look, not a result"
+    } else {
+        "full"
+    };
+    let mut page = format!("{}- run: {kind}\n\n", machine::description(&arguments.directory));
     print!("{page}");
     for part in chosen {
         eprintln!("{part:?}");

@@ -14,7 +14,7 @@ use crate::side::run::through;
 pub fn run(bench: &Bench) -> io::Result<String> {
     let sink = bench.sink(None)?;
     let (our_trace, their_trace) = (bench.file("estafette.strace"), bench.file("postfix.strace"));
-    let mut estafette = Estafette::prepare(bench, "estafette-fsyncs", sink.address)?;
+    let mut estafette = Estafette::prepare(bench, "estafette-fsyncs", Some(sink.address))?;
     estafette.spawn(&strace_words(&our_trace))?;
     let postfix = Postfix::start(bench, "postfix-fsyncs", sink.address, &strace_words(&their_trace))?;
     let plan = Plan::new(estafette.address, 50, bench.scaled(100));

@@ -24,7 +24,7 @@ impl Pair {
     pub fn start(bench: &Bench, name: &str) -> io::Result<Self> {
         let sink = bench.sink(None)?;
         Ok(Self {
-            estafette: Estafette::start(bench, &format!("estafette-{name}"), sink.address)?,
+            estafette: Estafette::start(bench, &format!("estafette-{name}"), Some(sink.address))?,
             postfix: Postfix::start(bench, &format!("postfix-{name}"), sink.address, &[])?,
             sink,
         })

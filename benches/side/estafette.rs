@@ -23,14 +23,18 @@ pub struct Estafette {
 }
 
 impl Estafette {
-    /// Writes the configuration of a relay with an empty queue; starts nothing.
+    /// Writes the configuration of a relay with an empty queue; starts nothing. Without a next hop it routes by the
+    /// recipients.
     ///
     /// # Errors
     /// The bench's directory cannot be written.
-    pub fn prepare(bench: &Bench, name: &str, next_hop: SocketAddr) -> io::Result<Self> {
+    pub fn prepare(bench: &Bench, name: &str, next_hop: Option<SocketAddr>) -> io::Result<Self> {
         let address = free_address()?;
         let directory = bench.file(name);
         fs::create_dir(&directory)?;
+        let relayhost = next_hop.map_or_else(String::new, |next_hop| {
+            format!("relayhost = \"[127.0.0.1]:{}\"\n", next_hop.port())
+        });
         let text = format!(
             r#"myhostname = "relay.example.org"
 queue_directory = "queue"
@@ -42,13 +46,11 @@ smtpd_tls_CAfile = "../CAcert.pem"
 smtpd_tls_ask_ccert = true
 mynetworks = ["127.0.0.0/8"]
 smtpd_recipient_restrictions = ["permit_tls_all_clientcerts", "permit_mynetworks", "reject"]
-relayhost = "[127.0.0.1]:{}"
-
+{relayhost}
 [[listener]]
 name = "smtp"
 address = "{address}"
-"#,
-            next_hop.port()
+"#
         );
         fs::write(directory.join("estafette.toml"), text)?;
         Ok(Self {
@@ -63,7 +65,7 @@ address = "{address}"
     ///
     /// # Errors
     /// As [`Estafette::prepare`] and [`Estafette::spawn`].
-    pub fn start(bench: &Bench, name: &str, next_hop: SocketAddr) -> io::Result<Self> {
+    pub fn start(bench: &Bench, name: &str, next_hop: Option<SocketAddr>) -> io::Result<Self> {
         let mut relay = Self::prepare(bench, name, next_hop)?;
         relay.spawn(&[])?;
         Ok(relay)
