@@ -126,6 +126,8 @@ impl Writer {
 
     /// Adds `first` and what else waits to the group; says whether the end was asked for.
     fn gather(&mut self, first: Operation, group: &mut Vec<Operation>) -> bool {
+        // Sessions that could run and have no processor are about to bring more; when there are none, this returns at once.
+        std::thread::yield_now();
         let mut octets = 0;
         let mut next = Some(first);
         while let Some(operation) = next {
