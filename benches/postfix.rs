@@ -39,7 +39,7 @@ struct Arguments {
     /// Put the tables and the plot into docs/.
     #[arg(long)]
     write: bool,
-    /// Given by cargo.
+    /// Given by `cargo bench`.
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
@@ -60,7 +60,12 @@ fn main() -> ExitCode {
             Ok(())
         }),
         Some(Word::Sink(sink)) => load::sink::run(sink),
-        None => measure(&arguments),
+        None if arguments.bench => measure(&arguments),
+        None => {
+            // `cargo test --all-targets` starts the bench too, without the word that `cargo bench` gives it.
+            eprintln!("postfix: nothing measured; `cargo bench --bench postfix` does");
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ pub fn run(bench: &Bench) -> io::Result<String> {
         files: bench.client_files(),
         ..plain.clone()
     };
-    let mut page = format!("## One message per connection\n\n{}", head("Postfix"));
+    let mut page = format!("### One message per connection\n\n{}", head("Postfix"));
     for (name, plan, times) in [("plain", &plain, 8.0), ("whole mTLS handshake", &tls, 4.0)] {
         let runs = pair.alternate(bench, plan)?;
         let target = (Better::More, Target::Times(times));

@@ -39,5 +39,5 @@ pub fn run(bench: &Bench) -> io::Result<String> {
         better: Better::Less,
         target: Target::AtMost(0.1),
     };
-    Ok(format!("## Syncs\n\n{}{}", head("Postfix"), row.markdown()))
+    Ok(format!("### Syncs\n\n{}{}", head("Postfix"), row.markdown()))
 }

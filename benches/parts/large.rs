@@ -15,7 +15,7 @@ const MIB: u64 = 1024 * 1024;
 
 pub fn run(bench: &Bench) -> io::Result<String> {
     let mut page =
-        "## Large messages, many recipients\n\n| | unit | Estafette | target |\n|---|---|---|---|\n".to_owned();
+        "### Large messages, many recipients\n\n| | unit | Estafette | target |\n|---|---|---|---|\n".to_owned();
     let (memory, report) = sixteen_at_once(bench)?;
     page += &format!(
         "| 16 messages of 20 MiB at once, resident memory at most | MiB | {memory} | ≤ 100 · {} |\n| the same, \

@@ -107,7 +107,7 @@ pub fn run(bench: &Bench, total: u64) -> io::Result<Section> {
         ),
     ];
     let mut page = format!(
-        "## {queued} messages queued for a dead next hop\n\n| | unit | Estafette | target |\n|---|---|---|---|\n"
+        "### {queued} messages queued for a dead next hop\n\n| | unit | Estafette | target |\n|---|---|---|---|\n"
     );
     for (what, unit, value, target) in rows {
         page += &format!("| {what} | {unit} | {value} | {target} |\n");

@@ -31,7 +31,7 @@ pub fn run(bench: &Bench) -> io::Result<String> {
     let target = (Better::Less, Target::Times(10.0));
     let none = (Better::Less, Target::Nothing);
     let mut page = format!(
-        "## Latency at Postfix's own maximum rate\n\n{} messages/s, begun by the clock, over 50 connections.\n\n{}",
+        "### Latency at Postfix's own maximum rate\n\n{} messages/s, begun by the clock, over 50 connections.\n\n{}",
         figure(rate),
         head("Postfix")
     );

@@ -20,7 +20,7 @@ pub fn run(bench: &Bench) -> io::Result<String> {
         messages: bench.scaled(2000),
         ..plain.clone()
     })?;
-    let mut page = format!("## Accept and deliver\n\n{}", head("Postfix"));
+    let mut page = format!("### Accept and deliver\n\n{}", head("Postfix"));
     for (name, plan) in [("plain", plain), ("mTLS", tls)] {
         let runs = pair.alternate(bench, &plan)?;
         let times = |times| (Better::More, Target::Times(times));
