@@ -19,7 +19,7 @@ use crate::queue::StoreError;
 use crate::queue::entry::{Entry, PastAttempt};
 
 /// Connections kept open.
-const CONNECTIONS_MAX: usize = 4;
+const CONNECTIONS_MAX: usize = 16;
 
 /// The reading side of the store.
 #[derive(Debug)]
