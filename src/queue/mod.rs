@@ -1,21 +1,44 @@
 //! The queue: durable messages, recipients that settle one by one, and when each is due.
 //!
-//! **Implements** the promise of RFC 5321 section 6.1. A message and each of its recipients are in one of these states:
+//! **Implements** the promise of RFC 5321 section 6.1. A message, and its recipients at one destination, are in one of these
+//! states; what is in memory only is lost in a crash, and leads to what the last column says.
 //!
-//! | state | message committed | recipient's row | leased | due | a crash here leads to |
-//! |---|---|---|---|---|---|
-//! | arriving | no | no | no | – | nothing: it never existed, the client was told nothing |
-//! | waiting | yes | yes | no | now or later | waiting |
-//! | leased | yes | yes | yes (in memory) | now | waiting: a delivery under way may be repeated once |
-//! | retried | yes | yes | no | later | waiting |
-//! | done | yes, while others wait | no | no | – | done |
-//! | on hold | yes | yes | no | never | on hold, until a human releases it |
-//! | damaged | yes | yes | no | never | damaged: held, a human must look |
-//! | gone | no | no | no | – | gone: its last recipient is done |
+//! | state | message row | recipient row | lease | done.log | due | a crash here leads to |
+//! |---|---|---|---|---|---|---|
+//! | arriving | no | no | no | no | – | nothing: it never existed, the client was told nothing |
+//! | fresh | yes | yes | waits in memory | no | now | waiting |
+//! | waiting | yes | yes | no | no | now | waiting |
+//! | leased | yes | yes | with a delivery | no | now | waiting: a delivery under way may be repeated once |
+//! | relayed | yes | yes | with a delivery | yes | now | done: the next hop has said 250, the row goes at the start |
+//! | retried | yes | yes | no | no | later | retried |
+//! | on hold | yes | yes | no | no | never | on hold, until a human releases it |
+//! | damaged | yes | yes | no | no | never | damaged: held, a human must look |
+//! | done | while others wait | no | no | no | – | done |
+//! | gone | no | no | no | no | – | gone: its last recipient is done |
 //!
-//! commit: arriving to waiting, or to on hold when the envelope says so. due: waiting to leased. settle: leased to done or
-//! retried, what is not named, or only noted as warned, to waiting. overdue: waiting at a destination that rests to leased. hold: waiting or retried to on hold; refused while leased. release: on hold to
-//! waiting, due now. What is on hold or damaged is never leased, is not made due by a flush, and does not expire.
+//! The legal moves, and where they lead; a blank is refused and changes nothing.
+//!
+//! | move | fresh | waiting | leased | relayed | retried | on hold | damaged |
+//! |---|---|---|---|---|---|---|---|
+//! | due | leased | leased | | | leased, at its time | | |
+//! | overdue, at a rest | | leased, not to be attempted | | | leased, at its time | | |
+//! | relayed | | | relayed | relayed | | | |
+//! | settle: done | | | done | done | | | |
+//! | settle: retry | | | retried | done | | | |
+//! | settle: not named, or warned | | | waiting | done | | | |
+//! | abandon | | | waiting | done | | | |
+//! | back off | waiting | waiting | leased | relayed | retried | on hold | damaged |
+//! | flush | fresh | waiting | leased | relayed | waiting | on hold | damaged |
+//! | hold | on hold | on hold | | | on hold | | |
+//! | release | | | | | | waiting | waiting, when it is whole again |
+//! | requeue | waiting | waiting | | | waiting | | |
+//! | delete | gone | gone | | | gone | gone | gone |
+//! | bounce | gone | gone | | | gone | gone | |
+//!
+//! commit: arriving to fresh; to waiting where its destination rests or memory is full; to on hold when the envelope says
+//! so. What is gone allows nothing. Requeue, delete and bounce are the operator's; a message any recipient of which is leased
+//! is refused as a whole. What is on hold or damaged is never leased and does not expire. A destination that rests gives
+//! out nothing, and one lease, the probe, when its rest is over.
 //!
 //! **Does not** keep anything on disk. The seam between the relay and whatever keeps its messages: [`Store`] and [`Draft`]. The model in
 //! `queue::memory` and the embedded store in `io::store` pass the same contract suite.
@@ -106,8 +129,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::NoSpace`] under the free-space mark, [`StoreError::Closed`].
     fn begin(&self) -> impl Future<Output = Result<Self::Draft, StoreError>> + Send;
 
-    /// Leases up to `limit` (message, destination) pairs that are due and not leased, fairly over destinations.
-    /// A lease lasts until it is settled or this process ends.
+    /// Leases up to `limit` (message, destination) pairs that are due and not leased. Destinations take turns, and at each
+    /// its senders do (the holder of the certificate, or else the reverse-path); fresh mail comes before retries, which have a
+    /// part of each look. A lease lasts until it is settled or abandoned, or this process ends.
     fn due(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Lease>, StoreError>> + Send;
 
     /// When the next unleased recipient is due, if any is queued.
@@ -122,12 +146,17 @@ pub trait Store: Send + Sync + 'static {
     /// power cut; the recipients are not delivered again after a crash. Does not wait. [`Store::settle`] follows.
     ///
     /// # Errors
+    /// [`StoreError::NotLeased`]: the lease has ended.
     /// [`StoreError::Io`], [`StoreError::NoSpace`]: it could not be written down, and a crash before the commit leads to a
     /// second delivery.
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError>;
 
-    /// Records what became of the recipients of a lease, and ends it. Recipients not named stay as they were. On
-    /// return it is durable; the message goes with its last recipient.
+    /// Records what became of the recipients of a lease, and ends it. Recipients not named stay as they were; what was noted
+    /// as relayed is done, whatever it is named. On return it is durable; the message goes with its last recipient.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeased`]: the lease has ended, and nothing is changed. Any other: it could not be committed; the lease
+    /// stays, and the store tries again by itself.
     fn settle(&self, lease: Lease, settlements: Vec<Settlement>)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -140,8 +169,9 @@ pub trait Store: Send + Sync + 'static {
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
-    /// Nothing at the destination is due before `until`, whatever its recipients say; the epoch ends the back-off, and so
-    /// does a flush. Durable on return. `reply` is kept for the operator.
+    /// Nothing at the destination is due before `until`, whatever its recipients say; then one lease is, the probe, and when
+    /// it is settled without another back-off, all is. The epoch ends the back-off and its count of failures; a flush ends
+    /// the back-off. Deliveries that fail while it lasts count once. Durable on return. `reply` is kept for the operator.
     fn back_off(
         &self,
         destination: &str,

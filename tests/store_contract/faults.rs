@@ -188,3 +188,69 @@ async fn store_that_failed_once_goes_on_settling() {
     assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
     assert_eq!(store.fault(), None);
 }
+
+/// A disk that is full for every commit while it is set.
+#[derive(Debug, Default)]
+struct FullDisk(AtomicBool);
+
+impl FileCalls for FullDisk {
+    fn before_commit(&self) -> io::Result<()> {
+        if self.0.load(Ordering::SeqCst) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_more_is_given_out_while_completions_cannot_be_committed() {
+    let directory = common::directory();
+    let disk = Arc::new(FullDisk::default());
+    let store = common::open_with_calls(directory.path(), Arc::clone(&disk) as Arc<dyn FileCalls>);
+    let taken = enqueue(&store, b"x", &["a@x.example"]).await;
+    let other = enqueue(&store, b"x", &["b@x.example"]).await;
+    let lease = store.due(ARRIVED, 1).await.unwrap().remove(0);
+    assert_eq!(lease.id, taken);
+    store.relayed(&lease, &[0]).unwrap();
+    disk.0.store(true, Ordering::SeqCst);
+    let refused = store.settle(lease, vec![done(0)]).await;
+    assert_eq!(refused, Err(StoreError::NoSpace));
+    for _ in 0..5 {
+        assert_eq!(
+            store.due(ARRIVED, 10).await,
+            Ok(Vec::new()),
+            "it could not be recorded either"
+        );
+    }
+    disk.0.store(false, Ordering::SeqCst);
+    let mut leases = Vec::new();
+    for _ in 0..500 {
+        leases = store.due(ARRIVED, 10).await.unwrap();
+        if !leases.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), [other]);
+    let left = store.list(None, 10).await.unwrap();
+    let left: Vec<_> = left.iter().map(|entry| entry.id).collect();
+    assert_eq!(left, [other], "what was owed is committed");
+    assert_eq!(store.fault(), None);
+}
+
+#[tokio::test]
+async fn what_the_next_hop_took_is_in_the_log_before_it_is_settled() {
+    let directory = common::directory();
+    let store = common::open(directory.path());
+    let id = enqueue(&store, b"x", &["a@x.example", "b@x.example"]).await;
+    let lease = store.due(ARRIVED, 1).await.unwrap().remove(0);
+    store.relayed(&lease, &[1]).unwrap();
+    let log = directory.path().join("done.log");
+    // What a process that is killed now leaves.
+    let left = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(left.trim(), format!("{id} 1"));
+    store.settle(lease, vec![done(0), done(1)]).await.unwrap();
+    store.close();
+    assert_eq!(std::fs::read(&log).unwrap(), b"", "nothing in it is open");
+}

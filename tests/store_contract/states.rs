@@ -43,7 +43,7 @@ const MOVES: [Move; 8] = [Due, Note, Done, Retry, Abandon, Hold, Release, Flush]
 
 /// What each state allows and where it leads; what is not named is refused and changes nothing.
 const TABLE: [(State, &[(Move, State)]); 7] = [
-    (Fresh, &[(Due, Leased), (Hold, OnHold), (Flush, Waiting)]),
+    (Fresh, &[(Due, Leased), (Hold, OnHold), (Flush, Fresh)]),
     (Waiting, &[(Due, Leased), (Hold, OnHold), (Flush, Waiting)]),
     (
         Leased,

@@ -12,7 +12,7 @@ use super::place;
 use super::schema::open_reader;
 
 /// Connections kept open.
-const CONNECTIONS_MAX: usize = 4;
+const CONNECTIONS_MAX: usize = 16;
 
 /// The reading connections.
 #[derive(Debug)]

@@ -17,6 +17,11 @@ pub(super) const NEVER: i64 = entry::NEVER.0;
 /// How long a statement waits for another process's lock; ours never wait for each other (WAL).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Pages that the writer keeps in memory, KiB: what was queued a moment ago is deleted without being read again.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// And each connection that only reads.
+const READER_CACHE_KIB: i64 = 1024;
+
 /// Statement n brings the database from `user_version` n to n + 1.
 const MIGRATIONS: [&str; 4] = [
     "
@@ -136,6 +141,7 @@ pub(super) fn run_checkpoint(connection: &Connection, mode: &str) -> rusqlite::R
 
 fn prepare(connection: &mut Connection, page_count_max: Option<u32>) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
@@ -175,6 +181,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

@@ -1,7 +1,8 @@
 //! The one thread that writes: it commits in groups.
 //!
-//! It takes all that waits, writes it in one transaction with one fsync, and acknowledges all; meanwhile the next
-//! group gathers. No timer: a single client waits for one fsync, a thousand share one.
+//! It takes all that waits, writes it in one transaction with one fsync, and acknowledges all; meanwhile the
+//! next group gathers. No timer: a single client waits for one fsync, a thousand share one. Only a group of nothing but
+//! settlements waits for half a millisecond, or until there is something else: no client waits for it.
 //!
 //! **Error rules.** Out of space: the group is rolled back, its new messages are refused, the ballast is freed and
 //! the rest tried again. Any other error is an fsync error: nothing is retried on the same pages, the group is
@@ -12,7 +13,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
@@ -38,6 +39,11 @@ use crate::time::Timestamp;
 const GROUP_OPERATIONS_MAX: usize = 8_192;
 /// Octets in one transaction at most; the last operation may pass it.
 const GROUP_OCTETS_MAX: usize = 16 * 1024 * 1024;
+
+/// How long settlements wait for others: so many steps of that length, unless there are enough.
+const LINGER_STEPS: usize = 5;
+const LINGER_STEP: Duration = Duration::from_micros(100);
+const LINGER_OPERATIONS: usize = 64;
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -104,7 +110,7 @@ impl Writer {
         let mut closing = false;
         while !closing && let Some(first) = self.queue.blocking_recv() {
             let mut group = self.take_owed();
-            closing = self.gather(first, &mut group);
+            closing = self.gather(first, &mut group) || self.linger(&mut group);
             self.process(group);
             self.maintain();
         }
@@ -139,6 +145,24 @@ impl Writer {
             }
             let room = group.len() < GROUP_OPERATIONS_MAX && octets < GROUP_OCTETS_MAX;
             next = if room { self.queue.try_recv().ok() } else { None };
+        }
+        false
+    }
+
+    /// Waits a moment for more when nobody waits for the group but deliveries that are over: what they have to say is in
+    /// done.log. Says whether the end was asked for.
+    fn linger(&mut self, group: &mut Vec<Operation>) -> bool {
+        for _ in 0..LINGER_STEPS {
+            let is_settling = |operation: &Operation| matches!(operation, Operation::Settle { .. });
+            if group.len() >= LINGER_OPERATIONS || !group.iter().all(is_settling) {
+                return false;
+            }
+            std::thread::sleep(LINGER_STEP);
+            if let Ok(next) = self.queue.try_recv()
+                && self.gather(next, group)
+            {
+                return true;
+            }
         }
         false
     }
