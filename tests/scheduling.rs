@@ -2,7 +2,6 @@
 //! binary with a next hop that is down or says no.
 
 mod common;
-#[allow(dead_code, reason = "the dialogues use the rest")]
 #[path = "dialogues/moody_store.rs"]
 mod moody_store;
 #[path = "scheduling/world.rs"]
@@ -11,7 +10,7 @@ mod world;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::client::Client;
 use common::sink::Sink;
@@ -377,4 +376,51 @@ fn deliveries_at_once_are_those_of_the_directives() {
     assert_eq!(connections_at_once(limit), 2);
     assert_eq!(connections_at_once("default_destination_concurrency_limit = 3\n"), 3);
     assert_eq!(connections_at_once("initial_destination_concurrency = 1\n"), 1);
+}
+
+/// How long a message takes once 880 others wait for their first delivery, or rest.
+fn time_of_one_more(directives: &str, next_hop: u16) -> Duration {
+    let relay = Relay::start(&format!("{LOOPBACK}{directives}"), next_hop);
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| send(&relay, "b@example.net", 88));
+        }
+    });
+    let mut client = Client::connect(relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    let begun = Instant::now();
+    let reply = client.send("sender@example.org", &["b@example.net"], MESSAGE);
+    assert_eq!(reply.expect("answered").code, 250);
+    begun.elapsed()
+}
+
+#[test]
+fn message_waits_for_deliveries_that_lag_but_not_for_a_dead_destination() {
+    // Connections are made and nobody says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let silent = listener.local_addr().expect("bound").port();
+    let delay = 2 * SECOND;
+    let slow = "in_flow_delay = \"2s\"\n";
+    let waited = time_of_one_more(slow, silent);
+    assert!(waited >= delay, "{waited:?}");
+    let waited = time_of_one_more("in_flow_delay = 0\n", silent);
+    assert!(waited < delay, "switched off: {waited:?}");
+    let waited = time_of_one_more(slow, common::free_port());
+    assert!(waited < delay, "its destination is dead: {waited:?}");
+}
+
+#[test]
+fn dead_next_hop_costs_one_attempt_per_rest_however_much_waits() {
+    let relay = Relay::start(&format!("{LOOPBACK}{QUICK}"), common::free_port());
+    send(&relay, "b@example.net", 300);
+    let rests = || relay.log_text().matches("destination.suspended").count();
+    wait_until("a few rests", || rests() >= 5);
+    let log = relay.log_text();
+    let (attempts, rests) = (
+        log.matches("delivery.deferred").count(),
+        log.matches("destination.suspended").count(),
+    );
+    // Those under way together at first, and one that has begun and is not yet told.
+    assert!(attempts <= rests + 5, "{attempts} attempts, {rests} rests");
+    assert_eq!(relay.queued().len(), 300);
 }
