@@ -12,6 +12,8 @@ mod fresh;
 mod hold;
 #[path = "store_contract/kill.rs"]
 mod kill;
+#[path = "store_contract/long.rs"]
+mod long;
 #[path = "store_contract/overdue.rs"]
 mod overdue;
 #[path = "store_contract/sqlite.rs"]
