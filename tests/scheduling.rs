@@ -378,12 +378,12 @@ fn deliveries_at_once_are_those_of_the_directives() {
     assert_eq!(connections_at_once("initial_destination_concurrency = 1\n"), 1);
 }
 
-/// How long a message takes once 880 others wait for their first delivery, or rest.
+/// How long a message takes once 700 others wait for their first delivery, or rest.
 fn time_of_one_more(directives: &str, next_hop: u16) -> Duration {
     let relay = Relay::start(&format!("{LOOPBACK}{directives}"), next_hop);
     std::thread::scope(|scope| {
         for _ in 0..10 {
-            scope.spawn(|| send(&relay, "b@example.net", 88));
+            scope.spawn(|| send(&relay, "b@example.net", 70));
         }
     });
     let mut client = Client::connect(relay.address()).expect("connects");

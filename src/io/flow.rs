@@ -62,6 +62,7 @@ mod tests {
             fresh.store(0, Ordering::Relaxed);
         };
         let (waited, ()) = tokio::join!(waits(&fresh, DELAY), catch_up);
-        assert_eq!(waited, Duration::from_millis(120));
+        let late = waited.checked_sub(Duration::from_millis(120)).expect("not before");
+        assert!(late <= LOOK_INTERVAL, "{waited:?}");
     }
 }
