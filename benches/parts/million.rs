@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Section;
 use crate::load::generator::Plan;
 use crate::load::now_nanoseconds;
-use crate::load::report::seconds_between;
+use crate::load::report::{per_second, seconds_between};
 use crate::side::bench::{Bench, Sink, send, wait_until};
 use crate::side::cost::wait_until_idle;
 use crate::side::estafette::Estafette;
@@ -35,96 +35,88 @@ pub fn run(bench: &Bench, total: u64) -> io::Result<Section> {
     let mut estafette = Estafette::start(bench, "estafette-million", None)?;
     let empty = point(bench, &estafette, &living, 1)?;
     let mut points = Vec::new();
-    let (mut queued, mut length) = (0, 1);
-    let mut fill_seconds = 0.0;
-    while length <= total {
+    let (mut queued, mut fill_seconds) = (0, 0.0);
+    for length in lengths(total) {
         let added = fill(&estafette, length - queued)?;
         queued += added.0;
         fill_seconds += added.1;
-        points.push(point(bench, &estafette, &living, length)?);
-        eprintln!(
-            "  {queued} queued: {:.0}/s",
-            points.last().map_or(0.0, |point| point.delivered)
-        );
-        length *= 10;
+        let point = point(bench, &estafette, &living, length)?;
+        eprintln!("  {queued} queued: {:.0}/s", point.delivered);
+        points.push(point);
     }
     let (now, most) = estafette.memory_mib();
     let stopping = Instant::now();
     estafette.stop()?;
-    let stopped = stopping.elapsed();
+    let stopped = stopping.elapsed().as_secs_f64();
     let (restart, after) = restart(bench, &mut estafette, queued)?;
-    let last = points.last().map_or(0.0, |point| point.acknowledged);
-    let share = last / empty.acknowledged;
-    let rows = [
-        (
-            "resident memory at most, while filling",
-            "MiB",
-            most.to_string(),
-            format!("≤ {MEMORY} · {}", verdict(most <= MEMORY)),
-        ),
-        ("resident memory, filled", "MiB", now.to_string(), String::new()),
-        (
-            "filled at",
-            "messages/s",
-            figure(crate::load::report::per_second(queued, fill_seconds)),
-            String::new(),
-        ),
-        (
-            "acknowledged with an empty queue",
-            "messages/s",
-            figure(empty.acknowledged),
-            String::new(),
-        ),
-        (
-            "acknowledged with the whole queue",
-            "messages/s",
-            figure(last),
-            String::new(),
-        ),
-        (
-            "the latter over the former",
-            "",
-            figure(share),
-            format!("≥ 0.8 · {}", verdict(share >= 0.8)),
-        ),
-        (
-            "stopped by SIGTERM in",
-            "s",
-            figure(stopped.as_secs_f64()),
-            String::new(),
-        ),
-        (
-            "from exec to the first delivery to the next hop, alive again",
-            "s",
-            figure(restart),
-            format!("≤ 2 · {}", verdict(restart <= 2.0)),
-        ),
-        (
-            "resident memory at most, delivering after the restart",
-            "MiB",
-            after.to_string(),
-            format!("≤ {MEMORY} · {}", verdict(after <= MEMORY)),
-        ),
-    ];
+    let full = points.last().map_or(0.0, |point| point.acknowledged);
+    let share = full / empty.acknowledged;
+    let filled = per_second(queued, fill_seconds);
+    let memory = |mib: u64| format!("≤ {MEMORY} · {}", verdict(mib <= MEMORY));
     let mut page = format!(
         "### {queued} messages queued for a dead next hop\n\n| | unit | Estafette | target |\n|---|---|---|---|\n"
     );
-    for (what, unit, value, target) in rows {
+    let mut row = |what: &str, unit: &str, value: String, target: String| {
         page += &format!("| {what} | {unit} | {value} | {target} |\n");
-    }
-    page += "\nWith so many messages queued, mail for another next hop, 50 sessions:\n\n| queued | acknowledged/s | delivered/s |\n|---|---|---|\n";
-    for point in &points {
-        page += &format!(
-            "| {} | {} | {} |\n",
-            point.length,
-            figure(point.acknowledged),
-            figure(point.delivered)
-        );
-    }
+    };
+    let none = String::new;
+    row(
+        "resident memory at most, while filling",
+        "MiB",
+        most.to_string(),
+        memory(most),
+    );
+    row("resident memory, filled", "MiB", now.to_string(), none());
+    row("filled at", "messages/s", figure(filled), none());
+    row(
+        "acknowledged, empty queue",
+        "messages/s",
+        figure(empty.acknowledged),
+        none(),
+    );
+    row("acknowledged, whole queue", "messages/s", figure(full), none());
+    row(
+        "the latter over the former",
+        "",
+        figure(share),
+        format!("≥ 0.8 · {}", verdict(share >= 0.8)),
+    );
+    row("stopped by SIGTERM in", "s", figure(stopped), none());
+    let target = format!("≤ 2 · {}", verdict(restart <= 2.0));
+    row(
+        "from exec to the first delivery, the next hop alive again",
+        "s",
+        figure(restart),
+        target,
+    );
+    row(
+        "resident memory at most, delivering after that",
+        "MiB",
+        after.to_string(),
+        memory(after),
+    );
+    page += &table(&points);
     Ok(Section {
         markdown: page,
         svg: Some(plot(&points)),
     })
+}
+
+/// The rates at each length of the queue.
+fn table(points: &[Point]) -> String {
+    let mut page = "\nWith so many messages queued, mail for another next hop, 50 sessions:\n\n".to_owned();
+    page += "| queued | acknowledged/s | delivered/s |\n|---|---|---|\n";
+    for point in points {
+        let (acknowledged, delivered) = (figure(point.acknowledged), figure(point.delivered));
+        page += &format!("| {} | {acknowledged} | {delivered} |\n", point.length);
+    }
+    page
+}
+
+/// 1, 10, 100 and so on below the whole length, and that.
+fn lengths(total: u64) -> Vec<u64> {
+    let powers = std::iter::successors(Some(1_u64), |length| length.checked_mul(10));
+    powers.take_while(|length| *length < total).chain([total]).collect()
 }
 
 /// Queues so many more messages for the dead next hop; how many came in, and the seconds that it took.
