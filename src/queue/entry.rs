@@ -42,6 +42,10 @@ pub struct Lease {
     pub submitter: Submitter,
     /// The due recipients.
     pub recipients: Vec<LeasedRecipient>,
+    /// Whether the destination was backing off and this is the one lease that finds out whether it is reached again.
+    pub is_probe: bool,
+    /// How many times in a row the destination has been backed off; 0 when it is not suspected.
+    pub failures: u32,
 }
 
 /// A recipient in a lease.

@@ -122,6 +122,8 @@ impl Queue {
                     warned: recipient.warned,
                 })
                 .collect(),
+            is_probe: false,
+            failures: 0,
         };
         self.schedule.lease(id, destination);
         Some(lease)
@@ -291,6 +293,12 @@ impl Store for MemoryStore {
 
     fn fresh_waiting(&self) -> usize {
         0
+    }
+
+    fn abandon(&self, id: QueueId, destination: &str) {
+        let mut queue = self.queue();
+        queue.schedule.release(id, destination);
+        queue.wake(destination);
     }
 
     fn settle(

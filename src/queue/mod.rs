@@ -122,6 +122,11 @@ pub trait Store: Send + Sync + 'static {
     fn settle(&self, lease: Lease, settlements: Vec<Settlement>)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Ends a lease whose delivery is over without a settlement (it panicked, or was never begun): its recipients are as
+    /// they were, and due again, but for those that were noted as relayed. Nothing is written; nothing happens when there is no
+    /// such lease.
+    fn abandon(&self, id: QueueId, destination: &str);
+
     /// Queued messages in order of id, after `after`, at most `limit`.
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;

@@ -76,6 +76,8 @@ impl Store for OneMessage {
         0
     }
 
+    fn abandon(&self, _: QueueId, _: &str) {}
+
     async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
@@ -153,6 +155,8 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
         expires: Timestamp(1_795_910_800_000),
         submitter: Submitter::local("test"),
         recipients: recipients.iter().enumerate().map(recipient).collect(),
+        is_probe: false,
+        failures: 0,
     }
 }
 

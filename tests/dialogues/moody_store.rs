@@ -111,6 +111,10 @@ impl Store for MoodyStore {
         self.store.fresh_waiting()
     }
 
+    fn abandon(&self, id: QueueId, destination: &str) {
+        self.store.abandon(id, destination);
+    }
+
     async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {
         self.store.settle(lease, settlements).await
     }

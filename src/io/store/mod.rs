@@ -285,6 +285,16 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    fn abandon(&self, id: QueueId, destination: &str) {
+        // A full channel or a closed one: the lease lasts until the restart, and nothing is lost.
+        let _ = self.inner.writer.queue.try_send(Operation::Settle {
+            id,
+            destination: destination.to_owned(),
+            settlements: Vec::new(),
+            reply: None,
+        });
+    }
+
     async fn history(&self, id: QueueId) -> Result<Vec<PastAttempt>, StoreError> {
         self.inner.read(move |reader| reader.history(id)).await
     }

@@ -124,6 +124,8 @@ pub(super) fn lease(
         expires: message.expires,
         submitter: message.submitter,
         recipients,
+        is_probe: false,
+        failures: 0,
     })))
 }
 
