@@ -3,6 +3,8 @@
 //! **Implements** RFC 5321 section 6.1 and RFC 3464 by [`crate::outbound::bounce`]: the bounce goes to the
 //! reverse-path with the null reverse-path, and one that fails itself is dropped and logged.
 
+use std::time::Duration;
+
 use super::clock;
 use super::deliver::Attempt;
 use super::dns::Resolver;
@@ -12,6 +14,7 @@ use crate::mail::outcome::Report;
 use crate::observe::log;
 use crate::outbound::bounce::{Bounce, Original};
 use crate::outbound::route;
+use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::{Lease, NewRecipient};
 use crate::queue::{Draft, Store, StoreError};
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -25,10 +28,6 @@ pub async fn send<S: Store, R: Resolver>(
     lease: &Lease,
     failures: &[&Attempt],
 ) -> Result<(), StoreError> {
-    let ReversePath::Mailbox(sender) = &lease.reverse_path else {
-        log::bounce_dropped(lease);
-        return Ok(());
-    };
     let failures: Vec<(ForwardPath, Report)> = failures
         .iter()
         .filter_map(|attempt| {
@@ -36,8 +35,32 @@ pub async fn send<S: Store, R: Resolver>(
             Some((recipient.forward_path.clone(), attempt.outcome.report().clone()))
         })
         .collect();
-    let settings = &plan.deliverer.settings;
-    let store = &plan.deliverer.store;
+    let deliverer = &plan.deliverer;
+    queue(
+        &*deliverer.store,
+        &deliverer.settings,
+        plan.queue.bounce_lifetime,
+        lease,
+        &failures,
+    )
+    .await
+}
+
+/// As [`send`], without what deliveries need: a bounce of these recipients that lives for `lifetime`.
+///
+/// # Errors
+/// As for [`send`].
+pub async fn queue<S: Store>(
+    store: &S,
+    settings: &OutboundSettings,
+    lifetime: Duration,
+    lease: &Lease,
+    failures: &[(ForwardPath, Report)],
+) -> Result<(), StoreError> {
+    let ReversePath::Mailbox(sender) = &lease.reverse_path else {
+        log::bounce_dropped(lease);
+        return Ok(());
+    };
     // A message whose data is damaged still gets its bounce, without the original.
     let limit = settings.bounce_octets_max;
     let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
@@ -50,7 +73,7 @@ pub async fn send<S: Store, R: Resolver>(
         original_id: lease.id,
         arrived: lease.arrived,
         to: sender,
-        failures: &failures,
+        failures,
         original,
         truncated,
         now,
@@ -68,7 +91,7 @@ pub async fn send<S: Store, R: Resolver>(
         body: bounce.body(),
         submitter: Submitter::local("bounce"),
     };
-    let expires = now.wall.plus(plan.queue.bounce_lifetime);
+    let expires = now.wall.plus(lifetime);
     let id = draft.commit(envelope, vec![recipient], now.wall, expires).await?;
     log::bounce_queued(lease, id);
     Ok(())

@@ -30,9 +30,12 @@ use crate::time::Timestamp;
 
 pub mod backoff;
 pub mod entry;
+pub mod filter;
 pub mod memory;
+pub mod operator;
 pub mod schedule;
 pub mod settings;
+pub mod statistics;
 
 use entry::{Entry, Lease, NewRecipient, PastAttempt, Settlement};
 
@@ -127,7 +130,7 @@ pub trait Store: Send + Sync + 'static {
     /// such lease.
     fn abandon(&self, id: QueueId, destination: &str);
 
-    /// Queued messages in order of id, after `after`, at most `limit`.
+    /// Queued messages in order of id, after `after`, at most `limit`; the end is told by an empty page alone.
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 

@@ -156,6 +156,11 @@ impl Schedule {
         self.leased.iter().any(|(leased, _)| *leased == id)
     }
 
+    /// The messages of which any recipient is leased.
+    pub fn leased_messages(&self) -> HashSet<QueueId> {
+        self.leased.iter().map(|(id, _)| *id).collect()
+    }
+
     /// Leases them.
     pub fn lease(&mut self, id: QueueId, destination: &str) {
         if self.leased.insert((id, destination.to_owned())) {

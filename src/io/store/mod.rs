@@ -4,22 +4,26 @@
 //! the end of the process and a power cut. `docs/queue.md` shows the layout on disk and the error rules.
 //! **Does not** deliver, retry or log.
 
+mod changes;
 mod done_log;
 mod draft;
 mod error;
 mod files;
 mod hold;
 mod ids;
+pub mod inspect;
 mod listing;
 mod lock;
 mod opening;
 mod operation;
+mod operator;
 mod reader;
 mod reserve;
 mod rows;
 mod schema;
 mod shared;
 mod space;
+pub mod verify;
 mod writer;
 
 use std::path::Path;

@@ -14,6 +14,7 @@ use crate::mail::envelope::{Body, Envelope};
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::{ATTEMPTS_KEPT, NewRecipient, Settlement};
+use crate::queue::operator::Change;
 use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 
@@ -76,6 +77,12 @@ pub(super) enum Operation {
     /// Make the recipients of held messages due.
     Release {
         ids: Vec<QueueId>,
+        now: Timestamp,
+        reply: Reply<()>,
+    },
+    /// Carry out what an operator asked for.
+    Changes {
+        changes: Vec<(QueueId, Change)>,
         now: Timestamp,
         reply: Reply<()>,
     },
@@ -159,6 +166,9 @@ impl Group<'_> {
             Operation::HoldDamaged { id, reason } => self.hold(*id, &format!("damaged: {reason}"), true),
             Operation::Hold { id, reason, .. } => self.hold(*id, reason, false),
             Operation::Release { ids, now, .. } => ids.iter().try_for_each(|id| self.release(*id, *now)),
+            Operation::Changes { changes, now, .. } => changes
+                .iter()
+                .try_for_each(|(id, change)| self.change(*id, change, *now)),
             Operation::BackOff {
                 destination,
                 until,
@@ -232,7 +242,7 @@ impl Group<'_> {
     }
 
     /// The number of a destination, which gets one when it has none.
-    fn destination(&mut self, name: &str) -> rusqlite::Result<DestinationNumber> {
+    pub(super) fn destination(&mut self, name: &str) -> rusqlite::Result<DestinationNumber> {
         if let Some(known) = self.destinations.get(name) {
             return Ok(*known);
         }
@@ -334,7 +344,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn discard(&mut self, id: QueueId) -> rusqlite::Result<()> {
+    pub(super) fn discard(&mut self, id: QueueId) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("DELETE FROM recipient WHERE message = ?")?
             .execute([id.number()])?;
@@ -342,7 +352,7 @@ impl Group<'_> {
     }
 
     /// A damaged message stays damaged, whoever else would hold it.
-    fn hold(&mut self, id: QueueId, reason: &str, is_damaged: bool) -> rusqlite::Result<()> {
+    pub(super) fn hold(&mut self, id: QueueId, reason: &str, is_damaged: bool) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("UPDATE message SET hold = ?2, damaged = ?3 WHERE id = ?1 AND damaged = 0")?
             .execute(params![id.number(), reason, is_damaged])?;
@@ -352,7 +362,7 @@ impl Group<'_> {
             .map(drop)
     }
 
-    fn release(&mut self, id: QueueId, now: Timestamp) -> rusqlite::Result<()> {
+    pub(super) fn release(&mut self, id: QueueId, now: Timestamp) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("UPDATE message SET hold = NULL, damaged = 0 WHERE id = ?")?
             .execute([id.number()])?;

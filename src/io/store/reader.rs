@@ -97,7 +97,7 @@ impl Reader {
         }
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
         let connection = match kept {
@@ -130,6 +130,14 @@ impl Reader {
     /// Whether a delivery has any recipient of the message.
     pub(super) fn is_leased(&self, id: QueueId) -> bool {
         self.shared.schedule().is_any_leased(id)
+    }
+
+    /// Leases what an operator claims; nothing else can be leased meanwhile.
+    pub(super) fn lease_all(&self, leases: &[Lease]) {
+        let mut schedule = self.shared.schedule();
+        for lease in leases {
+            schedule.lease(lease.id, &lease.destination);
+        }
     }
 
     /// A message, if it is queued.

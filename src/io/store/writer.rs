@@ -220,6 +220,7 @@ impl Writer {
                 }
                 Operation::Settle { reply: Some(reply), .. }
                 | Operation::BackOff { reply, .. }
+                | Operation::Changes { reply, .. }
                 | Operation::Hold { reply, .. }
                 | Operation::Release { reply, .. } => {
                     let _ = reply.send(Ok(()));
@@ -382,7 +383,10 @@ fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation> {
                     reply: None,
                 });
             }
-            Operation::BackOff { reply, .. } | Operation::Hold { reply, .. } | Operation::Release { reply, .. } => {
+            Operation::BackOff { reply, .. }
+            | Operation::Changes { reply, .. }
+            | Operation::Hold { reply, .. }
+            | Operation::Release { reply, .. } => {
                 let _ = reply.send(Err(error.clone()));
             }
             Operation::Flush { reply, .. } => {
