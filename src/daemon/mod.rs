@@ -4,8 +4,9 @@
 //! **Does not** know how a dialogue, a delivery or a commit goes: `io` does.
 
 mod error;
-pub mod hold;
 mod listeners;
+mod queue_bounce;
+pub mod queue_commands;
 mod reload;
 mod service;
 mod signals;

@@ -9,15 +9,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::StartError;
-use super::hold;
 use super::listeners::{Listeners, Materials};
+use super::queue_commands::{Means, carry_out};
 use super::signals::{Health, Signals};
 use super::watch::Watch;
+use crate::admin::order::{Order, Progress};
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
 use crate::io::dns::SystemResolver;
@@ -29,6 +30,7 @@ use crate::io::store::SqliteStore;
 use crate::io::{admin_socket, clock, systemd};
 use crate::observe::log;
 use crate::queue::Store;
+use crate::queue::operator::Operator;
 
 /// A daemon that runs. Dropping it stops nothing in an orderly way: call [`Daemon::stop`].
 pub struct Daemon {
@@ -184,15 +186,15 @@ impl Daemon {
         let daemon = Arc::clone(self);
         let stopping = self.shared.stopping.clone();
         self.background.spawn(async move {
-            admin_socket::serve(listener, stopping, |request| {
+            admin_socket::serve(listener, stopping, move |request, told| {
                 let daemon = Arc::clone(&daemon);
-                async move { daemon.answer(request).await }
+                async move { daemon.answer(request, told).await }
             })
             .await;
         });
     }
 
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, told: mpsc::Sender<Progress>) -> Answer {
         match request {
             Request::Reload => match self.reload().await {
                 Ok(message) => Answer { done: true, message },
@@ -202,17 +204,8 @@ impl Daemon {
                 done: true,
                 message: self.watch.metrics(),
             },
-            Request::Hold { id, reason } => hold::hold(&*self.store, id, &reason).await,
-            Request::Release { id } => {
-                let answer = hold::release(&*self.store, id).await;
-                self.queued.notify_one();
-                answer
-            }
-            Request::ReleaseAll => {
-                let answer = hold::release_all(&*self.store).await;
-                self.queued.notify_one();
-                answer
-            }
+            Request::Queue(order) => self.change_queue(&order, told).await,
+            Request::Delivering => self.tell_delivering(told).await,
             Request::Flush => match self.store.flush(clock::timestamp()).await {
                 Ok(count) => {
                     self.queued.notify_one();
@@ -227,6 +220,36 @@ impl Daemon {
                 },
             },
         }
+    }
+
+    async fn change_queue(&self, order: &Order, told: mpsc::Sender<Progress>) -> Answer {
+        let plan = self.plan.load_full();
+        let means = Means {
+            store: &*self.store,
+            outbound: Some(&plan.deliverer.settings),
+            bounce_lifetime: plan.queue.bounce_lifetime,
+        };
+        let answer = carry_out(&means, order, told).await;
+        self.queued.notify_one();
+        answer
+    }
+
+    async fn tell_delivering(&self, told: mpsc::Sender<Progress>) -> Answer {
+        let leased = self.store.leased();
+        let message = format!("{} under delivery", leased.len());
+        for queue_id in leased {
+            let message = String::new();
+            let done = true;
+            let progress = Progress {
+                queue_id,
+                done,
+                message,
+            };
+            if told.send(progress).await.is_err() {
+                break;
+            }
+        }
+        Answer { done: true, message }
     }
 }
 

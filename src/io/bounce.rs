@@ -4,6 +4,8 @@
 //! reverse-path with the null reverse-path; mail with the null reverse-path that fails is dropped and logged.
 //! **Does not** tell the postmaster (`notify_classes`).
 
+use std::time::Duration;
+
 use super::clock;
 use super::dns::Resolver;
 use super::plan::Plan;
@@ -12,6 +14,7 @@ use crate::mail::outcome::Report;
 use crate::observe::log;
 use crate::outbound::bounce::{Bounce, Notice, Original};
 use crate::outbound::route;
+use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::{Lease, NewRecipient};
 use crate::queue::{Draft, Store, StoreError};
 use crate::time::{Now, Timestamp};
@@ -31,12 +34,27 @@ pub async fn send<S: Store, R: Resolver>(
     told: &[Told],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let (settings, lifetime) = (&plan.deliverer.settings, plan.queue.bounce_lifetime);
+    queue(&*plan.deliverer.store, settings, lifetime, lease, notice, told, now).await
+}
+
+/// As [`send`], without what deliveries need; the message lives for `lifetime`.
+///
+/// # Errors
+/// As for [`send`].
+pub async fn queue<S: Store>(
+    store: &S,
+    settings: &OutboundSettings,
+    lifetime: Duration,
+    lease: &Lease,
+    notice: Notice,
+    told: &[Told],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let ReversePath::Mailbox(sender) = &lease.reverse_path else {
         log::bounce_dropped(lease);
         return Ok(());
     };
-    let settings = &plan.deliverer.settings;
-    let store = &plan.deliverer.store;
     // A message whose data is damaged still gets its bounce, without the original.
     let limit = settings.bounce_octets_max;
     let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
@@ -73,7 +91,7 @@ pub async fn send<S: Store, R: Resolver>(
         body: bounce.body(),
         submitter: Submitter::local("bounce"),
     };
-    let expires = now.plus(plan.queue.bounce_lifetime);
+    let expires = now.plus(lifetime);
     let id = draft.commit(envelope, vec![recipient], now, expires).await?;
     match notice {
         Notice::Failed => log::bounce_queued(lease, id),

@@ -14,7 +14,7 @@ use crate::cert::revocation_list::RevocationList;
 use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::Lease;
+use crate::queue::entry::{Entry, Lease};
 use crate::time::Timestamp;
 
 /// The daemon listens.
@@ -192,6 +192,43 @@ pub fn message_held(queue_id: QueueId, reason: &str) {
 /// The operator has released a message on hold.
 pub fn message_released(queue_id: QueueId) {
     info!(%queue_id, "message.released");
+}
+
+/// The operator has had a message routed anew.
+pub fn message_requeued(queue_id: QueueId) {
+    info!(%queue_id, "message.requeued");
+}
+
+/// The operator has deleted a message: nobody is told but this log.
+pub fn message_deleted(entry: &Entry) {
+    message_removed(entry, "message.deleted", "");
+}
+
+/// The operator has returned a message.
+pub fn message_bounced(entry: &Entry, reason: &str) {
+    message_removed(entry, "message.bounced", reason);
+}
+
+/// Recipients named in one line at most.
+const FORWARD_PATHS_MAX: usize = 50;
+
+fn message_removed(entry: &Entry, event: &'static str, because: &str) {
+    let recipients = entry.recipients.len();
+    let paths = entry
+        .recipients
+        .iter()
+        .take(FORWARD_PATHS_MAX)
+        .map(|r| r.forward_path.to_string());
+    let forward_paths = paths.collect::<Vec<_>>().join(", ");
+    let (submitter, size_octets) = (&entry.submitter, entry.size_octets);
+    let peer = submitter.peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let issuer = submitter.issuer.as_deref().unwrap_or_default();
+    let subject = submitter.subject.as_deref().unwrap_or_default();
+    let fingerprint = submitter.fingerprint.as_deref().unwrap_or_default();
+    let (session_id, decided_by) = (&submitter.session_id, &submitter.decided_by);
+    let reverse_path = entry.reverse_path.to_string();
+    warn!(queue_id = %entry.id, session_id, peer, issuer, subject, fingerprint, decided_by, reverse_path, forward_paths,
+        recipients, size_octets, because, "{event}");
 }
 
 /// A bounce is queued.

@@ -120,6 +120,15 @@ impl Leases {
         self.destinations.get(&number).map(|d| d.held).unwrap_or_default()
     }
 
+    /// The messages that deliveries have, or of which what became is being committed; each once.
+    pub fn messages_out(&self) -> Vec<QueueId> {
+        let is_out = |state: &LeaseState| matches!(state, LeaseState::Out(_) | LeaseState::Settling(_));
+        let out = self.states.iter().filter(|(_, state)| is_out(state));
+        let mut messages: Vec<QueueId> = out.map(|((id, _), _)| *id).collect();
+        messages.dedup();
+        messages
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.states.len()

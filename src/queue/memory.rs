@@ -3,6 +3,8 @@
 //! **Does not** survive anything; it is what the contract suite measures the embedded store against, and what
 //! simulations run on.
 
+mod operator;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

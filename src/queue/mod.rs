@@ -53,14 +53,17 @@ use crate::time::Timestamp;
 
 pub mod backoff;
 pub mod entry;
+pub mod filter;
 pub mod fresh;
 pub mod leases;
 pub mod memory;
 mod model;
+pub mod operator;
 pub mod places;
 pub mod rounds;
 pub mod schedule;
 pub mod settings;
+pub mod statistics;
 pub mod turns;
 
 use entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
@@ -166,6 +169,7 @@ pub trait Store: Send + Sync + 'static {
     fn abandon(&self, id: QueueId, destination: &str);
 
     /// Queued messages in order of id, after `after`, at most `limit`.
+    /// Queued messages in order of id, after `after`, at most `limit`; the end is told by an empty page alone.
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 

@@ -186,8 +186,6 @@ impl Schedule {
         chosen
     }
 
-    // Leases.
-
     /// Whether the recipients of the message at the destination are leased.
     pub fn is_leased(&self, id: QueueId, destination: DestinationNumber) -> bool {
         self.leases.state(id, destination).is_some()
@@ -280,6 +278,11 @@ impl Schedule {
         self.note(destination, next);
     }
 
+    /// The messages that deliveries have, or of which what became is being committed; each once.
+    pub fn messages_out(&self) -> Vec<QueueId> {
+        self.leases.messages_out()
+    }
+
     /// Leases now held, those that wait in memory included.
     pub fn leases(&self) -> usize {
         self.leases.len()
@@ -298,8 +301,6 @@ impl Schedule {
         }
         true
     }
-
-    // Rests.
 
     /// Nothing of the destination is given out before `until`; the epoch opens it. What waits in memory for it goes
     /// the way by the store. `failures` as [`Schedule::failures_after`] says.
@@ -343,20 +344,23 @@ impl Schedule {
     pub fn open_all(&mut self) {
         let rests: Vec<DestinationNumber> = self.rests.keys().copied().collect();
         for destination in rests {
-            if let Some(rest) = self.rests.get_mut(&destination) {
-                rest.phase = Phase::Over;
-            }
-            self.places.has_room(destination);
-            self.wake(destination);
+            self.open(destination);
         }
+    }
+
+    /// The rest of the destination is over, without a probe; its failures are remembered.
+    pub fn open(&mut self, destination: DestinationNumber) {
+        if let Some(rest) = self.rests.get_mut(&destination) {
+            rest.phase = Phase::Over;
+        }
+        self.places.has_room(destination);
+        self.wake(destination);
     }
 
     /// The destination is no longer known.
     pub fn forget_destination(&mut self, destination: DestinationNumber) {
         self.rests.remove(&destination);
     }
-
-    // Mail in memory.
 
     /// A message is about to be committed: until [`Schedule::admit`] or [`Schedule::release`] no look-up gives it out.
     pub fn arrive(&mut self, id: QueueId, destination: (DestinationNumber, &str)) {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::arguments::FilterArguments;
-use crate::cert::name::oid_of;
 use crate::net::{self, CidrError};
 use crate::observe::decision::{AttributeRecord, CertificateRecord, Decision, VerdictWord};
+use crate::policy::name_filter::NameFilter;
 use crate::time::{Timestamp, parse_duration};
 
 /// What a record must be; all must hold.
@@ -19,14 +19,6 @@ pub(super) struct Filter {
     verdict: Option<VerdictWord>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-enum NameFilter {
-    /// An attribute has exactly this value.
-    Attribute { oid: String, value: String },
-    /// The one-line text contains this.
-    Text(String),
 }
 
 #[derive(Debug)]
@@ -84,7 +76,7 @@ impl Filter {
             let holds = |filter: &NameFilter| {
                 certificate.is_some_and(|certificate| {
                     let (text, attributes) = name(certificate);
-                    filter.matches(text, attributes)
+                    filter.matches(text, attributes.iter().map(|a| (a.oid.as_str(), a.value.as_str())))
                 })
             };
             filters.iter().all(holds)
@@ -98,34 +90,12 @@ impl Filter {
 }
 
 /// How long ago, or a point in time.
-fn point(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+pub(in crate::cli) fn point(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if let Ok(ago) = parse_duration(text) {
         let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
         return Ok(Timestamp(now.0.saturating_sub(millis)));
     }
     Timestamp::parse(text).map_err(|why| format!("{text}: {why}, or how long ago such as \"2h\""))
-}
-
-impl NameFilter {
-    fn of(text: &str) -> Self {
-        let attribute = text
-            .split_once('=')
-            .and_then(|(name, value)| Some((oid_of(name)?, value)));
-        match attribute {
-            Some((oid, value)) => Self::Attribute {
-                oid: oid.to_owned(),
-                value: value.to_owned(),
-            },
-            None => Self::Text(text.to_owned()),
-        }
-    }
-
-    fn matches(&self, one_line: &str, attributes: &[AttributeRecord]) -> bool {
-        match self {
-            Self::Attribute { oid, value } => attributes.iter().any(|a| a.oid == *oid && a.value == *value),
-            Self::Text(text) => one_line.contains(text.as_str()),
-        }
-    }
 }
 
 impl AddressFilter {
@@ -164,27 +134,6 @@ impl AddressFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn name_filter_is_an_attribute_only_with_a_known_type() {
-        let attributes = [AttributeRecord {
-            oid: "2.5.4.11".into(),
-            attribute_type: "OU".into(),
-            value: "UMR5168".into(),
-        }];
-        let matches = |text: &str| NameFilter::of(text).matches("/C=FR/OU=UMR5168/CN=x", &attributes);
-        for (text, is_found) in [
-            ("OU=UMR5168", true),
-            ("2.5.4.11=UMR5168", true),
-            ("OU=UMR516", false),
-            ("CN=UMR5168", false),
-            ("UMR516", true),
-            ("/OU=UMR5168/", true),
-            ("alice", false),
-        ] {
-            assert_eq!(matches(text), is_found, "{text}");
-        }
-    }
 
     #[test]
     fn wrong_address_or_time_is_named() {

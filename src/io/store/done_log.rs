@@ -137,6 +137,17 @@ fn write_lines<'a>(lines: &mut Vec<u8>, done: impl Iterator<Item = &'a Done>) ->
     Ok(())
 }
 
+/// Whole lines that cannot be read; a last line without its end is only torn, or about to be written.
+pub(super) fn unreadable_lines(path: &Path) -> io::Result<usize> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        read => read?,
+    };
+    let lines = text.split_inclusive(|octet| *octet == b'\n');
+    let whole = lines.filter(|line| line.ends_with(b"\n"));
+    Ok(whole.filter(|line| parse(line).is_none()).count())
+}
+
 fn parse(line: &[u8]) -> Option<Done> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
     let (id, number) = line.split_once(' ')?;

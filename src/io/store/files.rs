@@ -58,6 +58,15 @@ pub struct SystemFiles;
 
 impl FileCalls for SystemFiles {}
 
+/// Where the data of a message lies in a queue directory.
+pub(super) fn data_path(queue_directory: &Path, id: QueueId) -> PathBuf {
+    queue_directory.join("data").join(shelf_name(id)).join(id.to_string())
+}
+
+fn shelf_name(id: QueueId) -> String {
+    format!("{:02x}", id.number() & 0xFF)
+}
+
 /// The directory `data`.
 #[derive(Clone, Debug)]
 pub(super) struct DataDirectory {
@@ -95,7 +104,7 @@ impl DataDirectory {
     }
 
     fn shelf(&self, id: QueueId) -> PathBuf {
-        self.root.join(format!("{:02x}", id.number() & 0xFF))
+        self.root.join(shelf_name(id))
     }
 
     /// Where the data of a message lies.
@@ -123,10 +132,12 @@ impl DataDirectory {
         let _ = fs::remove_file(self.path(id));
     }
 
-    /// Empties `incoming` and returns the ids that have a file.
-    pub(super) fn survey(&self) -> io::Result<BTreeSet<QueueId>> {
+    /// Empties `incoming` and returns the ids that have a file, and how many were in `incoming`.
+    pub(super) fn survey(&self) -> io::Result<(BTreeSet<QueueId>, usize)> {
+        let mut arriving = 0;
         for entry in fs::read_dir(self.incoming())? {
             fs::remove_file(entry?.path())?;
+            arriving += 1;
         }
         let mut ids = BTreeSet::new();
         for number in 0..=255 {
@@ -134,7 +145,7 @@ impl DataDirectory {
                 ids.extend(entry?.file_name().to_str().and_then(QueueId::parse));
             }
         }
-        Ok(ids)
+        Ok((ids, arriving))
     }
 
     /// The length and CRC32C of the file of a message.

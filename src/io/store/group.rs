@@ -42,6 +42,9 @@ impl Group<'_> {
             Operation::HoldDamaged { id, reason } => self.hold(*id, &format!("damaged: {reason}"), true),
             Operation::Hold { id, reason, .. } => self.hold(*id, reason, false),
             Operation::Release { ids, now, .. } => ids.iter().try_for_each(|id| self.release(*id, *now)),
+            Operation::Changes { changes, now, .. } => changes
+                .iter()
+                .try_for_each(|(id, change)| self.change(*id, change, *now)),
             Operation::BackOff {
                 destination,
                 until,
@@ -130,7 +133,7 @@ impl Group<'_> {
     }
 
     /// The number of a destination, which gets one when it has none.
-    fn destination(&mut self, name: &str) -> rusqlite::Result<DestinationNumber> {
+    pub(super) fn destination(&mut self, name: &str) -> rusqlite::Result<DestinationNumber> {
         if let Some(known) = self.destinations.get(name) {
             return Ok(*known);
         }
@@ -247,7 +250,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn discard(&mut self, id: QueueId) -> rusqlite::Result<()> {
+    pub(super) fn discard(&mut self, id: QueueId) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(statements::DELETE_RECIPIENTS)?
             .execute([id.number()])?;
@@ -255,7 +258,7 @@ impl Group<'_> {
     }
 
     /// A damaged message stays damaged, whoever else would hold it.
-    fn hold(&mut self, id: QueueId, reason: &str, is_damaged: bool) -> rusqlite::Result<()> {
+    pub(super) fn hold(&mut self, id: QueueId, reason: &str, is_damaged: bool) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("UPDATE message SET hold = ?2, damaged = ?3 WHERE id = ?1 AND damaged = 0")?
             .execute(params![id.number(), reason, is_damaged])?;
@@ -269,7 +272,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn release(&mut self, id: QueueId, now: Timestamp) -> rusqlite::Result<()> {
+    pub(super) fn release(&mut self, id: QueueId, now: Timestamp) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("UPDATE message SET hold = NULL, damaged = 0 WHERE id = ?")?
             .execute([id.number()])?;

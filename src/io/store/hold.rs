@@ -23,17 +23,30 @@ pub(super) struct Holder<'a> {
 impl Holder<'_> {
     pub(super) fn hold(&self, id: QueueId, reason: String) -> Result<(), HoldError> {
         let _nothing_is_leased = self.reader.pause_scans();
+        self.may_hold(id)?;
+        Ok(self.write(|reply| Operation::Hold { id, reason, reply })?)
+    }
+
+    /// Asked while nothing can be leased.
+    pub(super) fn may_hold(&self, id: QueueId) -> Result<(), HoldError> {
         let message = self.message(id)?;
         match message.hold {
             Some(reason) if message.is_damaged => Err(HoldError::Damaged { id, reason }),
             Some(reason) => Err(HoldError::OnHold { id, reason }),
             None if self.reader.is_leased(id) => Err(HoldError::Leased(id)),
-            None => Ok(self.write(|reply| Operation::Hold { id, reason, reply })?),
+            None => Ok(()),
         }
     }
 
     pub(super) fn release(&self, id: QueueId, now: Timestamp) -> Result<(), HoldError> {
         let _nothing_is_leased = self.reader.pause_scans();
+        self.may_release(id)?;
+        let ids = vec![id];
+        Ok(self.write(|reply| Operation::Release { ids, now, reply })?)
+    }
+
+    /// Asked while nothing can be leased.
+    pub(super) fn may_release(&self, id: QueueId) -> Result<(), HoldError> {
         let message = self.message(id)?;
         if message.is_damaged && !self.reader.is_whole(&message)? {
             let reason = message.hold.unwrap_or_default();
@@ -42,8 +55,7 @@ impl Holder<'_> {
         if message.hold.is_none() {
             return Err(HoldError::NotOnHold(id));
         }
-        let ids = vec![id];
-        Ok(self.write(|reply| Operation::Release { ids, now, reply })?)
+        Ok(())
     }
 
     pub(super) fn release_some(&self, now: Timestamp, limit: usize) -> Result<Vec<QueueId>, StoreError> {
@@ -54,12 +66,12 @@ impl Holder<'_> {
         Ok(released)
     }
 
-    fn message(&self, id: QueueId) -> Result<Message, HoldError> {
+    pub(super) fn message(&self, id: QueueId) -> Result<Message, HoldError> {
         self.reader.message(id)?.ok_or(HoldError::Unknown(id))
     }
 
     /// Has it written, and waits until it is durable.
-    fn write(&self, operation: impl FnOnce(Reply<()>) -> Operation) -> Result<(), StoreError> {
+    pub(super) fn write(&self, operation: impl FnOnce(Reply<()>) -> Operation) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.writer.blocking_send(operation(reply));
         sent.map_err(|_| StoreError::Closed)?;

@@ -4,6 +4,7 @@
 //! the end of the process and a power cut. `docs/queue.md` shows the layout on disk and the error rules.
 //! **Does not** deliver, retry or log.
 
+mod changes;
 mod checkpoint;
 mod done_log;
 mod draft;
@@ -12,10 +13,12 @@ mod files;
 mod group;
 mod hold;
 mod ids;
+pub mod inspect;
 mod listing;
 mod lock;
 mod opening;
 mod operation;
+mod operator;
 mod outcome;
 mod overdue;
 mod place;
@@ -30,6 +33,7 @@ mod shared;
 mod space;
 mod statements;
 mod upkeep;
+pub mod verify;
 mod writer;
 
 use std::path::Path;

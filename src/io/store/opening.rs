@@ -208,15 +208,30 @@ fn ballast(directory: &Path, octets: u64, warnings: &mut Vec<String>) -> Reserve
 
 /// Removes data files without a row and returns the messages whose file is missing.
 fn reconcile(connection: &Connection, data: &DataDirectory) -> Result<rusqlite::Result<Vec<QueueId>>, OpenError> {
-    let files = data.survey().map_err(OpenError::io(&data.root()))?;
+    Ok(sweep(connection, data)?.map(|(missing, _)| missing))
+}
+
+/// Removes data files without a row, those that were arriving among them, and says how many.
+pub(super) fn remove_orphans(
+    connection: &Connection,
+    data: &DataDirectory,
+) -> Result<rusqlite::Result<usize>, OpenError> {
+    Ok(sweep(connection, data)?.map(|(_, removed)| removed))
+}
+
+/// The messages whose file is missing, and how many files without a row were removed.
+fn sweep(connection: &Connection, data: &DataDirectory) -> Result<rusqlite::Result<(Vec<QueueId>, usize)>, OpenError> {
+    let (files, arriving) = data.survey().map_err(OpenError::io(&data.root()))?;
     let rows = match messages_with_file(connection) {
         Ok(rows) => rows,
         Err(error) => return Ok(Err(error)),
     };
+    let mut removed = arriving;
     for orphan in files.difference(&rows) {
         data.remove(*orphan);
+        removed += 1;
     }
-    Ok(Ok(rows.difference(&files).copied().collect()))
+    Ok(Ok((rows.difference(&files).copied().collect(), removed)))
 }
 
 fn messages_with_file(connection: &Connection) -> rusqlite::Result<BTreeSet<QueueId>> {

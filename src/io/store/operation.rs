@@ -11,6 +11,7 @@ use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::{NewRecipient, Settlement};
+use crate::queue::operator::Change;
 use crate::queue::schedule::{DestinationNumber, Next};
 use crate::time::Timestamp;
 
@@ -79,6 +80,12 @@ pub(super) enum Operation {
         now: Timestamp,
         reply: Reply<()>,
     },
+    /// Carry out what an operator asked for.
+    Changes {
+        changes: Vec<(QueueId, Change)>,
+        now: Timestamp,
+        reply: Reply<()>,
+    },
     /// Nothing at the destination is due before `until`.
     BackOff {
         destination: String,
@@ -99,6 +106,8 @@ pub(super) enum Operation {
 pub(super) struct Effects {
     /// Destinations at which something changed.
     pub(super) woken: Vec<DestinationNumber>,
+    /// Destinations whose rest an operator has ended.
+    pub(super) opened: Vec<DestinationNumber>,
     /// Messages that are gone and had a file.
     pub(super) files: Vec<QueueId>,
     /// Recipients moved by the flushes, in order.

@@ -75,13 +75,18 @@ pub(super) fn carry_out(shared: &Shared, group: Vec<Operation>, effects: Effects
                     schedule.open_all();
                     answers.push(Answer::Moved(reply, flushed.next().unwrap_or_default()));
                 }
-                Operation::Hold { reply, .. } | Operation::Release { reply, .. } => answers.push(Answer::Done(reply)),
+                Operation::Hold { reply, .. } | Operation::Release { reply, .. } | Operation::Changes { reply, .. } => {
+                    answers.push(Answer::Done(reply));
+                }
                 Operation::Discard { id, .. } => schedule.release_arriving(id),
                 Operation::Replay(_) | Operation::HoldDamaged { .. } | Operation::Maintain | Operation::Close => {}
             }
         }
         for destination in effects.woken {
             schedule.wake(destination);
+        }
+        for destination in effects.opened {
+            schedule.open(destination);
         }
     }
     for answer in answers {

@@ -15,7 +15,8 @@ use super::rows;
 use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{Entry, PastAttempt};
+use crate::queue::entry::{Entry, Lease, PastAttempt};
+use crate::queue::schedule::DestinationNumber;
 
 /// The reading side of the store.
 #[derive(Debug)]
@@ -62,6 +63,14 @@ impl Reader {
     /// that it can be changed: for callers that have paused scans.
     pub(super) fn is_leased(&self, id: QueueId) -> bool {
         !self.shared.schedule().take_back(id)
+    }
+
+    /// Leases what an operator claims; nothing else can be leased meanwhile.
+    pub(super) fn lease_all(&self, leases: &[(DestinationNumber, Lease)]) {
+        let mut schedule = self.shared.schedule();
+        for (number, lease) in leases {
+            schedule.lease_overdue(lease.id, (*number, &lease.destination));
+        }
     }
 
     /// A message, if it is queued.

@@ -44,7 +44,10 @@ pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation
                     reply: None,
                 });
             }
-            Operation::BackOff { reply, .. } | Operation::Hold { reply, .. } | Operation::Release { reply, .. } => {
+            Operation::BackOff { reply, .. }
+            | Operation::Changes { reply, .. }
+            | Operation::Hold { reply, .. }
+            | Operation::Release { reply, .. } => {
                 let _ = reply.send(Err(error.clone()));
             }
             Operation::Flush { reply, .. } => {

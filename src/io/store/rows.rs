@@ -128,31 +128,42 @@ pub(super) fn lease(
     })))
 }
 
-/// Queued messages after `after`, in order of id. A message whose paths cannot be read is listed without them.
+/// Recipients in one page of a listing, after which it ends early.
+const PAGE_RECIPIENTS_MAX: usize = 10_000;
+
+/// Queued messages after `after`, in order of id: none when none is left, and otherwise at least one. A message whose paths
+/// cannot be read is listed without them.
 pub(super) fn list(connection: &Connection, after: Option<QueueId>, limit: usize) -> rusqlite::Result<Vec<Entry>> {
     let after = after.map_or(-1, QueueId::number);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let messages: Vec<Message> = connection
-        .prepare_cached(&format!(
-            "SELECT {MESSAGE_COLUMNS} FROM message WHERE id > ? ORDER BY id LIMIT ?"
-        ))?
-        .query_map([after, limit], Message::read)?
-        .collect::<rusqlite::Result<_>>()?;
-    messages
-        .into_iter()
-        .map(|message| {
-            Ok(Entry {
-                recipients: recipients(connection, message.id)?,
-                id: message.id,
-                arrived: message.arrived,
-                expires: message.expires,
-                size_octets: message.size_octets,
-                reverse_path: message.reverse_path.unwrap_or(ReversePath::Null),
-                submitter: message.submitter,
-                hold: message.hold,
-            })
-        })
-        .collect()
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {MESSAGE_COLUMNS} FROM message WHERE id > ? ORDER BY id LIMIT ?"
+    ))?;
+    let mut entries = Vec::new();
+    let mut listed = 0;
+    for message in statement.query_map([after, limit], Message::read)? {
+        let entry = entry(connection, message?)?;
+        listed += entry.recipients.len();
+        entries.push(entry);
+        if listed >= PAGE_RECIPIENTS_MAX {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// A message with its recipients.
+pub(super) fn entry(connection: &Connection, message: Message) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        recipients: recipients(connection, message.id)?,
+        id: message.id,
+        arrived: message.arrived,
+        expires: message.expires,
+        size_octets: message.size_octets,
+        reverse_path: message.reverse_path.unwrap_or(ReversePath::Null),
+        submitter: message.submitter,
+        hold: message.hold,
+    })
 }
 
 /// The first messages on hold, in order of id; damaged ones are not among them.
@@ -173,11 +184,11 @@ pub(super) fn has_readable_paths(connection: &Connection, message: &Message) -> 
     Ok(message.reverse_path.is_some() && paths.iter().all(is_readable))
 }
 
-fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {
+pub(super) fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {
     let rows = connection
         .prepare_cached(
-            "SELECT forward_path, name, due, attempts, recipient.last_reply, n
-                 FROM recipient JOIN destination ON destination.id = recipient.destination
+            "SELECT forward_path, coalesce(name, ''), due, attempts, recipient.last_reply, n
+                 FROM recipient LEFT JOIN destination ON destination.id = recipient.destination
                  WHERE message = ? ORDER BY n",
         )?
         .query_map([id.number()], |row| {

@@ -172,6 +172,12 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The database's version, and the latest that this program knows.
+pub(super) fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    Ok((version(connection)?, known))
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
