@@ -272,14 +272,12 @@ impl Writer {
         match self.commit(&rest) {
             Ok(effects) => self.acknowledge(rest, effects),
             Err(Failure::Full) => {
-                let owed = refuse(rest, &StoreError::NoSpace);
-                if owed
-                    .iter()
-                    .any(|operation| matches!(operation, Operation::Settle { .. }))
-                {
-                    // What would be delivered now could not be recorded either.
+                let is_completion = |operation: &Operation| matches!(operation, Operation::Settle { .. });
+                if rest.iter().any(is_completion) {
+                    // What would be delivered now could not be recorded either: known before anybody is told.
                     self.shared.set_halted(true);
                 }
+                let owed = refuse(rest, &StoreError::NoSpace);
                 self.state.owed.extend(owed);
             }
             Err(Failure::Other(text) | Failure::Write(text)) => self.fail(rest, &text),
