@@ -14,6 +14,8 @@ mod hold;
 mod kill;
 #[path = "store_contract/long.rs"]
 mod long;
+#[path = "store_contract/operator.rs"]
+mod operator;
 #[path = "store_contract/overdue.rs"]
 mod overdue;
 #[path = "store_contract/sqlite.rs"]

@@ -16,6 +16,7 @@ mod explain;
 mod logging;
 mod metrics;
 mod open_relay;
+mod point;
 mod queue;
 mod reload;
 mod run;

@@ -2,16 +2,28 @@
 //!
 //! The message is claimed first, so that no delivery begins meanwhile; the bounce is on disk before the message goes.
 
-use super::queue_commands::Means;
+use std::time::Duration;
+
 use crate::io::bounce::{self as io_bounce, Told};
 use crate::io::clock;
 use crate::mail::outcome::Report;
 use crate::observe::log;
 use crate::outbound::bounce::Notice;
+use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::{Entry, Lease, Settlement};
 use crate::queue::operator::{Change, Operator};
 use crate::queue::{HoldError, Store};
 use crate::wire::path::ReversePath;
+
+/// What orders are carried out with.
+pub struct Means<'a, S> {
+    /// The queue.
+    pub store: &'a S,
+    /// What routes and bounces follow; without it nothing is requeued or bounced.
+    pub outbound: Option<&'a OutboundSettings>,
+    /// `bounce_queue_lifetime`.
+    pub bounce_lifetime: Duration,
+}
 
 /// Status of a message that an operator returns: other or undefined status of the mail system (RFC 3463 section 3.4).
 const STATUS: &str = "5.3.0";
@@ -20,7 +32,7 @@ const STATUS: &str = "5.3.0";
 pub(super) async fn bounce<S: Operator>(means: &Means<'_, S>, entry: &Entry, reason: &str) -> Result<String, String> {
     let store = means.store;
     let leases = store.claim(entry.id).await.map_err(|error| error.to_string())?;
-    let result = send(means, &leases, reason).await;
+    let result = send(means, entry, &leases, reason).await;
     if result.is_ok() {
         log::message_bounced(entry, reason);
     }
@@ -55,7 +67,7 @@ pub(super) async fn bounce<S: Operator>(means: &Means<'_, S>, entry: &Entry, rea
     })
 }
 
-async fn send<S: Store>(means: &Means<'_, S>, leases: &[Lease], reason: &str) -> Result<(), String> {
+async fn send<S: Store>(means: &Means<'_, S>, entry: &Entry, leases: &[Lease], reason: &str) -> Result<(), String> {
     let settings = means.outbound.ok_or("this needs the configuration")?;
     let first = leases
         .first()
@@ -63,6 +75,9 @@ async fn send<S: Store>(means: &Means<'_, S>, leases: &[Lease], reason: &str) ->
     let mut whole = first.clone();
     let others = leases.iter().skip(1).flat_map(|lease| lease.recipients.iter().cloned());
     whole.recipients.extend(others);
+    if whole.recipients.len() < entry.recipients.len() {
+        return Err("one of its recipients is for no destination: requeue it first".into());
+    }
     let report = Report {
         remote: String::new(),
         status: STATUS.into(),

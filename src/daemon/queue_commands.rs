@@ -6,10 +6,10 @@
 //! **Does not** wake the scheduler: the caller does.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use super::queue_bounce::Means;
 use super::queue_bounce::bounce;
 use crate::admin::order::{Action, Order, Progress, Selection, check_reason};
 use crate::admin::request::Answer;
@@ -17,7 +17,6 @@ use crate::io::clock;
 use crate::mail::queue_id::QueueId;
 use crate::observe::log;
 use crate::outbound::route;
-use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::Entry;
 use crate::queue::filter::{Filter, State};
 use crate::queue::operator::{CHANGES_MAX, Change, Operator};
@@ -25,16 +24,6 @@ use crate::queue::{HoldError, StoreError};
 
 /// Messages read at once.
 const PAGE: usize = 500;
-
-/// What orders are carried out with.
-pub struct Means<'a, S> {
-    /// The queue.
-    pub store: &'a S,
-    /// What routes and bounces follow; without it nothing is requeued or bounced.
-    pub outbound: Option<&'a OutboundSettings>,
-    /// `bounce_queue_lifetime`.
-    pub bounce_lifetime: Duration,
-}
 
 /// How many messages it was done to, and how many not.
 #[derive(Clone, Copy, Debug, Default)]

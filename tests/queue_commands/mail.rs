@@ -70,7 +70,7 @@ pub fn fill(relay: &Relay, mail: &[Mail]) {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        for batch in mail.chunks(200) {
+        for batch in mail.chunks(if mail.len() < 200 { 1 } else { 200 }) {
             let tasks: Vec<_> = batch
                 .iter()
                 .map(|mail| tokio::spawn(enqueue(store.clone(), mail.clone())))

@@ -85,11 +85,10 @@ impl Change<'_> {
     }
 
     async fn open(&self) -> Result<Queue, (String, u8)> {
-        let queue = Queue::open(self.directory).await.map_err(|why| (why, NO))?;
-        if queue.inspector.is_missing() {
+        if !self.directory.join("queue.db").exists() {
             return Err((stopped::no_queue(self.directory), NO));
         }
-        Ok(queue)
+        Queue::open(self.directory).await.map_err(|why| (why, NO))
     }
 
     /// Tells what would be done, and how many messages are meant.

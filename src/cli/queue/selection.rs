@@ -1,7 +1,7 @@
 //! What was typed, as a filter.
 
 use super::arguments::{FilterArguments, StateArgument};
-use crate::cli::why::filter::point;
+use crate::cli::point::point;
 use crate::queue::filter::Filter;
 use crate::time::Timestamp;
 

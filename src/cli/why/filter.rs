@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::arguments::FilterArguments;
+use crate::cli::point::point;
 use crate::net::{self, CidrError};
 use crate::observe::decision::{AttributeRecord, CertificateRecord, Decision, VerdictWord};
 use crate::policy::name_filter::NameFilter;
-use crate::time::{Timestamp, parse_duration};
+use crate::time::Timestamp;
 
 /// What a record must be; all must hold.
 #[derive(Debug, Default)]
@@ -89,15 +90,6 @@ impl Filter {
     }
 }
 
-/// How long ago, or a point in time.
-pub(in crate::cli) fn point(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(ago) = parse_duration(text) {
-        let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-        return Ok(Timestamp(now.0.saturating_sub(millis)));
-    }
-    Timestamp::parse(text).map_err(|why| format!("{text}: {why}, or how long ago such as \"2h\""))
-}
-
 impl AddressFilter {
     fn of(text: &str) -> Result<Self, String> {
         match net::parse_network(text) {
@@ -136,11 +128,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_address_or_time_is_named() {
+    fn wrong_address_is_named() {
         let wrong = |text: &str| AddressFilter::of(text).unwrap_err();
         assert!(wrong("192.0.2.1/24").contains("192.0.2.0/24"));
         assert!(wrong("alice").contains("expected a mail address"));
-        assert!(point("yesterday", Timestamp(0)).unwrap_err().contains("2h"));
-        assert_eq!(point("2h", Timestamp(7_200_001)), Ok(Timestamp(1)));
     }
 }

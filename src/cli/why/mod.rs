@@ -4,7 +4,7 @@
 //! **Does not** decide anything anew: `estafette explain` does.
 
 pub(super) mod arguments;
-pub(super) mod filter;
+mod filter;
 mod text;
 
 use std::collections::HashSet;

@@ -42,11 +42,6 @@ impl Inspector {
         })
     }
 
-    /// Whether no daemon ever ran there.
-    pub const fn is_missing(&self) -> bool {
-        self.connection.is_none()
-    }
-
     fn read<T: Default>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OpenError> {
         let Some(connection) = &self.connection else {
             return Ok(T::default());

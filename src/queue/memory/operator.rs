@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use super::super::HoldError;
-use super::super::entry::{Lease, NEVER};
-use super::super::model::Queue;
-use super::super::operator::{Change, Operator};
 use super::MemoryStore;
 use crate::mail::queue_id::QueueId;
+use crate::queue::HoldError;
+use crate::queue::entry::{Lease, NEVER};
+use crate::queue::model::Queue;
+use crate::queue::operator::{Change, Operator};
 use crate::time::Timestamp;
 
 impl Queue {

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::super::done_log;
-use super::super::error::OpenError;
-use super::super::files::data_path;
-use super::super::reserve::ballast_path;
-use super::super::rows;
-use super::Condition;
-use super::finding::{Finding, Sum, Told};
+use super::finding::{Condition, Finding, Sum, Told};
+use crate::io::store::done_log;
+use crate::io::store::error::OpenError;
+use crate::io::store::files::data_path;
+use crate::io::store::reserve::ballast_path;
+use crate::io::store::rows;
 use crate::mail::queue_id::QueueId;
 
 /// How long a running daemon gets to commit the row of a file, or to remove the file of a row that is gone.

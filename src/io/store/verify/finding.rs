@@ -59,6 +59,17 @@ pub enum Told {
     Note(String),
 }
 
+/// Whether a daemon had the queue while it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A daemon runs on it.
+    Running,
+    /// None does, and none could start meanwhile.
+    Stopped,
+    /// None ever did.
+    Missing,
+}
+
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {

@@ -23,22 +23,11 @@ use rusqlite::Connection;
 use super::error::OpenError;
 use super::listing::has_queue;
 use super::schema;
-pub use finding::{Finding, Sum, Told};
+pub use finding::{Condition, Finding, Sum, Told};
 pub use repair::repair;
 
 /// How long a check of the database's pages may hold its read transaction while a daemon runs.
 const READ_TRANSACTION_MAX: Duration = Duration::from_millis(900);
-
-/// Whether a daemon had the queue while it was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// A daemon runs on it.
-    Running,
-    /// None does, and none could start meanwhile.
-    Stopped,
-    /// None ever did.
-    Missing,
-}
 
 /// Looks at everything and tells what is wrong as it is found.
 ///

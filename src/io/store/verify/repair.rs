@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use rusqlite::TransactionBehavior;
 
-use super::super::error::OpenError;
-use super::super::files::{DataDirectory, SystemFiles};
-use super::super::{listing, lock, opening, schema};
 use super::pages::{self, Pages};
+use crate::io::store::error::OpenError;
+use crate::io::store::files::{DataDirectory, SystemFiles};
+use crate::io::store::{listing, lock, opening, schema};
 
 /// Removes orphans and says how many rows and files went. A directory in which no daemon ever ran has none.
 ///

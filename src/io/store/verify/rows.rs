@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::files::{PIECE_OCTETS, data_path};
-use super::super::rows::{self, Message};
-use super::super::schema::NEVER;
 use super::finding::{Finding, Sum, Told};
+use crate::io::store::files::{PIECE_OCTETS, data_path};
+use crate::io::store::rows::{self, Message};
+use crate::io::store::schema::NEVER;
 use crate::mail::queue_id::QueueId;
 use crate::wire::path::ForwardPath;
 
