@@ -12,7 +12,9 @@ fn ids(world: &World) -> Vec<String> {
 
 /// Ids stay unique and in order, what is queued stays, and new mail is delivered at once.
 fn jumps(first: i64) {
-    let mut world = World::start();
+    // A day later its sender would be told of the delay.
+    let mut world = World::prepare("delay_warning_time = \"0h\"\n");
+    world.spawn();
     assert_eq!(world.send("defer@example.net", 10).code, 250);
     wait_until("it was tried", || world.relay.log_text().contains("delivery.deferred"));
     let mut known = ids(&world);

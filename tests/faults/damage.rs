@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::common::client::Client;
 use crate::common::sink::Sink;
 use crate::common::{free_port, wait_until};
 use crate::world::{LARGE, World};
@@ -80,8 +81,13 @@ fn page_corrupted_under_the_daemon_is_a_fault_that_the_next_start_refuses() {
     for page in pages {
         overwrite(&database, (page - 1) * PAGE, &[0xFF; 64]);
     }
-    let reply = world.send("b@example.net", 10);
-    assert!([421, 451].contains(&reply.code), "{}", reply.text);
+    // The daemon may have met the damage itself before anybody comes.
+    if let Ok(mut client) = Client::connect(world.relay.address()) {
+        let said = client.say("EHLO printer.example.org");
+        let reply = said.and_then(|_| world.try_send_on(&mut client, "b@example.net", 10));
+        let code = reply.map(|reply| reply.code);
+        assert!(matches!(code, Err(_) | Ok(421 | 451)), "{code:?}");
+    }
     world.expect_failure();
     world.expect_logged("queue.failed");
     world.expect_logged("malformed");
