@@ -116,6 +116,10 @@ pub(super) fn check_whole(connection: &Connection, database: &Path) -> Result<()
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| OpenError::database(database, &error))?;
+    // What the check has read need not stay in memory: damage that comes later would go unseen until the next start.
+    connection
+        .execute_batch("PRAGMA shrink_memory")
+        .map_err(|error| OpenError::database(database, &error))?;
     if found != "ok" {
         return Err(OpenError::Corrupted {
             path: database.to_owned(),
