@@ -10,6 +10,10 @@ mod forgotten;
 mod hold;
 #[path = "store_contract/kill.rs"]
 mod kill;
+#[path = "store_contract/nth_fault.rs"]
+mod nth_fault;
+#[path = "faults/shim.rs"]
+mod shim;
 #[path = "store_contract/sqlite.rs"]
 mod sqlite;
 
