@@ -11,6 +11,8 @@ mod clock;
 mod damage;
 #[path = "faults/place.rs"]
 mod place;
+#[path = "faults/shim.rs"]
+mod shim;
 #[path = "faults/space.rs"]
 mod space;
 #[path = "faults/sync.rs"]

@@ -14,10 +14,14 @@ mod hold;
 mod kill;
 #[path = "store_contract/long.rs"]
 mod long;
+#[path = "store_contract/nth_fault.rs"]
+mod nth_fault;
 #[path = "store_contract/operator.rs"]
 mod operator;
 #[path = "store_contract/overdue.rs"]
 mod overdue;
+#[path = "faults/shim.rs"]
+mod shim;
 #[path = "store_contract/sqlite.rs"]
 mod sqlite;
 #[path = "store_contract/states.rs"]

@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::client::{Client, Reply};
 use crate::common::sink::Sink;
 use crate::common::{BINARY, LOOPBACK, PATIENCE, Relay, wait_until};
+use crate::shim;
 
 /// errno of Linux.
 pub(crate) const EIO: i32 = 5;
@@ -32,25 +33,6 @@ pub(crate) struct World {
     sent: usize,
 }
 
-/// Compiles the library of faults.
-pub(crate) fn build_shim(directory: &Path) -> PathBuf {
-    let library = directory.join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/shim.c");
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let mut command = Command::new(compiler);
-    command.args(["-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o"]);
-    let output = command.arg(&library).arg(source).output().expect("a C compiler runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    library
-}
-
-/// Replaces the control file: the library sees another file.
-pub(crate) fn write_control(control: &Path, rules: &str) {
-    let new = control.with_extension("new");
-    fs::write(&new, rules).expect("written");
-    fs::rename(&new, control).expect("renamed");
-}
-
 impl World {
     /// A relay that runs on a disk without a fault so far.
     pub(crate) fn start() -> Self {
@@ -66,7 +48,7 @@ impl World {
         let relay = Relay::prepare(&policy, sink.port);
         fs::create_dir(relay.queue()).expect("queue directory");
         fs::set_permissions(relay.queue(), fs::Permissions::from_mode(0o700)).expect("chmod");
-        let library = build_shim(relay.directory.path());
+        let library = shim::build(relay.directory.path());
         let told = UnixDatagram::bind(relay.file("notify")).expect("a socket");
         told.set_nonblocking(true).expect("set");
         let world = Self {
@@ -153,13 +135,12 @@ impl World {
 
     /// What fails from now on; see shim.c.
     pub(crate) fn faults(&self, rules: &str) {
-        let _ = fs::remove_file(self.relay.file("faults.struck"));
-        write_control(&self.control(), rules);
+        shim::set(&self.control(), rules);
     }
 
     /// The faults that have struck since the rules were set.
     pub(crate) fn struck(&self) -> String {
-        fs::read_to_string(self.relay.file("faults.struck")).unwrap_or_default()
+        shim::struck(&self.control())
     }
 
     /// Sends a message on a connection of its own; remembers it when it was acknowledged.
