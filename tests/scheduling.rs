@@ -7,6 +7,7 @@ mod moody_store;
 #[path = "scheduling/world.rs"]
 mod world;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -409,9 +410,32 @@ fn message_waits_for_deliveries_that_lag_but_not_for_a_dead_destination() {
     assert!(waited < delay, "its destination is dead: {waited:?}");
 }
 
+/// A next hop that takes connections, says this, if anything, and closes; returns its port.
+fn turns_all_away(greeting: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(greeting.as_bytes());
+        }
+    });
+    port
+}
+
 #[test]
 fn dead_next_hop_costs_one_attempt_per_rest_however_much_waits() {
-    let relay = Relay::start(&format!("{LOOPBACK}{QUICK}"), common::free_port());
+    let dead = common::free_port();
+    for next_hop in [
+        dead,
+        turns_all_away(""),
+        turns_all_away("421 4.3.2 come back later\r\n"),
+    ] {
+        costs_one_attempt_per_rest(next_hop);
+    }
+}
+
+fn costs_one_attempt_per_rest(next_hop: u16) {
+    let relay = Relay::start(&format!("{LOOPBACK}{QUICK}"), next_hop);
     send(&relay, "b@example.net", 300);
     let rests = || relay.log_text().matches("destination.suspended").count();
     wait_until("a few rests", || rests() >= 5);

@@ -102,6 +102,11 @@ impl Client {
         matches!(self.state, State::Idle(_) | State::Spent | State::Over)
     }
 
+    /// Whether MAIL was said, so that the peer serves us.
+    pub const fn is_served(&self) -> bool {
+        self.progress.is_begun()
+    }
+
     /// How many transactions were begun before this one.
     pub const fn reuses(&self) -> usize {
         self.transactions.saturating_sub(1)
@@ -165,11 +170,8 @@ impl Client {
     /// The deadline has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.is_over() && self.deadline.is_some_and(|deadline| deadline <= now) {
-            let text = format!(
-                "conversation with {} timed out while {}",
-                self.options.remote,
-                self.activity()
-            );
+            let remote = &self.options.remote;
+            let text = format!("conversation with {remote} timed out while {}", self.activity());
             self.broken("4.4.2", &text);
         }
     }
@@ -300,8 +302,7 @@ impl Client {
         if !reply.is_positive() {
             let remote = &self.options.remote;
             let text = format!("TLS is required, but host {remote} refused to start TLS: {reply}");
-            self.tls_failed("4.7.4", &text);
-            return;
+            return self.tls_failed("4.7.4", &text);
         }
         // The mirror of CVE-2011-0411: what stands behind the 220 was not said under TLS, so nobody vouches for it.
         if !self.reader.is_empty() {

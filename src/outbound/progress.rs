@@ -77,6 +77,11 @@ impl Progress {
         }
     }
 
+    /// Whether MAIL is sent.
+    pub const fn is_begun(&self) -> bool {
+        self.sent > 0
+    }
+
     /// Whether the peer has begun a transaction, which a RSET would end.
     pub const fn is_mail_taken(&self) -> bool {
         self.mail_taken

@@ -44,6 +44,8 @@ pub struct Attempt {
     pub tls: Option<String>,
     /// Whether that session had carried a message before.
     pub reused: bool,
+    /// Whether some host got as far as MAIL: otherwise nobody serves us there, whatever the message.
+    pub reached: bool,
 }
 
 /// Everything that deliveries share; cheap to clone into a task, and to make anew on reload.
@@ -85,6 +87,15 @@ struct Pending<'a> {
 struct Over {
     tls: Option<String>,
     reused: bool,
+    reached: bool,
+}
+
+impl Pending<'_> {
+    /// Notes what the last one said; that some host was reached stays true.
+    fn wait(&mut self, outcome: Outcome, over: Over) {
+        let reached = over.reached || self.last.as_ref().is_some_and(|(_, over)| over.reached);
+        self.last = Some((outcome, Over { reached, ..over }));
+    }
 }
 
 /// What came of one connection.
@@ -189,7 +200,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
                 Visit::Held(Ending::Stale, _) => {}
                 Visit::NotReached(report) => {
                     for waiting in &mut pending {
-                        waiting.last = Some((Outcome::Deferred(report.clone()), Over::default()));
+                        waiting.wait(Outcome::Deferred(report.clone()), Over::default());
                     }
                 }
             }
@@ -252,6 +263,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         let over = Over {
             tls: connection.tls.clone(),
             reused: connection.client.reuses() > 0,
+            reached: connection.client.is_served(),
         };
         self.connections.put(key, connection).await;
         Visit::Held(ending, over)
@@ -311,6 +323,7 @@ fn attempt(recipient: &LeasedRecipient, outcome: Outcome, over: Over) -> Attempt
         outcome,
         tls: over.tls,
         reused: over.reused,
+        reached: over.reached,
     }
 }
 
@@ -324,7 +337,7 @@ fn take_fates<'a>(
     let mut left = Vec::new();
     for (mut waiting, fate) in pending.into_iter().zip(fates) {
         if fate.elsewhere {
-            waiting.last = Some((fate.outcome, over.clone()));
+            waiting.wait(fate.outcome, over.clone());
             left.push(waiting);
         } else {
             attempts.push(attempt(waiting.recipient, fate.outcome, over.clone()));

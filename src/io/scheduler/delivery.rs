@@ -21,10 +21,6 @@ use crate::queue::{Store, StoreError};
 use crate::time::Timestamp;
 use crate::wire::path::ReversePath;
 
-/// What says that no next hop was reached: connections (4.4.1), the DNS (4.4.3), address families (4.4.4), a wrong
-/// relayhost (4.3.5), TLS that is demanded and not to be had (4.7.4, 4.7.5).
-const UNREACHED: [&str; 6] = ["4.4.1", "4.4.3", "4.4.4", "4.3.5", "4.7.4", "4.7.5"];
-
 /// Delivers a lease and settles it. The place of the delivery is given back as soon as the next hop has nothing to do
 /// with it any more: a commit takes longer than many a delivery.
 pub async fn run<S: Store, R: Resolver>(
@@ -78,12 +74,10 @@ pub async fn run<S: Store, R: Resolver>(
 }
 
 /// A destination that could not be reached is to rest, so that one probe speaks for all of its messages; Postfix calls it
-/// a dead site.
+/// a dead site. Not reached is one that no message got to: no host could be found or connected to, or none got through
+/// greeting, EHLO and the TLS that is demanded. A balancer that has nobody behind it connects and closes.
 fn finding(lease: &Lease, attempts: &[Attempt], queue: &QueueSettings, now: Timestamp) -> Finding {
-    let is_unreached = |attempt: &Attempt| match &attempt.outcome {
-        Outcome::Deferred(report) => !report.from_remote && UNREACHED.contains(&report.status.as_str()),
-        _ => false,
-    };
+    let is_unreached = |attempt: &Attempt| !attempt.reached && matches!(attempt.outcome, Outcome::Deferred(_));
     match attempts.first() {
         Some(first) if attempts.iter().all(is_unreached) => Finding::Unreached {
             until: queue
