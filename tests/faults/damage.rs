@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::common::client::Client;
 use crate::common::sink::Sink;
 use crate::common::{free_port, wait_until};
 use crate::world::{LARGE, World};
@@ -75,19 +76,31 @@ fn page_corrupted_under_the_daemon_is_a_fault_that_the_next_start_refuses() {
     // More than the writer keeps in memory: what it has there, it would write again as it was.
     let mut world = world_with_waiting_mail(120, 30_000);
     let database = world.relay.queue().join("queue.db");
-    let pages = ["recipient", "recipient_message", "message"].map(|name| root_page(&database, name));
+    let pages = fs::metadata(&database).expect("there").len() / PAGE;
     world.spawn();
-    for page in pages {
+    for page in 2..=pages {
         overwrite(&database, (page - 1) * PAGE, &[0xFF; 64]);
     }
-    let reply = world.send("b@example.net", 10);
-    assert!([421, 451].contains(&reply.code), "{}", reply.text);
+    // A few pages may be in the writer's memory nevertheless: a 250 on top of those is a true one.
+    let mut client = Client::connect(world.relay.address()).expect("connects");
+    client.say("EHLO printer.example.org").expect("EHLO");
+    for _ in 0..20 {
+        match world.try_send_on(&mut client, "b@example.net", 30_000) {
+            Ok(reply) if reply.code == 250 => {}
+            Ok(reply) => {
+                assert!([421, 451].contains(&reply.code), "{}", reply.text);
+                break;
+            }
+            // It has ended meanwhile.
+            Err(_) => break,
+        }
+    }
+    let _ = world.relay.command(&["queue"], &["flush"]);
     world.expect_failure();
     world.expect_logged("queue.failed");
     world.expect_logged("malformed");
     let said = world.expect_refused_start();
     assert!(said.contains("queue.db is damaged"), "{said}");
-    assert_eq!(world.sink.count(), 0);
 }
 
 #[test]
