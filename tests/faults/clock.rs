@@ -7,7 +7,10 @@ const DAY: i64 = 86_400;
 
 fn ids(world: &World) -> Vec<String> {
     let id = |entry: &serde_json::Value| entry["queue_id"].as_str().expect("an id").to_owned();
-    world.relay.queued().iter().map(id).collect()
+    let queued = world.relay.queued();
+    // A warning of a delay may be on its way.
+    let mail = queued.iter().filter(|entry| entry["reverse_path"] == "a@example.org");
+    mail.map(id).collect()
 }
 
 /// Ids stay unique and in order, what is queued stays, and new mail is delivered at once.
@@ -22,9 +25,9 @@ fn jumps(first: i64) {
         world.faults(&format!("clock {offset}"));
         for octets in [10, LARGE] {
             assert_eq!(world.send("defer@example.net", octets).code, 250);
-            let delivered = world.sink.count();
+            let delivered = world.delivered().len();
             assert_eq!(world.send("b@example.net", octets).code, 250);
-            wait_until("new mail is delivered at once", || world.sink.count() > delivered);
+            wait_until("new mail is delivered at once", || world.delivered().len() > delivered);
         }
         let now = ids(&world);
         assert_eq!(now.len(), known.len() + 2, "nothing was returned or lost at {offset}");
