@@ -20,6 +20,8 @@ mod nth_fault;
 mod operator;
 #[path = "store_contract/overdue.rs"]
 mod overdue;
+#[path = "store_contract/random.rs"]
+mod random;
 #[path = "faults/shim.rs"]
 mod shim;
 #[path = "store_contract/sqlite.rs"]
@@ -41,6 +43,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     committed_message_is_due_read_and_settled(&make()).await;
     recipients_settle_one_by_one(&make()).await;
     recipient_not_named_is_due_again(&make()).await;
+    recipient_left_out_of_a_lease_is_due_when_it_has_ended(&make()).await;
     dropped_draft_never_existed(&make()).await;
     message_without_recipient_is_refused(&make()).await;
     retry_is_due_at_its_time(&make()).await;
@@ -130,6 +133,21 @@ async fn recipient_not_named_is_due_again<S: Store>(store: &S) {
     let lease = store.due(ARRIVED, 1).await.unwrap().pop().unwrap();
     assert_eq!(lease.recipients.len(), 1);
     assert_eq!((lease.recipients[0].number, lease.recipients[0].attempts), (1, 0));
+}
+
+/// Two recipients at one destination that are due at different times: the second one is passed over while the first is leased.
+async fn recipient_left_out_of_a_lease_is_due_when_it_has_ended<S: Store>(store: &S) {
+    enqueue(store, b"x", &["a@x.example", "b@x.example"]).await;
+    let lease = store.due(ARRIVED, 10).await.unwrap().pop().unwrap();
+    store.settle(lease, vec![retry(0, 50), retry(1, 60)]).await.unwrap();
+    let (first, second) = (ARRIVED.plus(common::seconds(50)), ARRIVED.plus(common::seconds(60)));
+    let lease = store.due(first, 10).await.unwrap().pop().unwrap();
+    assert_eq!(lease.recipients.len(), 1);
+    assert_eq!(store.due(second, 10).await, Ok(Vec::new()), "the message is leased");
+    store.settle(lease, vec![done(0)]).await.unwrap();
+    assert_eq!(store.next_due().await, Ok(Some(second)));
+    let lease = store.due(second, 10).await.unwrap().pop().unwrap();
+    assert_eq!(lease.recipients[0].number, 1);
 }
 
 async fn dropped_draft_never_existed<S: Store>(store: &S) {

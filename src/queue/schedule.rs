@@ -269,6 +269,12 @@ impl Schedule {
 
     /// Ends a lease. `told` says whether its delivery has learnt anything of the destination.
     pub fn release(&mut self, id: QueueId, destination: DestinationNumber, told: bool, next: Next) {
+        let state = self.leases.state(id, destination);
+        // A look-up leases what is due of a message and passes over the rest of it meanwhile: that waits for a look now.
+        let next = match state {
+            Some(LeaseState::Out(Origin::Store) | LeaseState::Settling(Origin::Store)) => Next::Now,
+            _ => next,
+        };
         let ended = Ended { id, destination, told };
         if self.scanning {
             self.ended_in_scan.push(ended);
@@ -473,12 +479,12 @@ impl Schedule {
         ) {
             self.fresh.ended(ended.id);
         }
-        let now = self.now;
         if let Some(rest) = self.rests.get_mut(&ended.destination)
             && rest.phase == Phase::Probing(ended.id)
         {
-            // A probe that has learnt nothing is followed by another one.
-            rest.phase = if ended.told { Phase::Over } else { Phase::Until(now) };
+            // A probe that has learnt nothing is followed by another one, even if the clock goes back meanwhile.
+            let again = Phase::Until(Timestamp::default());
+            rest.phase = if ended.told { Phase::Over } else { again };
         }
         self.places.has_room(ended.destination);
     }

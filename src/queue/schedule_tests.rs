@@ -118,17 +118,27 @@ fn stranger_lease_that_ends_within_a_scan_is_not_lost() {
 }
 
 #[test]
-fn settling_for_good_wakes_nobody_and_a_retry_only_at_its_time() {
+fn settling_mail_from_memory_wakes_nobody_and_its_retry_only_at_its_time() {
     let mut schedule = Schedule::default();
-    schedule.lease(id(1), A);
-    schedule.lease(id(2), A);
-    schedule.release(id(1), A.0, true, Next::Nothing);
-    assert_eq!((schedule.first_ready(), schedule.first_waiting()), (None, None));
-    schedule.release(id(2), A.0, true, Next::At(Timestamp(70)));
-    assert_eq!(
-        (schedule.first_ready(), schedule.first_waiting()),
-        (None, Some(Timestamp(70)))
-    );
+    for (number, next, waiting) in [
+        (1, Next::Nothing, None),
+        (2, Next::At(Timestamp(70)), Some(Timestamp(70))),
+    ] {
+        arrive(&mut schedule, number, "a@x");
+        assert_eq!(schedule.take_fresh(Timestamp(60), 1).len(), 1);
+        schedule.release(id(number), A.0, true, next);
+        assert_eq!((schedule.first_ready(), schedule.first_waiting()), (None, waiting));
+    }
+}
+
+#[test]
+fn settling_mail_from_the_store_has_the_rest_of_its_message_looked_at() {
+    for next in [Next::Nothing, Next::At(Timestamp(70))] {
+        let mut schedule = Schedule::default();
+        schedule.lease(id(1), A);
+        schedule.release(id(1), A.0, true, next);
+        assert!(schedule.first_ready().is_some());
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(super) type Done = (QueueId, u32);
 
 /// Octets past which the file is written anew.
 const LENGTH_MAX: u64 = 1024 * 1024;
+/// Ends a line that is not whole, so that it is none.
+const TORN: &[u8] = b"#\n";
 
 /// The open file.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct DoneLog {
     length: u64,
     /// Past this length it is written anew.
     renew_at: u64,
+    /// The last line may not be whole: it must neither swallow the next one nor be taken for another recipient.
+    is_torn: bool,
     /// Written down and not committed.
     open: HashSet<Done>,
 }
@@ -47,6 +51,7 @@ impl DoneLog {
             file,
             length: text.len() as u64,
             renew_at: LENGTH_MAX,
+            is_torn: text.last().is_some_and(|last| *last != b'\n'),
             open: left.iter().copied().collect(),
         };
         Ok((log, left))
@@ -63,12 +68,13 @@ impl DoneLog {
             self.renew()?;
         }
         let mut lines = Vec::new();
-        if self.length == 0 {
-            // A torn line of a former process must not swallow the first one.
-            lines.push(b'\n');
+        if self.is_torn {
+            lines.extend(TORN);
         }
         write_lines(&mut lines, new.iter())?;
+        self.is_torn = true;
         self.file.write_all(&lines)?;
+        self.is_torn = false;
         self.length += lines.len() as u64;
         self.open.extend(new);
         Ok(())
@@ -103,6 +109,7 @@ impl DoneLog {
         if self.open.is_empty() && self.length > 0 {
             self.file.set_len(0)?;
             self.length = 0;
+            self.is_torn = false;
             self.renew_at = LENGTH_MAX;
         }
         Ok(())
@@ -119,6 +126,7 @@ impl DoneLog {
         file.write_all(&lines)?;
         fs::rename(&new, &self.path)?;
         self.file = file;
+        self.is_torn = false;
         self.length = lines.len() as u64;
         // With much open, each renewal would have little effect.
         self.renew_at = LENGTH_MAX.max(self.length * 2);
@@ -171,6 +179,40 @@ mod tests {
         assert_eq!(left, [(id, 0), (id, 12)], "each once");
         log.committed(left.into_iter()).unwrap();
         assert!(DoneLog::open(directory.path()).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn line_after_a_torn_one_is_read_and_the_torn_one_names_nobody() {
+        let id = |number| QueueId::from_parts(1_800_000_000_000, number);
+        let whole = format!("{} 12\n", id(1));
+        for octets in 1..whole.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("done.log");
+            fs::write(&path, &whole[..octets]).unwrap();
+            let (mut log, left) = DoneLog::open(directory.path()).unwrap();
+            assert!(left.is_empty());
+            log.append([(id(2), 0)].into_iter()).unwrap();
+            let (_, left) = DoneLog::open(directory.path()).unwrap();
+            assert_eq!(left, [(id(2), 0)], "{:?}", fs::read_to_string(&path));
+        }
+    }
+
+    #[test]
+    fn log_that_could_be_written_only_in_part_goes_on() {
+        let id = |number| QueueId::from_parts(1_800_000_000_000, number);
+        let directory = tempfile::tempdir().unwrap();
+        let (mut log, _) = DoneLog::open(directory.path()).unwrap();
+        log.file = OpenOptions::new()
+            .read(true)
+            .open(directory.path().join("done.log"))
+            .unwrap();
+        log.append([(id(1), 0)].into_iter()).unwrap_err();
+        // What a full disk leaves.
+        fs::write(directory.path().join("done.log"), format!("{} 1", id(1))).unwrap();
+        log.file = open_at(&directory.path().join("done.log")).unwrap();
+        log.append([(id(1), 12), (id(2), 0)].into_iter()).unwrap();
+        let (_, left) = DoneLog::open(directory.path()).unwrap();
+        assert_eq!(left, [(id(1), 12), (id(2), 0)]);
     }
 
     #[test]
