@@ -58,6 +58,7 @@ pub mod fresh;
 pub mod leases;
 pub mod memory;
 mod model;
+pub mod next;
 pub mod operator;
 pub mod places;
 pub mod rounds;

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::entry::{
     ATTEMPTS_KEPT, EntryRecipient, Lease, LeasedRecipient, NEVER, Overdue, OverduePlace, PastAttempt, Settlement,
 };
+use super::next::Next;
 use super::rounds::{SenderKey, sender_key};
-use super::schedule::{DestinationNumber, Next, Ready, Schedule};
+use super::schedule::{DestinationNumber, Ready, Schedule};
 use super::{HoldError, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;

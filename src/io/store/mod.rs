@@ -55,7 +55,7 @@ pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, Lease, Overdue, OverduePlace, PastAttempt, Settlement};
-use crate::queue::schedule::Next;
+use crate::queue::next::Next;
 use crate::queue::settings::QueueSettings;
 use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;

@@ -11,8 +11,9 @@ use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::{NewRecipient, Settlement};
+use crate::queue::next::Next;
 use crate::queue::operator::Change;
-use crate::queue::schedule::{DestinationNumber, Next};
+use crate::queue::schedule::DestinationNumber;
 use crate::time::Timestamp;
 
 /// Where the answer to an operation goes.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::operation::{Arrival, Content, Effects, Enqueue, Operation, Reply};
 use super::shared::Shared;
 use crate::queue::entry::{Lease, LeasedRecipient, NewRecipient};
-use crate::queue::schedule::{Next, Schedule};
+use crate::queue::next::Next;
+use crate::queue::schedule::Schedule;
 
 /// An answer that is ready to be sent.
 enum Answer {

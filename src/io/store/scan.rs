@@ -14,8 +14,9 @@ use super::shared::Shared;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
 use crate::queue::entry::Lease;
+use crate::queue::next::Next;
 use crate::queue::rounds::SenderKey;
-use crate::queue::schedule::{DestinationNumber, Next, Ready};
+use crate::queue::schedule::{DestinationNumber, Ready};
 use crate::time::Timestamp;
 
 /// Of what is due at a destination, the messages that came due first and may be chosen from, besides those that are leased.
