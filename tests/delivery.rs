@@ -29,6 +29,8 @@ use estafette::queue::StoreError;
 use estafette::time::{Now, Timestamp};
 use estafette::wire::path::{ForwardPath, Mailbox};
 
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
 use peer::{Behaviour, Peer, Starttls};
 use world::{deliver, settings, short};
 
@@ -175,6 +177,39 @@ async fn long_message_arrives_whole() {
     let attempts = deliver(settings, no_dns(), Ok(data.clone().into_bytes()), &ONE).await;
     assert_eq!(short(&attempts), ["7 relayed 2.0.0"]);
     assert!(peer.seen().messages == [format!("{data}.\r\n")]);
+}
+
+#[tokio::test]
+async fn reply_before_the_final_dot_does_not_count_as_its_reply() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        stream.write_all(b"220 peer\r\n").await.unwrap();
+        let mut line = String::new();
+        while !line.starts_with("Subject") {
+            let reply: &[u8] = if line.starts_with("DATA") {
+                b"354 go\r\n"
+            } else {
+                b"250 ok\r\n"
+            };
+            if !line.is_empty() {
+                stream.write_all(reply).await.unwrap();
+            }
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+        }
+        stream.write_all(b"250 2.0.0 taken already\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        rest.ends_with(b"\r\n.\r\n")
+    });
+    // More than the buffers between the two hold: the reply is there before the end can be sent.
+    let data = format!("Subject: x\r\n\r\n{}", "0123456789abcde\r\n".repeat(1 << 20));
+    let settings = settings(&address.to_string(), TlsLevel::None);
+    let attempts = deliver(settings, no_dns(), Ok(data.into_bytes()), &ONE).await;
+    assert_eq!(short(&attempts), ["7 deferred 4.5.0"]);
+    assert!(!peer.await.unwrap(), "the final dot must not follow");
 }
 
 #[tokio::test]

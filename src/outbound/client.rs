@@ -349,8 +349,9 @@ impl Client {
         if reply.code / 100 == 3 {
             return self.unexpected(reply);
         }
-        // A host that takes so many messages per session and no more says so here, and it may say it to this one only.
-        if reply.is_transient() && self.progress.is_at_mail() && self.is_stale() {
+        // A host that takes so many messages per session and no more says so at MAIL, and it may say it to this one only.
+        // One that finds our commands out of order (503) has said more than it was asked for since the last message.
+        if self.is_stale() && (reply.code == 503 || reply.is_transient() && self.progress.is_at_mail()) {
             self.again = Some(Again::Afresh);
         }
         self.wait(now, self.options.hello_timeout);

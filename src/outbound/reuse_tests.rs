@@ -160,12 +160,17 @@ fn lone_dot_that_is_taken_for_a_message_ends_the_session() {
 
 #[test]
 fn kept_session_that_ends_before_a_recipient_is_taken_is_stale() {
-    let closing: [(&str, bool); 6] = [
+    let closing: [(&str, bool); 7] = [
         ("", true),
         ("421 4.4.2 idle too long\r\n", false),
         ("250 ok\r\n", true),
         ("250 ok\r\n421 4.3.2 down\r\n", false),
         ("250 ok\r\n450 4.2.1 busy\r\n421 bye\r\n", false),
+        // The first is one too many for the message before: nothing here answers what it seems to answer.
+        (
+            "250 ok\r\n451 4.3.0 no\r\n503 5.5.1 MAIL?\r\n503 5.5.1 MAIL?\r\n",
+            false,
+        ),
         (
             "452 4.5.3 too many messages in this session\r\n503 x\r\n503 x\r\n503 x\r\n",
             false,

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -58,14 +58,22 @@ impl Channel {
 
     /// Whether the peer has neither closed nor said anything. What it said is lost: the connection is of no more use then.
     pub fn is_quiet(&mut self) -> bool {
-        let mut octet = [0; 1];
-        let mut buffer = ReadBuf::new(&mut octet);
-        // Nobody is woken: whoever keeps the connection asks again.
+        self.read_now(&mut [0; 1]).is_none()
+    }
+
+    /// What [`Channel::read`] returns at once; `None` when it would wait.
+    pub fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        // Nobody is woken: whoever asks asks again.
         let context = &mut Context::from_waker(Waker::noop());
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer).is_pending(),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut buffer).is_pending(),
-            Self::Closed => false,
+        let polled = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut buffer),
+            Self::Closed => return Some(Ok(0)),
+        };
+        match polled {
+            Poll::Pending => None,
+            Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
         }
     }
 

@@ -48,7 +48,13 @@ impl<S: Store> Session<'_, S> {
         loop {
             match connection.client.poll_action() {
                 Some(Action::Send(octets)) => write(connection, &octets).await,
-                Some(Action::WantData) => self.feed(&mut connection.client, &mut offset).await,
+                Some(Action::WantData) => {
+                    // A reply to mail data that is not all sent is none to the final dot, and must not be taken for it.
+                    hear(connection);
+                    if !connection.client.is_over() {
+                        self.feed(&mut connection.client, &mut offset).await;
+                    }
+                }
                 Some(Action::StartTls) => self.start_tls(connection).await,
                 Some(Action::Close) => return,
                 None if connection.client.is_settled() => return,
@@ -117,6 +123,21 @@ async fn last_words(connection: &mut Connection) {
     };
     let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, hearing).await;
     client.handle_eof();
+}
+
+/// Hears what has come already, without waiting.
+fn hear(connection: &mut Connection) {
+    let Connection {
+        client,
+        channel,
+        buffer,
+        ..
+    } = connection;
+    match channel.read_now(buffer) {
+        None => {}
+        Some(Ok(length @ 1..)) => client.handle_bytes(now(), buffer.get(..length).unwrap_or_default()),
+        Some(_) => client.handle_eof(),
+    }
 }
 
 async fn read(connection: &mut Connection) {
