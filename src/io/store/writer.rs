@@ -275,9 +275,9 @@ impl Writer {
                 let owed = refuse(rest, &StoreError::NoSpace);
                 if owed
                     .iter()
-                    .any(|operation| matches!(operation, Operation::Settle { .. }))
+                    .any(|operation| matches!(operation, Operation::Settle { .. } | Operation::Replay(_)))
                 {
-                    // What would be delivered now could not be recorded either.
+                    // What would be delivered now could not be recorded either, or was delivered by a former process.
                     self.shared.set_halted(true);
                 }
                 self.state.owed.extend(owed);
