@@ -254,3 +254,28 @@ async fn what_the_next_hop_took_is_in_the_log_before_it_is_settled() {
     store.close();
     assert_eq!(std::fs::read(&log).unwrap(), b"", "nothing in it is open");
 }
+
+#[tokio::test]
+async fn what_a_former_process_relayed_is_not_given_out_while_the_disk_is_full() {
+    let directory = common::directory();
+    let store = common::open(directory.path());
+    let taken = enqueue(&store, b"x", &["a@x.example"]).await;
+    let other = enqueue(&store, b"x", &["b@x.example"]).await;
+    drop(store);
+    std::fs::write(directory.path().join("done.log"), format!("{taken} 0\n")).unwrap();
+    let disk = Arc::new(FullDisk(AtomicBool::new(true)));
+    let store = common::open_with_calls(directory.path(), Arc::clone(&disk) as Arc<dyn FileCalls>);
+    for _ in 0..5 {
+        assert_eq!(store.due(ARRIVED, 10).await, Ok(Vec::new()), "it would be sent again");
+    }
+    disk.0.store(false, Ordering::SeqCst);
+    let mut leases = Vec::new();
+    for _ in 0..500 {
+        leases = store.due(ARRIVED, 10).await.unwrap();
+        if !leases.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), [other]);
+}

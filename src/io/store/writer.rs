@@ -272,9 +272,11 @@ impl Writer {
         match self.commit(&rest) {
             Ok(effects) => self.acknowledge(rest, effects),
             Err(Failure::Full) => {
-                let is_completion = |operation: &Operation| matches!(operation, Operation::Settle { .. });
+                let is_completion =
+                    |operation: &Operation| matches!(operation, Operation::Settle { .. } | Operation::Replay(_));
                 if rest.iter().any(is_completion) {
-                    // What would be delivered now could not be recorded either: known before anybody is told.
+                    // What would be delivered now could not be recorded either, or was delivered by a former process. Known
+                    // before anybody is told.
                     self.shared.set_halted(true);
                 }
                 let owed = refuse(rest, &StoreError::NoSpace);
