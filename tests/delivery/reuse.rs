@@ -364,3 +364,37 @@ async fn names_of_a_next_hop_are_not_looked_up_for_every_message() {
     assert_eq!(short(&send(&deliverer).await), RELAYED);
     assert_eq!(lookups.load(Ordering::Relaxed), 2);
 }
+
+/// Two exchangers, of which only the first, 127.0.0.1, listens.
+struct Two;
+
+impl Resolver for Two {
+    async fn mx(&self, _: &str) -> Result<Vec<MailExchanger>, LookupError> {
+        let exchanger = |preference: u16| MailExchanger {
+            preference,
+            host: format!("127.0.0.{preference}"),
+        };
+        Ok(vec![exchanger(1), exchanger(2)])
+    }
+
+    async fn addresses(&self, _: &str, _: bool, _: bool) -> Result<Vec<IpAddr>, LookupError> {
+        Err(LookupError::NoRecords)
+    }
+}
+
+#[tokio::test]
+async fn domain_is_reached_when_one_exchanger_has_heard_mail_though_the_next_is_dead() {
+    for (greeting, reached) in [("220 peer", true), ("421 4.3.2 busy", false)] {
+        let behaviour = Behaviour {
+            greeting,
+            recipient: |_| "450 4.2.0 grey",
+            ..Behaviour::default()
+        };
+        let peer = Peer::start(behaviour).await;
+        let settings = settings(&format!("two.test:{}", peer.address.port()), TlsLevel::None);
+        let deliverer = deliverer(settings, Two, OneMessage::new(Ok(DATA.to_vec())), None);
+        let attempts = send(&deliverer).await;
+        assert_eq!(short(&attempts), ["7 deferred 4.4.1"]);
+        assert_eq!(attempts[0].reached, reached, "{greeting}");
+    }
+}
