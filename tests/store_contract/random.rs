@@ -370,7 +370,9 @@ impl<S: Store> Run<S> {
             assert_eq!(held, Err(HoldError::Leased(id)), "{place}");
         } else {
             assert_eq!(held, Ok(()), "{place}");
-            rows.values_mut().for_each(|row| row.due = NEVER);
+            for row in rows.values_mut() {
+                row.due = NEVER;
+            }
         }
     }
 
@@ -393,7 +395,9 @@ impl<S: Store> Run<S> {
     fn note_released(&mut self, id: QueueId) {
         let now = self.now;
         let rows = self.queued.get_mut(&id).expect("it is queued");
-        rows.values_mut().for_each(|row| row.due = now);
+        for row in rows.values_mut() {
+            row.due = now;
+        }
     }
 
     async fn back_off(&mut self) {
@@ -449,7 +453,9 @@ impl<S: Store> Run<S> {
                 self.end_probe(&lease);
             }
             let ids: Vec<QueueId> = self.queued.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.remove_relayed(id, None));
+            for id in ids {
+                self.remove_relayed(id, None);
+            }
             return self.flush().await;
         };
         drop(self.store.take());
@@ -468,7 +474,9 @@ impl<S: Store> Run<S> {
             .iter()
             .map(|(name, until)| (*name, Rest::new(name, *until)))
             .collect();
-        ids.into_iter().for_each(|id| self.remove_relayed(id, None));
+        for id in ids {
+            self.remove_relayed(id, None);
+        }
     }
 
     /// What the store lists is what must be queued.
