@@ -70,6 +70,13 @@ impl Leases {
             let held = Held::default();
             Destination { name, leases: 0, held }
         });
+        if *destination.name != *name {
+            // The store has forgotten a destination and given its number to another one; of the former only leases are
+            // left that have ended within a scan.
+            numbers.remove(&destination.name);
+            destination.name = Arc::from(name);
+            numbers.insert(Arc::clone(&destination.name), number);
+        }
         destination.leases += 1;
         destination.count(state, |held| held + 1);
     }
@@ -150,5 +157,24 @@ impl Destination {
             Origin::Store => &mut self.held.stored,
         };
         *held = change(*held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_given_to_another_destination_goes_by_the_new_name() {
+        let id = |number| QueueId::from_number(number).unwrap();
+        let mut leases = Leases::default();
+        leases.add(id(1), (5, "former.example"), LeaseState::Settling(Origin::Store));
+        leases.add(id(2), (5, "new.example"), LeaseState::Arriving);
+        assert_eq!(leases.number("new.example"), Some(5));
+        assert_eq!(leases.number("former.example"), None);
+        leases.remove(id(1), 5);
+        assert_eq!(leases.number("new.example"), Some(5));
+        leases.remove(id(2), 5);
+        assert!(leases.is_empty() && leases.number("new.example").is_none());
     }
 }
