@@ -2,7 +2,7 @@
 //!
 //! **Implements** `decision_journal_size_limit` and what `estafette why` searches: lines of JSON in
 //! `queue_directory/journal`, appended by a thread of its own. What was written survives a killed daemon;
-//! a record is written within some 5 ms.
+//! a refusal is written at once, other records within some 5 ms.
 //! **Does not** force records to the disk one by one: a power cut may lose the last seconds.
 
 pub mod reader;
@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 use segments::Segments;
 use writer::{Tally, Writer};
 
-use crate::observe::decision::Decision;
+use crate::observe::decision::{Decision, VerdictWord};
 use crate::observe::decision_line;
 use crate::session::event::Event;
 use crate::time::Timestamp;
@@ -38,6 +38,7 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     tally: Arc<Tally>,
     record_octets_max: usize,
+    writer: Thread,
 }
 
 /// Where the journal of a queue directory lies.
@@ -70,6 +71,7 @@ impl Journal {
         let record_octets_max = usize::try_from(octets_max).unwrap_or(usize::MAX).min(RECORD_OCTETS_MAX);
         Ok(Arc::new(Self {
             lines: Mutex::new(Some(lines)),
+            writer: thread.thread().clone(),
             thread: Mutex::new(Some(thread)),
             tally,
             record_octets_max,
@@ -83,8 +85,13 @@ impl Journal {
             return;
         };
         let line = decision_line::to_line(&decision, self.record_octets_max);
+        // The client that was refused may ask at once why.
+        let is_pressing = decision.verdict != VerdictWord::Permit;
         if !line.is_some_and(|line| self.hand_over(line)) {
             self.tally.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_pressing {
+            self.writer.unpark();
         }
     }
 

@@ -68,7 +68,8 @@ impl Writer {
             };
             match next {
                 Ok(line) => {
-                    std::thread::sleep(GATHER);
+                    // A refusal ends the wait.
+                    std::thread::park_timeout(GATHER);
                     self.write_gathered(line, lines);
                     self.watch_losses();
                 }
