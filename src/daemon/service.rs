@@ -211,7 +211,9 @@ impl Daemon {
                     self.queued.notify_one();
                     Answer {
                         done: true,
-                        message: format!("{count} recipients are due now"),
+                        message: format!(
+                            "{count} recipients are due now that waited for a retry; no destination rests any more"
+                        ),
                     }
                 }
                 Err(error) => Answer {

@@ -43,7 +43,7 @@ pub async fn flush(store: &SqliteStore) -> Answer {
     match store.flush(clock::timestamp()).await {
         Ok(count) => Answer {
             done: true,
-            message: format!("{count} recipients are due now"),
+            message: format!("{count} recipients are due now that waited for a retry; no destination rests any more"),
         },
         Err(error) => Answer {
             done: false,

@@ -353,16 +353,22 @@ impl Store for SqliteStore {
             }
             (destination, are_done && next == Next::Nothing && schedule.is_whole(id))
         };
-        self.inner
-            .ask(|reply| Operation::Settle {
-                id,
-                destination,
-                settlements,
-                next,
-                is_whole,
-                reply: Some(reply),
-            })
-            .await
+        let (reply, answer) = oneshot::channel();
+        let settle = Operation::Settle {
+            id,
+            destination,
+            settlements,
+            next,
+            is_whole,
+            reply: Some(reply),
+        };
+        match self.inner.writer.queue.try_send(settle) {
+            Ok(()) => {}
+            // Given up while it waited for room, the lease would last until the restart.
+            Err(TrySendError::Full(settle)) => shared.owe(settle),
+            Err(TrySendError::Closed(_)) => return Err(StoreError::Closed),
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
