@@ -26,12 +26,19 @@ mod why;
 
 use args::{Arguments, Command};
 
+/// Threads that wait for the disk at most; each keeps memory of its own.
+const BLOCKING_THREADS_MAX: usize = 8;
+
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     // The provider is also passed explicitly wherever a TLS configuration is made; this serves what asks for a default.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("estafette: the runtime cannot start: {error}");

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::error::from_io;
 use super::files::{DataDirectory, DataFile, PIECE_OCTETS, PartFile, Unfinished};
 use super::operation::{Content, Enqueue, Operation};
-use super::shared::Shared;
+use super::shared::{OpenDraft, Shared};
 use super::space::FreeSpace;
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -42,6 +42,7 @@ pub struct SqliteDraft {
     file: FileState,
     size_octets: u64,
     crc32c: u32,
+    _open: OpenDraft,
 }
 
 #[derive(Debug)]
@@ -57,6 +58,7 @@ enum FileState {
 impl SqliteDraft {
     pub(super) fn new(id: QueueId, writer: WriterHandle, data: DataDirectory, inline_octets_max: usize) -> Self {
         Self {
+            _open: OpenDraft::new(&writer.shared),
             id,
             writer,
             data,

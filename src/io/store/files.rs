@@ -164,12 +164,12 @@ impl DataDirectory {
     }
 
     /// Up to `limit` octets of the file of a message from `offset`.
-    pub(super) fn read(&self, id: QueueId, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&self, id: QueueId, offset: u64, limit: usize, mut room: Vec<u8>) -> io::Result<Vec<u8>> {
         let mut file = File::open(self.path(id))?;
         file.seek(SeekFrom::Start(offset))?;
-        let mut octets = Vec::new();
-        file.take(limit as u64).read_to_end(&mut octets)?;
-        Ok(octets)
+        room.clear();
+        file.take(limit as u64).read_to_end(&mut room)?;
+        Ok(room)
     }
 }
 

@@ -74,11 +74,11 @@ use space::FreeSpace;
 /// Entries in one page of a listing at most.
 pub const LIST_ENTRIES_MAX: usize = 1_000;
 
-/// Leases given out at a time at most.
-pub const LEASES_MAX: usize = 1_000;
+/// Room made beforehand for a piece of mail data, octets, at most.
+const PIECE_OCTETS_MAX: usize = 128 * 1024;
 
-/// Messages released at a time at most.
-pub const RELEASES_MAX: usize = 1_000;
+/// Leases given out, and messages released, at a time at most.
+pub const LEASES_MAX: usize = 1_000;
 
 /// The embedded store. Clones are handles on the same store; the last one dropped closes it.
 #[derive(Clone, Debug)]
@@ -324,7 +324,12 @@ impl Store for SqliteStore {
         if let Some(octets) = in_memory {
             return Ok(reader::piece(&octets, offset, limit));
         }
-        let read = self.inner.read(move |reader| reader.data(id, offset, limit)).await;
+        // One octet more, so that the end of the file is met without the vector growing.
+        let room = Vec::with_capacity(limit.saturating_add(1).min(PIECE_OCTETS_MAX));
+        let read = self
+            .inner
+            .read(move |reader| reader.data(id, offset, limit, room))
+            .await;
         if matches!(read, Err(StoreError::Damaged(_))) {
             self.inner.hold_damaged(id, "its data is not what was written").await;
         }
@@ -484,9 +489,9 @@ impl Store for SqliteStore {
         self.inner.change_hold(move |holder| holder.release(id, now)).await
     }
 
-    /// At most [`RELEASES_MAX`] at a time.
+    /// At most [`LEASES_MAX`] at a time.
     async fn release_some(&self, now: Timestamp, limit: usize) -> Result<Vec<QueueId>, StoreError> {
-        let limit = limit.min(RELEASES_MAX);
+        let limit = limit.min(LEASES_MAX);
         self.inner
             .change_hold(move |holder| holder.release_some(now, limit))
             .await

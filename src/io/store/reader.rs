@@ -88,7 +88,7 @@ impl Reader {
         if !self.with(|connection| rows::has_readable_paths(connection, message))? {
             return Ok(false);
         }
-        match self.data(message.id, 0, 0) {
+        match self.data(message.id, 0, 0, Vec::new()) {
             Ok(_) => Ok(true),
             Err(StoreError::Damaged(_)) => Ok(false),
             Err(error) => Err(error),
@@ -97,7 +97,8 @@ impl Reader {
 
     /// A piece of the mail data. The first piece is handed out only when the checksum of the whole is right, so that
     /// nothing damaged is ever begun to be sent.
-    pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize) -> Result<Bytes, StoreError> {
+    /// `room` is where a piece of a file goes: a thread that only reads must not keep memory for what others give back.
+    pub(super) fn data(&self, id: QueueId, offset: u64, limit: usize, room: Vec<u8>) -> Result<Bytes, StoreError> {
         let damaged = || StoreError::Damaged(id.to_string());
         let message = self.message(id)?.ok_or_else(damaged)?;
         if message.inline {
@@ -120,7 +121,7 @@ impl Reader {
         if offset == 0 && self.data.checksum(id).map_err(wrap)? != (message.size_octets, message.crc32c) {
             return Err(damaged());
         }
-        self.data.read(id, offset, limit).map(Bytes::from).map_err(wrap)
+        self.data.read(id, offset, limit, room).map(Bytes::from).map_err(wrap)
     }
 
     /// The attempts of a message that are on record.

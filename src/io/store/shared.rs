@@ -1,8 +1,8 @@
 //! What the store's parts share: the schedule, whether it accepts and delivers, its fault, done.log, its counters.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::done_log::{Done, DoneLog};
 use super::operation::Operation;
@@ -23,6 +23,7 @@ pub(super) struct Shared {
     refusal: Mutex<Option<String>>,
     fault: Mutex<Option<String>>,
     groups: AtomicU64,
+    open_drafts: AtomicUsize,
 }
 
 impl Shared {
@@ -36,6 +37,7 @@ impl Shared {
             refusal: Mutex::default(),
             fault: Mutex::default(),
             groups: AtomicU64::new(0),
+            open_drafts: AtomicUsize::new(0),
         }
     }
 
@@ -129,6 +131,11 @@ impl Shared {
         lock(&self.fault).get_or_insert_with(|| text.to_owned());
     }
 
+    /// Messages on their way in, whose commit is not yet asked for.
+    pub(super) fn open_drafts(&self) -> usize {
+        self.open_drafts.load(Ordering::Relaxed)
+    }
+
     /// Transactions committed.
     pub(super) fn groups(&self) -> u64 {
         self.groups.load(Ordering::Relaxed)
@@ -137,6 +144,23 @@ impl Shared {
     /// Counts a transaction.
     pub(super) fn count_group(&self) {
         self.groups.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A message on its way in, counted while this lives.
+#[derive(Debug)]
+pub(super) struct OpenDraft(Arc<Shared>);
+
+impl OpenDraft {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        shared.open_drafts.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for OpenDraft {
+    fn drop(&mut self) {
+        self.0.open_drafts.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It takes all that waits, writes it in one transaction with one fsync, and acknowledges all; meanwhile the
 //! next group gathers. No timer: a single client waits for one fsync, a thousand share one. Only a group of nothing but
-//! settlements waits for half a millisecond, or until there is something else: no client waits for it.
+//! settlements waits for half a millisecond, or until there is something else: no client waits for it. While several
+//! other messages are on their way in, new ones wait some 3 ms for them at most.
 //!
 //! **Error rules.** Out of space: the group is rolled back, its new messages are refused, the ballast is freed and
 //! the rest tried again. Any other error is an fsync error: nothing is retried on the same pages, the group is
@@ -40,10 +41,13 @@ const GROUP_OPERATIONS_MAX: usize = 8_192;
 /// Octets in one transaction at most; the last operation may pass it.
 const GROUP_OCTETS_MAX: usize = 16 * 1024 * 1024;
 
-/// How long settlements wait for others: so many steps of that length, unless there are enough.
-const LINGER_STEPS: usize = 5;
+/// How long new messages wait for others, and a quarter of it settlements: so many steps of that length, unless there are
+/// enough.
+const LINGER_STEPS: usize = 25;
 const LINGER_STEP: Duration = Duration::from_micros(100);
-const LINGER_OPERATIONS: usize = 64;
+const LINGER_OPERATIONS: usize = 48;
+/// Messages on their way in that are worth waiting for.
+const COMPANY_MIN: usize = 3;
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -149,12 +153,16 @@ impl Writer {
         false
     }
 
-    /// Waits a moment for more when nobody waits for the group but deliveries that are over: what they have to say is in
-    /// done.log. Says whether the end was asked for.
+    /// Waits a moment for more: when nobody waits for the group but deliveries that are over, for what they have to say is
+    /// in done.log; and when several other messages are on their way in, which shall share the fsync. Says whether the end
+    /// was asked for.
     fn linger(&mut self, group: &mut Vec<Operation>) -> bool {
-        for _ in 0..LINGER_STEPS {
-            let is_settling = |operation: &Operation| matches!(operation, Operation::Settle { .. });
-            if group.len() >= LINGER_OPERATIONS || !group.iter().all(is_settling) {
+        let is_settling = |operation: &Operation| matches!(operation, Operation::Settle { .. });
+        let is_new = |operation: &Operation| matches!(operation, Operation::Enqueue(_));
+        for step in 0..LINGER_STEPS {
+            let has_company = || self.shared.open_drafts() >= COMPANY_MIN && group.iter().any(is_new);
+            let is_patient = || step < LINGER_STEPS / 4 && group.iter().all(is_settling);
+            if group.len() >= LINGER_OPERATIONS || !(has_company() || is_patient()) {
                 return false;
             }
             std::thread::sleep(LINGER_STEP);
