@@ -47,7 +47,7 @@ const LINGER_STEPS: usize = 25;
 const LINGER_STEP: Duration = Duration::from_micros(100);
 const LINGER_OPERATIONS: usize = 48;
 /// Messages on their way in that are worth waiting for.
-const COMPANY_MIN: usize = 3;
+const COMPANY_MIN: usize = 2;
 
 /// The writer's state.
 pub(super) struct Writer {
