@@ -3,8 +3,8 @@
 //! A write for each line would cost more than the line itself. Warnings and errors, and what stands before them, are
 //! written at once.
 //!
-//! **Does not** lose lines to a slow reader: the caller waits once [`WAITING_OCTETS_MAX`] wait. A killed process loses
-//! the lines of the last [`GATHER`].
+//! **Does not** lose lines to a slow reader: the caller waits once `WAITING_OCTETS_MAX` octets wait. A killed process loses
+//! the lines of the last 5 ms.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

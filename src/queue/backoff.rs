@@ -1,7 +1,7 @@
 //! When a deferred recipient is tried again, and how long a destination that was not reached rests.
 //!
 //! **Implements** `minimal_backoff_time` and `maximal_backoff_time` as Postfix does: the next delay is the age of
-//! the message, kept between the two, so that delays double; each is spread by [`JITTER_PERCENT`], so that what failed
+//! the message, kept between the two, so that delays double; each is spread by 15 %, so that what failed
 //! together does not come back together.
 //! **Does not** read a clock, draw random numbers (a seed comes in) or decide when to give up.
 
