@@ -64,14 +64,16 @@ fn decide(row: &Row<'_>) -> (Opinion, String) {
     };
     let forward_path = ForwardPath::parse(&format!("<{}>", row.to)).expect("a path");
     let facts = Facts {
-        peer: row.peer.parse::<IpAddr>().expect("an address"),
         hello: "client.example",
-        identity: &row.identity,
-        reverse_path: &ReversePath::Null,
-        forward_path: &forward_path,
-        now_unix_seconds: 1_795_510_800,
+        reverse_path: Some(&ReversePath::Null),
+        forward_path: Some(&forward_path),
+        ..Facts::new(
+            row.peer.parse::<IpAddr>().expect("an address"),
+            &row.identity,
+            1_795_510_800,
+        )
     };
-    let verdict = chain.evaluate(&facts);
+    let verdict = chain.decide(&facts);
     (verdict.opinion, verdict.decided_by().to_owned())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::clock;
 use super::dns::Resolver;
 use super::plan::Plan;
-use crate::mail::envelope::{Envelope, Submitter};
+use crate::mail::envelope::{Demands, Envelope, Submitter};
 use crate::mail::outcome::Report;
 use crate::observe::log;
 use crate::outbound::bounce::{Bounce, Notice, Original};
@@ -85,6 +85,7 @@ pub async fn queue<S: Store>(
         forward_path,
     };
     let envelope = Envelope {
+        demands: Demands::default(),
         hold: None,
         reverse_path: ReversePath::Null,
         forward_paths: vec![recipient.forward_path.clone()],

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use super::dsn::{MessageRequest, RecipientRequest};
 use crate::wire::path::{ForwardPath, ReversePath};
 
 /// The BODY parameter of RFC 6152.
@@ -32,6 +33,8 @@ pub struct Submitter {
     pub subject: Option<String>,
     /// SHA-256 of the certificate.
     pub fingerprint: Option<String>,
+    /// The name that AUTH with a password proved; `None` without one.
+    pub login: Option<String>,
     /// The restriction that permitted the (last) recipient.
     pub decided_by: String,
 }
@@ -46,9 +49,24 @@ impl Submitter {
             issuer: None,
             subject: None,
             fingerprint: None,
+            login: None,
             decided_by: reason.into(),
         }
     }
+}
+
+/// What the client asked of whoever carries the message on. The default asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// SMTPUTF8 (RFC 6531): an address, or the header, holds UTF-8.
+    pub smtputf8: bool,
+    /// REQUIRETLS (RFC 8689): over verified TLS to hosts that say REQUIRETLS, or back.
+    pub require_tls: bool,
+    /// RET and ENVID (RFC 3461).
+    pub dsn: MessageRequest,
+    /// NOTIFY and ORCPT (RFC 3461), one for each of the envelope's forward-paths and in their order, or none at all when no
+    /// RCPT asked anything.
+    pub recipients: Vec<RecipientRequest>,
 }
 
 /// What a message is queued with.
@@ -62,6 +80,8 @@ pub struct Envelope {
     pub body: Body,
     /// Who handed it in.
     pub submitter: Submitter,
+    /// What whoever carries the message on has to keep to.
+    pub demands: Demands,
     /// Why the message waits on hold from the start, for the postmaster; `None` for a message that is delivered.
     pub hold: Option<String>,
 }

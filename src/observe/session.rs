@@ -55,6 +55,31 @@ pub fn session_event(event: &Event) {
             let (because, reply) = (because.to_string(), reply.to_string());
             line!(info, origin, "session.rejected", reference, because, reply);
         }
+        Event::StageRejected {
+            origin,
+            reference,
+            stage,
+            hello,
+            reverse_path,
+            verdict,
+            reply,
+        } => {
+            let (because, reply) = (verdict.because().to_string(), reply.to_string());
+            let (decided_by, stage) = (verdict.decided_by(), stage.word());
+            let reverse_path = reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            line!(
+                info,
+                origin,
+                "command.refused",
+                reference,
+                stage,
+                hello,
+                reverse_path,
+                decided_by,
+                because,
+                reply
+            );
+        }
         Event::AuthenticationRejected {
             origin,
             reference,

@@ -10,6 +10,7 @@ use super::facts::Facts;
 use super::sender_binding::SenderBinding;
 use super::verdict::{Because, Obligations, Opinion, Refusal};
 use crate::cert::certificate::Certificate;
+use crate::wire::path::ReversePath;
 
 /// An opinion with all that follows from it.
 pub(super) struct Answer {
@@ -74,8 +75,9 @@ pub(super) fn ask_binding(binding: &Arc<SenderBinding>, certificate: &Certificat
 }
 
 fn sender(binding: &SenderBinding, certificate: &Certificate, facts: &Facts<'_>, conditions: Vec<Finding>) -> Because {
-    let sender = facts.reverse_path.to_string();
-    if binding.owns_reverse_path(certificate, facts.reverse_path) {
+    let reverse_path = facts.reverse_path.unwrap_or(&ReversePath::Null);
+    let sender = reverse_path.to_string();
+    if binding.owns_reverse_path(certificate, reverse_path) {
         return Because::SenderOwned { sender, conditions };
     }
     Because::SenderNotOwned {

@@ -8,7 +8,9 @@ use regex::Regex;
 
 use super::answer::{Answer, ask_binding, ask_rule};
 use super::facts::{Facts, Lists};
+use super::question::Question;
 use super::restriction::{Action, CertificateMatch, Restriction};
+use super::stage::Stage;
 use super::verdict::{Because, Obligations, Opinion, Refusal, Step, Verdict};
 use crate::cert::certificate::Certificate;
 use crate::cert::identity::{Identity, Why};
@@ -56,9 +58,29 @@ impl Walk {
     }
 }
 
+/// What came of the lists of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Evaluation {
+    /// The decision.
+    Decided(Verdict),
+    /// Ask this, add the answer to the facts and evaluate again.
+    Ask(Question),
+}
+
 impl Chain {
-    /// Decides on one recipient. Both lists must permit when both are given; with neither, nothing is permitted.
-    pub fn evaluate(&self, facts: &Facts<'_>) -> Verdict {
+    /// Evaluates the lists of a stage. Only those of [`Stage::Recipient`] permit anything; at the other stages a verdict that
+    /// is neither Reject nor Defer lets the dialogue go on.
+    pub fn evaluate(&self, stage: Stage, facts: &Facts<'_>) -> Evaluation {
+        Evaluation::Decided(match stage {
+            Stage::Recipient => self.decide(facts),
+            _ => Verdict::of_nobody(),
+        })
+    }
+
+    /// Decides on one recipient with what is known. Both lists must permit when both are given; with neither, nothing is
+    /// permitted.
+    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
         let mut walk = Walk::default();
         let mut opinion = Opinion::Pass;
         let lists = [
@@ -170,13 +192,16 @@ impl Chain {
     }
 
     fn destination(&self, facts: &Facts<'_>, authorised: Opinion, other: Opinion) -> (Opinion, Because) {
-        let domain = match facts.forward_path {
+        let Some(forward_path) = facts.forward_path else {
+            return (other, Because::DestinationNotAuthorised("nobody".into()));
+        };
+        let domain = match forward_path {
             // RFC 5321 section 4.5.1: <postmaster> is always ours to take.
             ForwardPath::Postmaster => return (authorised, Because::DestinationAuthorised("postmaster".into())),
             ForwardPath::Mailbox(mailbox) => &mailbox.host,
         };
         match domain {
-            Host::Name(name) if self.is_destination(name) && !has_sender_routing(facts.forward_path) => {
+            Host::Name(name) if self.is_destination(name) && !has_sender_routing(forward_path) => {
                 (authorised, Because::DestinationAuthorised(name.to_string()))
             }
             host => (other, Because::DestinationNotAuthorised(host.to_string())),

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::question::Answers;
 use crate::cert::identity::Identity;
 use crate::net::CidrSet;
 use crate::wire::domain::Domain;
 use crate::wire::path::{ForwardPath, ReversePath};
 
-/// One recipient of one transaction, as the chain sees it.
+/// A session at one stage, as the lists see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The peer's address, IPv4 mapped into IPv6 already undone.
@@ -16,12 +17,32 @@ pub struct Facts<'a> {
     pub hello: &'a str,
     /// Who holds the session.
     pub identity: &'a Identity,
-    /// MAIL FROM.
-    pub reverse_path: &'a ReversePath,
-    /// RCPT TO.
-    pub forward_path: &'a ForwardPath,
+    /// The name that AUTH with a password proved.
+    pub login: Option<&'a str>,
+    /// MAIL FROM, from MAIL on.
+    pub reverse_path: Option<&'a ReversePath>,
+    /// RCPT TO, at RCPT.
+    pub forward_path: Option<&'a ForwardPath>,
+    /// What the outside world has said.
+    pub answers: &'a Answers,
     /// Seconds since 1970, for the validity that a certificate has left.
     pub now_unix_seconds: i64,
+}
+
+impl<'a> Facts<'a> {
+    /// What is known of whoever has just connected.
+    pub fn new(peer: IpAddr, identity: &'a Identity, now_unix_seconds: i64) -> Self {
+        Self {
+            peer,
+            hello: "",
+            identity,
+            login: None,
+            reverse_path: None,
+            forward_path: None,
+            answers: Answers::NONE,
+            now_unix_seconds,
+        }
+    }
 }
 
 /// The lists that restrictions refer to.

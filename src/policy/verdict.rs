@@ -79,6 +79,8 @@ pub enum Because {
     Unconditional,
     /// The list ended without a decision, which is a refusal here.
     EndOfList,
+    /// The lists of one step asked more than a session may.
+    TooManyQuestions,
 }
 
 impl fmt::Display for Because {
@@ -116,6 +118,7 @@ impl fmt::Display for Because {
             Self::DestinationNotAuthorised(domain) => write!(f, "{domain} is not a relay domain"),
             Self::Unconditional => f.write_str("unconditional"),
             Self::EndOfList => f.write_str("the list ended without a decision"),
+            Self::TooManyQuestions => f.write_str("the lists ask more questions than one step may"),
         }
     }
 }
@@ -200,6 +203,36 @@ pub struct Obligations {
 }
 
 impl Verdict {
+    /// No list had anything to say.
+    pub fn of_nobody() -> Self {
+        Self {
+            opinion: Opinion::Pass,
+            trace: Vec::new(),
+            certificate_fault: None,
+            refusal: Refusal::default(),
+            obligations: Obligations::default(),
+        }
+    }
+
+    /// The lists asked too much: a refusal for the time being.
+    pub fn of_too_many_questions() -> Self {
+        Self {
+            opinion: Opinion::Defer,
+            trace: vec![Step {
+                list: "",
+                restriction: "question limit".into(),
+                opinion: Opinion::Defer,
+                because: Because::TooManyQuestions,
+            }],
+            ..Self::of_nobody()
+        }
+    }
+
+    /// Whether it refuses, for good or for now.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.opinion, Opinion::Reject | Opinion::Defer)
+    }
+
     /// Whether the recipient is taken.
     pub fn is_permit(&self) -> bool {
         self.opinion == Opinion::Permit

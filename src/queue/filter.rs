@@ -176,6 +176,7 @@ mod tests {
             issuer: Some("/C=FR/O=CNRS/CN=CNRS-Standard".into()),
             subject: Some("/C=FR/O=CNRS/OU=UMR5168/CN=Alice".into()),
             fingerprint: Some("ab:CD:ef".into()),
+            login: None,
             ..Submitter::local("test")
         };
         Entry {

@@ -13,6 +13,7 @@ use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::policy::chain::Chain;
+use crate::policy::question::{Answers, Question};
 use crate::time::Now;
 use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
@@ -32,6 +33,12 @@ pub(super) struct Connection {
     pub(super) chain: Arc<Chain>,
     /// What holds from the next EHLO, AUTH or MAIL on.
     pub(super) renewal: Option<(Identity, Arc<Chain>)>,
+    /// The name that AUTH with a password proved; it goes with STARTTLS.
+    pub(super) login: Option<String>,
+    /// What the outside world has said in this transaction.
+    pub(super) answers: Answers,
+    /// What it was asked last.
+    pub(super) asked: Option<Question>,
     /// Whether AUTH succeeded for this identity.
     pub(super) is_authenticated: bool,
     pub(super) tls: Option<TlsDescription>,
@@ -61,6 +68,9 @@ impl Connection {
             chain: Arc::clone(&settings.chain),
             renewal: None,
             is_authenticated: false,
+            login: None,
+            answers: Answers::default(),
+            asked: None,
             settings,
             peer,
             peer_name: None,
@@ -125,6 +135,15 @@ impl Connection {
             BareNewline::Normalize
         } else {
             self.settings.bare_newline
+        }
+    }
+
+    /// The peer as Postfix names it: `name[address]`.
+    pub(super) fn peer_in_words(&self) -> String {
+        let address = net::canonical(self.peer.ip());
+        match &self.peer_name {
+            Some(name) => format!("{name}[{address}]"),
+            None => format!("unknown[{address}]"),
         }
     }
 

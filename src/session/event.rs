@@ -12,6 +12,7 @@ use crate::mail::from_header::FromFault;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::limits::Exceeded;
+use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
 use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
 use crate::wire::reply::Reply;
@@ -100,6 +101,23 @@ pub enum Event {
         reference: String,
         /// Why.
         because: AuthenticationFault,
+        /// What was answered.
+        reply: Reply,
+    },
+    /// `command.refused`: a list refused before any recipient: the connection, HELO or MAIL.
+    StageRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// As it stands in the reply.
+        reference: String,
+        /// Where.
+        stage: Stage,
+        /// HELO or EHLO.
+        hello: String,
+        /// MAIL FROM, at MAIL.
+        reverse_path: Option<ReversePath>,
+        /// The decision and its trace.
+        verdict: Box<Verdict>,
         /// What was answered.
         reply: Reply,
     },
@@ -249,6 +267,12 @@ pub enum MessageFault {
     /// A limit of a certificate rule, under `defer` or `reject`.
     #[error("{} exceeds limit {}: {}", .0.holder, .0.limit.name, .0.usage)]
     Limit(Box<Exceeded>),
+    /// A restriction list, at DATA or at the end of the mail data.
+    #[error("{}", .1.because())]
+    Restriction(Stage, Box<Verdict>),
+    /// A content filter, with what it answers.
+    #[error("refused by a content filter: {0}")]
+    Filter(Reply),
     /// The queue did not take it.
     #[error(transparent)]
     Queue(#[from] QueueRefusal),
@@ -257,7 +281,10 @@ pub enum MessageFault {
 impl MessageFault {
     /// Whether policy refused it: the reply carries a reference.
     pub const fn is_policy(&self) -> bool {
-        matches!(self, Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_))
+        matches!(
+            self,
+            Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_) | Self::Restriction(..)
+        )
     }
 
     /// What decided so, as it is written in the configuration; empty when it was not policy.
@@ -265,6 +292,8 @@ impl MessageFault {
         match self {
             Self::FromHeader(_) | Self::FromNotOwned(_) => "from_header",
             Self::Limit(exceeded) => &exceeded.limit.name,
+            Self::Restriction(_, verdict) => verdict.decided_by(),
+            Self::Filter(_) => "smtpd_milters",
             _ => "",
         }
     }
@@ -311,6 +340,9 @@ pub enum CloseReason {
     /// `smtpd_forbid_bare_newline = reject`.
     #[error("bare newline")]
     BareNewline,
+    /// A restriction list or a content filter ended it.
+    #[error("refused")]
+    Refused,
     /// The peer speaks another protocol.
     #[error("another protocol")]
     ForeignProtocol,

@@ -22,6 +22,8 @@ pub(super) enum Wait {
     DataBlock,
     /// The holder's allowance and the commit, hence our reply to the final dot (4.5.3.2.6).
     DataTermination,
+    /// What the outside world says to a restriction or a filter (4.5.3.2: no reply may take longer than 5 minutes).
+    Answer,
     /// The TLS handshake (`smtpd_starttls_timeout`).
     Handshake,
 }
@@ -34,6 +36,7 @@ impl Wait {
             Self::DataInitiation => Duration::from_mins(2),
             Self::DataBlock => Duration::from_mins(3),
             Self::DataTermination => Duration::from_mins(10),
+            Self::Answer => return Duration::from_mins(5),
             Self::Handshake => return settings.starttls_timeout,
         };
         limit.min(settings.timeout)

@@ -10,6 +10,7 @@ use super::content::Content;
 use super::event::{BareNewlinePlace, CloseReason, Event, MessageFault};
 use super::hello::Greeting;
 use super::limits::Wait;
+use super::pending::Step;
 use super::replies;
 use super::state::State;
 use super::transaction::Transaction;
@@ -24,20 +25,25 @@ impl State {
         match self {
             Self::Mail(..) if !argument.is_empty() => self.refuse(replies::usage("DATA"), connection),
             Self::Mail(greeting, transaction) if !transaction.forward_paths.is_empty() => {
-                connection.wait(Wait::DataInitiation, now);
-                match transaction.opening_charge(connection) {
-                    Some(charge) => {
-                        connection.actions.push_back(Action::Charge(charge));
-                        Self::Charging(greeting, transaction)
-                    }
-                    None => Self::open_draft(greeting, transaction, connection),
-                }
+                Self::begin(Step::Data(greeting, transaction), connection, now)
             }
             Self::Mail(_, ref transaction) if transaction.has_refused => {
                 self.refuse(replies::no_valid_recipients(), connection)
             }
             Self::Mail(..) => self.refuse(replies::need_rcpt(), connection),
             other => other.refuse(replies::need_mail(), connection),
+        }
+    }
+
+    /// Everybody agrees to the mail data: the holder's allowance, then the draft.
+    pub(super) fn open(greeting: Greeting, transaction: Transaction, connection: &mut Connection, now: Now) -> Self {
+        connection.wait(Wait::DataInitiation, now);
+        match transaction.opening_charge(connection) {
+            Some(charge) => {
+                connection.actions.push_back(Action::Charge(charge));
+                Self::Charging(greeting, transaction)
+            }
+            None => Self::open_draft(greeting, transaction, connection),
         }
     }
 
@@ -130,17 +136,28 @@ impl State {
         let fault = content.fault(connection.bare_newline());
         let Some(fault) = fault.or_else(|| transaction.fault_of_from(content.from(), &connection.identity)) else {
             connection.actions.extend(content.next_piece().map(Action::Append));
-            connection.wait(Wait::DataTermination, now);
-            let Some(charge) = transaction.octets_charge(size_octets, connection) else {
-                return Self::commit(greeting, transaction, size_octets, connection);
-            };
-            connection.actions.push_back(Action::Charge(charge));
-            return Self::Weighing(greeting, transaction, size_octets);
+            return Self::begin(Step::EndOfData(greeting, transaction, size_octets), connection, now);
         };
         if content.has_draft() {
             connection.actions.push_back(Action::Discard);
         }
         Self::reject(greeting, &transaction, size_octets, fault, connection).after_command(connection, now)
+    }
+
+    /// Everybody agrees to the message: the holder's allowance, then the commit.
+    pub(super) fn weigh(
+        greeting: Greeting,
+        transaction: Transaction,
+        size_octets: u64,
+        connection: &mut Connection,
+        now: Now,
+    ) -> Self {
+        connection.wait(Wait::DataTermination, now);
+        let Some(charge) = transaction.octets_charge(size_octets, connection) else {
+            return Self::commit(greeting, transaction, size_octets, connection);
+        };
+        connection.actions.push_back(Action::Charge(charge));
+        Self::Weighing(greeting, transaction, size_octets)
     }
 
     fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
@@ -151,9 +168,12 @@ impl State {
 
     /// An append failed: the draft goes, at once or, when the data has ended already, with the answer.
     pub(super) fn on_append_failed(self, why: QueueRefusal, connection: &mut Connection, now: Now) -> Self {
-        connection
-            .actions
-            .retain(|action| !matches!(action, Action::Append(_) | Action::Charge(_) | Action::Commit(_)));
+        connection.actions.retain(|action| {
+            !matches!(
+                action,
+                Action::Append(_) | Action::Ask(_) | Action::Filter(_) | Action::Charge(_) | Action::Commit(_)
+            )
+        });
         match self {
             Self::Content(greeting, transaction, mut content) => {
                 if content.fail(why) {
@@ -166,6 +186,15 @@ impl State {
                 connection.actions.push_back(Action::Discard);
                 Self::reject(greeting, &transaction, size_octets, why.into(), connection).after_command(connection, now)
             }
+            Self::Asking(pending) => match pending.step {
+                Step::EndOfData(greeting, transaction, size_octets) => {
+                    connection.asked = None;
+                    connection.actions.push_back(Action::Discard);
+                    Self::reject(greeting, &transaction, size_octets, why.into(), connection)
+                        .after_command(connection, now)
+                }
+                _ => Self::Asking(pending),
+            },
             other => other,
         }
     }
@@ -207,7 +236,7 @@ impl State {
     }
 
     /// Answers a message that is not taken; two faults end the session.
-    fn reject(
+    pub(super) fn reject(
         greeting: Greeting,
         transaction: &Transaction,
         size_octets: u64,

@@ -22,28 +22,32 @@ use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::chain::Chain;
 use crate::policy::limits::Allowance;
+use crate::policy::question::Answer;
 use crate::time::Now;
 use crate::wire::domain::Domain;
 
 mod action;
 mod auth;
+mod authentication;
 mod connection;
 mod content;
 pub mod event;
 mod hello;
 mod limits;
 mod mail_data;
+mod pending;
 mod renewal;
 pub mod replies;
 pub mod settings;
+mod stages;
 mod starttls;
 mod state;
 mod transaction;
 
-pub use action::{Action, QueueRefusal};
+pub use action::{Action, Consultation, FilterVerdict, QueueRefusal};
 use connection::Connection;
 use event::{CloseReason, Event};
-use limits::Wait;
+use pending::Step;
 use settings::{SessionSettings, TlsOffer};
 use state::State;
 
@@ -67,9 +71,7 @@ impl Session {
             starttls::begin(&mut connection, now);
             State::Handshake
         } else {
-            connection.send(&replies::greeting(&connection.settings));
-            connection.wait(Wait::Command, now);
-            State::greeted()
+            State::begin(Step::Connect, &mut connection, now)
         };
         Self { connection, state }
     }
@@ -107,17 +109,11 @@ impl Session {
         let is_implicit = self.connection.settings.tls == TlsOffer::Implicit;
         self.state = match (unwelcome, is_implicit) {
             (None, false) => State::forgotten(),
-            (None, true) => {
-                let greeting = replies::greeting(&self.connection.settings);
-                self.connection.send(&greeting);
-                State::greeted()
-            }
+            (None, true) => State::begin(Step::Connect, &mut self.connection, now),
             (Some(fault), false) => State::Unwelcome(fault),
             (Some(fault), true) => State::turn_away(&mut self.connection, fault),
         };
-        if !self.state.is_closed() {
-            self.connection.wait(Wait::Command, now);
-        }
+        self.replace(|state, connection| state.after_command(connection, now));
         self.advance(now);
     }
 
@@ -130,6 +126,18 @@ impl Session {
     /// The answer to [`Action::Charge`].
     pub fn handle_charged(&mut self, allowance: Allowance, now: Now) {
         self.replace(|state, connection| state.on_charged(allowance, connection, now));
+        self.advance(now);
+    }
+
+    /// The answer to [`Action::Ask`].
+    pub fn handle_answer(&mut self, answer: Answer, now: Now) {
+        self.replace(|state, connection| state.on_answer(answer, connection, now));
+        self.advance(now);
+    }
+
+    /// The answer to [`Action::Filter`].
+    pub fn handle_filtered(&mut self, verdict: FilterVerdict, now: Now) {
+        self.replace(|state, connection| state.on_filtered(verdict, connection, now));
         self.advance(now);
     }
 

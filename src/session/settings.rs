@@ -32,7 +32,9 @@ pub struct SessionSettings {
     pub auth_external: bool,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
-    /// `smtpd_relay_restrictions`, `smtpd_recipient_restrictions` and their lists.
+    /// `smtpd_milters`: whether there are content filters to ask.
+    pub has_filters: bool,
+    /// All restriction lists and what they refer to.
     pub chain: Arc<Chain>,
     /// `message_size_limit`, octets; 0 means no limit.
     pub message_size_octets_max: u64,

@@ -12,6 +12,7 @@ use super::replies;
 use super::settings::TlsOffer;
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::question::Answers;
 use crate::time::Now;
 use crate::wire::reply::Reply;
 
@@ -45,6 +46,8 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
     // Octets handed in between were not under TLS either, nor was what was judged before.
     connection.input.clear();
     connection.renewal = None;
+    connection.login = None;
+    connection.answers = Answers::default();
     connection.identify(identity.clone());
     connection.events.push_back(Event::TlsStarted {
         origin: Arc::clone(&connection.origin),

@@ -12,6 +12,8 @@
 //!                  +--> Charging ------^                                                +--> Weighing -------^
 //!
 //!  Mail ----------------------------------------------- RSET, EHLO --> Ready
+//!  Connecting, HELO, EHLO, MAIL, RCPT, DATA and the final dot go through Asking while a list or a filter is asked.
+//!
 //!  Charging, Opening, Content, Weighing, Committing --- refused -----> Ready
 //!  Committing ----------------------------------------- 250 ---------> Ready
 //! ```
@@ -21,15 +23,16 @@
 use std::sync::Arc;
 
 use super::action::Action;
-use super::auth::{self, Response};
 use super::connection::Connection;
 use super::content::Content;
 use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
 use super::hello::{Greeting, Hello, name_of};
 use super::limits::Wait;
+use super::pending::{Pending, Step};
 use super::settings::TlsOffer;
 use super::transaction::Transaction;
 use super::{renewal, replies, starttls};
+use crate::policy::question::Answers;
 use crate::time::Now;
 use crate::wire::command::{Command, Verb};
 use crate::wire::data::BareNewline;
@@ -49,6 +52,10 @@ pub(super) enum State {
     Authenticating(Greeting),
     /// After MAIL.
     Mail(Greeting, Transaction),
+    /// Waiting for what the outside world or a content filter says to the last command.
+    Asking(Box<Pending>),
+    /// The connection is refused: only QUIT is taken.
+    Denied,
     /// After DATA, waiting for the holder's allowance.
     Charging(Greeting, Transaction),
     /// After DATA, waiting for the queue's draft.
@@ -104,7 +111,12 @@ impl State {
     pub(super) const fn takes_octets(&self) -> bool {
         matches!(
             self,
-            Self::Unwelcome(_) | Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) | Self::Content(..)
+            Self::Unwelcome(_)
+                | Self::Ready(_)
+                | Self::Authenticating(_)
+                | Self::Mail(..)
+                | Self::Content(..)
+                | Self::Denied
         )
     }
 
@@ -118,10 +130,16 @@ impl State {
 
     /// Whether no mail data is on its way: the session may end without losing any.
     pub(super) const fn is_between_data(&self) -> bool {
-        matches!(
-            self,
-            Self::Handshake | Self::Unwelcome(_) | Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..)
-        )
+        match self {
+            Self::Asking(pending) => !pending.step.has_draft(),
+            Self::Handshake
+            | Self::Unwelcome(_)
+            | Self::Ready(_)
+            | Self::Authenticating(_)
+            | Self::Mail(..)
+            | Self::Denied => true,
+            _ => false,
+        }
     }
 
     /// Whether a reply can be understood: not in the middle of a handshake.
@@ -140,6 +158,7 @@ impl State {
             Self::Closed => return self,
             Self::Opening(..) | Self::Weighing(..) => true,
             Self::Content(_, _, content) => content.has_draft(),
+            Self::Asking(pending) => pending.step.has_draft(),
             _ => false,
         };
         if has_draft {
@@ -181,11 +200,13 @@ impl State {
     /// Counts errors and starts the time limit of the next command.
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
         match self {
-            Self::Ready(_) | Self::Mail(..) if connection.counters.is_exhausted(&connection.settings) => {
+            Self::Ready(_) | Self::Mail(..) | Self::Denied
+                if connection.counters.is_exhausted(&connection.settings) =>
+            {
                 connection.send(&replies::too_many_errors(&connection.settings));
                 Self::close(connection, CloseReason::TooManyErrors)
             }
-            Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) => {
+            Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) | Self::Denied => {
                 connection.wait(Wait::Command, now);
                 self
             }
@@ -198,20 +219,24 @@ impl State {
         self
     }
 
-    fn answer(self, reply: &Reply, connection: &mut Connection) -> Self {
+    pub(super) fn answer(self, reply: &Reply, connection: &mut Connection) -> Self {
         connection.send(reply);
         self
     }
 
     fn on_command(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
+        if matches!(self, Self::Denied) && command.verb != Verb::Quit {
+            let reply = replies::denied(&connection.peer_in_words());
+            return self.refuse(reply, connection);
+        }
         let argument = command.argument.as_str();
         connection.counters.command(command.verb, &connection.settings);
         if needs_tls(command.verb, connection) {
             return self.refuse(replies::must_start_tls(), connection);
         }
         match command.verb {
-            Verb::Helo | Verb::Ehlo => self.on_hello(command, connection),
-            Verb::Mail => self.on_mail(argument, connection),
+            Verb::Helo | Verb::Ehlo => self.on_hello(command, connection, now),
+            Verb::Mail => self.on_mail(argument, connection, now),
             Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
@@ -244,7 +269,7 @@ impl State {
 
     /// RFC 5321 section 4.1.4: "the server MUST clear all buffers and reset the state exactly as if a RSET command
     /// had been issued."
-    fn on_hello(self, command: &Command, connection: &mut Connection) -> Self {
+    fn on_hello(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
         let extended = command.verb == Verb::Ehlo;
         let Some(name) = name_of(&command.argument) else {
             let syntax = if extended { "EHLO hostname" } else { "HELO hostname" };
@@ -253,13 +278,22 @@ impl State {
         if let Some(fault) = renewal::apply(connection) {
             return Self::turn_away(connection, fault);
         }
-        let reply = if extended {
+        let before = match self {
+            Self::Ready(greeting) | Self::Mail(greeting, _) => greeting,
+            other => return other,
+        };
+        Self::begin(Step::Hello(before, Hello { name, extended }), connection, now)
+    }
+
+    /// Answers HELO or EHLO.
+    pub(super) fn welcome(hello: Hello, connection: &mut Connection) -> Self {
+        let reply = if hello.extended {
             replies::extensions(&connection.settings, &connection.identity)
         } else {
             replies::hello(&connection.settings)
         };
         connection.send(&reply);
-        Self::Ready(Greeting::Said(Hello { name, extended }))
+        Self::Ready(Greeting::Said(hello))
     }
 
     fn on_starttls(self, argument: &str, connection: &mut Connection, now: Now) -> Self {
@@ -271,69 +305,7 @@ impl State {
         Self::Handshake
     }
 
-    fn on_auth(self, argument: &str, connection: &mut Connection) -> Self {
-        let greeting = match self {
-            Self::Ready(greeting) if greeting.allows_mail(connection.settings.hello_required) => greeting,
-            Self::Mail(..) => return self.refuse(replies::transaction_in_progress(), connection),
-            other => return other.refuse(replies::say_ehlo_first(), connection),
-        };
-        if let Some(fault) = renewal::apply(connection) {
-            return Self::turn_away(connection, fault);
-        }
-        match auth::check(connection, argument) {
-            Ok(Some(response)) => Self::authenticate(greeting, response, connection),
-            // Without a verified certificate no response can help.
-            Ok(None) if connection.identity.verified().is_none() => {
-                Self::authenticate(greeting, Response::AuthorizationIdentity(String::new()), connection)
-            }
-            Ok(None) => Self::Authenticating(greeting).answer(&replies::empty_challenge(), connection),
-            Err(reply) => Self::Ready(greeting).refuse(reply, connection),
-        }
-    }
-
-    fn after_response(self) -> Self {
-        match self {
-            Self::Authenticating(greeting) => Self::Ready(greeting),
-            other => other,
-        }
-    }
-
-    fn on_response(self, text: &[u8], connection: &mut Connection) -> Self {
-        let Self::Authenticating(greeting) = self else {
-            return self;
-        };
-        if let Some(fault) = renewal::apply(connection) {
-            return Self::turn_away(connection, fault);
-        }
-        match auth::read_response(text) {
-            Ok(response) => Self::authenticate(greeting, response, connection),
-            Err(reply) => Self::Ready(greeting).refuse(reply, connection),
-        }
-    }
-
-    fn authenticate(greeting: Greeting, response: Response, connection: &mut Connection) -> Self {
-        let ready = Self::Ready(greeting);
-        let Response::AuthorizationIdentity(name) = response else {
-            return ready.refuse(replies::authentication_cancelled(), connection);
-        };
-        let Err(because) = auth::authorize(&connection.identity, &name) else {
-            connection.is_authenticated = true;
-            return ready.answer(&replies::authenticated(), connection);
-        };
-        let reference = connection.next_reference();
-        let reply = replies::authentication_failed(&because, &reference);
-        connection.send(&reply);
-        connection.counters.error();
-        connection.events.push_back(Event::AuthenticationRejected {
-            origin: Arc::clone(&connection.origin),
-            reference,
-            because,
-            reply,
-        });
-        ready
-    }
-
-    fn on_mail(self, argument: &str, connection: &mut Connection) -> Self {
+    fn on_mail(self, argument: &str, connection: &mut Connection, now: Now) -> Self {
         let greeting = match self {
             Self::Ready(greeting) if greeting.allows_mail(connection.settings.hello_required) => greeting,
             Self::Mail(..) => return self.refuse(replies::nested_mail(), connection),
@@ -343,7 +315,10 @@ impl State {
             return Self::turn_away(connection, fault);
         }
         match Transaction::begin(argument, connection) {
-            Ok(transaction) => Self::Mail(greeting, transaction).answer(&replies::sender_ok(), connection),
+            Ok(transaction) => {
+                connection.answers = Answers::default();
+                Self::begin(Step::Mail(greeting, transaction), connection, now)
+            }
             Err(reply) => Self::Ready(greeting).refuse(reply, connection),
         }
     }
@@ -362,14 +337,7 @@ impl State {
             return Self::Mail(greeting, transaction);
         }
         match Transaction::read_recipient(argument) {
-            Ok(forward_path) => {
-                let reply = transaction.decide(forward_path, greeting.name(), connection, now);
-                connection.send(&reply);
-                if !reply.is_positive() {
-                    transaction.has_refused = true;
-                    connection.counters.error();
-                }
-            }
+            Ok(recipient) => return Self::begin(Step::Recipient(greeting, transaction, recipient), connection, now),
             Err(reply) => {
                 transaction.has_refused = true;
                 connection.refuse(reply);

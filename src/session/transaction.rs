@@ -10,14 +10,11 @@ use super::event::{Event, MessageFault};
 use super::replies;
 use super::settings::SessionSettings;
 use crate::cert::identity::Identity;
-use crate::mail::envelope::{Body, Envelope, Submitter};
+use crate::mail::envelope::{Body, Demands, Envelope, Submitter};
 use crate::mail::from_header::FromCollector;
-use crate::net;
-use crate::policy::facts::Facts;
 use crate::policy::limits::{Amount, Charge, Exceeded, Limit};
 use crate::policy::sender_binding::SenderBinding;
-use crate::policy::verdict::Obligations;
-use crate::time::Now;
+use crate::policy::verdict::{Obligations, Verdict};
 use crate::wire::command::split_path_argument;
 use crate::wire::parameters::{BodyType, MailParameters, ParameterError, parse_rcpt_parameters};
 use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
@@ -44,6 +41,13 @@ pub(super) struct Transaction {
     pub(super) has_refused: bool,
     body: Body,
     overshoot: usize,
+}
+
+/// A recipient that RCPT names, not yet decided on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recipient {
+    /// RCPT TO.
+    pub(super) forward_path: ForwardPath,
 }
 
 /// Recipients past `smtpd_recipient_limit` that are not counted as errors (`smtpd_recipient_overshoot_limit`): RFC
@@ -103,31 +107,19 @@ impl Transaction {
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn read_recipient(argument: &str) -> Result<ForwardPath, Reply> {
+    pub(super) fn read_recipient(argument: &str) -> Result<Recipient, Reply> {
         let (path, parameters) = split_path_argument(argument, "TO:").map_err(replies::bad_forward_path)?;
         let forward_path = ForwardPath::parse(path).map_err(|why| replies::bad_forward_path(why.into()))?;
         parse_rcpt_parameters(parameters).map_err(|why| replies::bad_parameter(&why))?;
-        Ok(forward_path)
+        Ok(Recipient { forward_path })
     }
 
-    /// Lets the chain decide on a recipient, records the decision and returns the reply.
-    pub(super) fn decide(
-        &mut self,
-        forward_path: ForwardPath,
-        hello: &str,
-        connection: &mut Connection,
-        now: Now,
-    ) -> Reply {
-        let verdict = connection.chain.evaluate(&Facts {
-            peer: net::canonical(connection.peer.ip()),
-            hello,
-            identity: &connection.identity,
-            reverse_path: &self.reverse_path,
-            forward_path: &forward_path,
-            now_unix_seconds: now.wall.seconds(),
-        });
+    /// Takes the decision on a recipient: answers and records it.
+    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) {
+        let forward_path = recipient.forward_path;
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
+        connection.send(&reply);
         if verdict.is_permit() {
             self.permitted = self.permitted.saturating_add(1);
             verdict.decided_by().clone_into(&mut self.decided_by);
@@ -137,6 +129,9 @@ impl Transaction {
             if !self.forward_paths.contains(&forward_path) {
                 self.forward_paths.push(forward_path.clone());
             }
+        } else {
+            self.has_refused = true;
+            connection.counters.error();
         }
         connection.events.push_back(Event::RecipientDecided {
             origin: Arc::clone(&connection.origin),
@@ -144,9 +139,8 @@ impl Transaction {
             reverse_path: self.reverse_path.clone(),
             forward_path,
             verdict: Box::new(verdict),
-            reply: reply.clone(),
+            reply,
         });
-        reply
     }
 
     /// What is charged to the holder at DATA, when a rule limits it.
@@ -226,8 +220,10 @@ impl Transaction {
                 issuer: origin.issuer.clone(),
                 subject: origin.subject.clone(),
                 fingerprint: origin.fingerprint.clone(),
+                login: connection.login.clone(),
                 decided_by: self.decided_by.clone(),
             },
+            demands: Demands::default(),
             hold: self.hold.clone(),
         }
     }

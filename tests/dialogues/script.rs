@@ -313,6 +313,7 @@ pub(crate) fn default_settings() -> SessionSettings {
         require_client_certificate: false,
         tls_received_header: true,
         auth_external: true,
+        has_filters: false,
         chain: Arc::new(Chain {
             relay: Vec::new(),
             recipient: vec![

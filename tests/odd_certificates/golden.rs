@@ -94,13 +94,11 @@ fn checks(steps: &[ExaminationStep]) -> String {
 }
 
 fn evaluate(identity: &Identity, chain: &Chain) -> Verdict {
-    chain.evaluate(&Facts {
-        peer: std::net::Ipv4Addr::LOCALHOST.into(),
+    chain.decide(&Facts {
         hello: "laptop.example.org",
-        identity,
-        reverse_path: &ReversePath::parse("<alice@example.org>").expect("a path"),
-        forward_path: &forward_path(),
-        now_unix_seconds: now(),
+        reverse_path: Some(&ReversePath::parse("<alice@example.org>").expect("a path")),
+        forward_path: Some(&forward_path()),
+        ..Facts::new(std::net::Ipv4Addr::LOCALHOST.into(), identity, now())
     })
 }
 

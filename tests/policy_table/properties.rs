@@ -170,14 +170,12 @@ fn opinion(identity: &Identity) -> Opinion {
         lists: Lists::default(),
     };
     let facts = Facts {
-        peer: IpAddr::from([198, 51, 100, 1]),
         hello: "client.example",
-        identity,
-        reverse_path: &ReversePath::parse("<alice.martin@cnrs.example>").expect("a path"),
-        forward_path: &ForwardPath::parse("<b@elsewhere.example>").expect("a path"),
-        now_unix_seconds: NOW_SECONDS,
+        reverse_path: Some(&ReversePath::parse("<alice.martin@cnrs.example>").expect("a path")),
+        forward_path: Some(&ForwardPath::parse("<b@elsewhere.example>").expect("a path")),
+        ..Facts::new(IpAddr::from([198, 51, 100, 1]), identity, NOW_SECONDS)
     };
-    chain.evaluate(&facts).opinion
+    chain.decide(&facts).opinion
 }
 
 const FAULTS: [Why; 17] = [

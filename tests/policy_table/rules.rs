@@ -62,13 +62,15 @@ fn decide(relay: Vec<Restriction>, recipient: Vec<Restriction>, identity: &Ident
         recipient,
         lists: Lists::default(),
     };
-    chain.evaluate(&Facts {
-        peer: "198.51.100.1".parse::<IpAddr>().expect("an address"),
+    chain.decide(&Facts {
         hello: "client.example",
-        identity,
-        reverse_path: &ReversePath::parse(&format!("<{sender}>")).expect("a path"),
-        forward_path: &ForwardPath::parse("<b@elsewhere.example>").expect("a path"),
-        now_unix_seconds: NOW_SECONDS,
+        reverse_path: Some(&ReversePath::parse(&format!("<{sender}>")).expect("a path")),
+        forward_path: Some(&ForwardPath::parse("<b@elsewhere.example>").expect("a path")),
+        ..Facts::new(
+            "198.51.100.1".parse::<IpAddr>().expect("an address"),
+            identity,
+            NOW_SECONDS,
+        )
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use estafette::io::clock;
 use estafette::io::store::SqliteStore;
-use estafette::mail::envelope::{Body, Envelope, Submitter};
+use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::queue::entry::NewRecipient;
 use estafette::queue::settings::QueueSettings;
 use estafette::queue::{Draft, Store};
@@ -98,6 +98,7 @@ async fn enqueue(store: SqliteStore, mail: Mail) {
         issuer: mail.subject.map(|_| "/C=FR/O=CNRS/CN=CNRS-Standard".into()),
         subject: mail.subject.map(str::to_owned),
         fingerprint: mail.subject.map(|_| "AB:CD:EF".into()),
+        login: None,
         decided_by: "permit_tls_all_clientcerts".into(),
     };
     let recipient = |to: &&str| NewRecipient {
@@ -105,6 +106,7 @@ async fn enqueue(store: SqliteStore, mail: Mail) {
         forward_path: ForwardPath::parse(&format!("<{to}>")).expect("a path"),
     };
     let envelope = Envelope {
+        demands: Demands::default(),
         hold: mail.hold.map(str::to_owned),
         reverse_path: ReversePath::parse(&format!("<{}>", mail.from)).expect("a path"),
         forward_paths: Vec::new(),

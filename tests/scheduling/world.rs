@@ -15,7 +15,7 @@ use estafette::io::plan::Plan;
 use estafette::io::scheduler::Scheduler;
 use estafette::io::tls::client::ClientTls;
 use estafette::io::tls::settings::ClientTlsFiles;
-use estafette::mail::envelope::{Body, Envelope, Submitter};
+use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::route::{LookupError, MailExchanger};
 use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
@@ -179,6 +179,7 @@ impl World {
             forward_paths: vec![forward_path.clone()],
             body: Body::SevenBit,
             submitter: Submitter::local("test"),
+            demands: Demands::default(),
             hold: hold.map(Into::into),
         };
         let recipients = vec![NewRecipient {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::io::store::{FileCalls, OpenOptions, SqliteStore};
-use estafette::mail::envelope::{Body, Envelope, Submitter};
+use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
 use estafette::queue::entry::{NewRecipient, Settlement};
 use estafette::queue::settings::QueueSettings;
@@ -65,6 +65,7 @@ pub(crate) fn open_with_calls(directory: &Path, calls: Arc<dyn FileCalls>) -> Sq
 
 pub(crate) fn envelope() -> Envelope {
     Envelope {
+        demands: Demands::default(),
         hold: None,
         reverse_path: ReversePath::parse("<\"a b\"@example.org>").unwrap(),
         forward_paths: Vec::new(),
@@ -76,6 +77,7 @@ pub(crate) fn envelope() -> Envelope {
             issuer: Some("/C=FR/O=CNRS/CN=CNRS-Standard".into()),
             subject: Some("/C=FR/O=CNRS/CN=Alice".into()),
             fingerprint: None,
+            login: None,
             decided_by: "permit_tls_all_clientcerts".into(),
         },
     }

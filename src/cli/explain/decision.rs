@@ -94,13 +94,15 @@ impl<'a> Decision<'a> {
     }
 
     fn answer(&self, arguments: &ExplainArguments, forward_path: ForwardPath, from: &[Mailbox]) -> Answer {
-        let verdict = self.listener.session.chain.evaluate(&Facts {
-            peer: net::canonical(arguments.client_address),
+        let verdict = self.listener.session.chain.decide(&Facts {
             hello: &arguments.helo,
-            identity: &self.examination.identity,
-            reverse_path: &self.reverse_path,
-            forward_path: &forward_path,
-            now_unix_seconds: self.at.seconds(),
+            reverse_path: Some(&self.reverse_path),
+            forward_path: Some(&forward_path),
+            ..Facts::new(
+                net::canonical(arguments.client_address),
+                &self.examination.identity,
+                self.at.seconds(),
+            )
         });
         let certificate = self.examination.identity.verified();
         let bindings = verdict.obligations.from_header.iter();

@@ -47,13 +47,11 @@ impl Target<'_> {
         for peer in surroundings.peers.iter().take(some(usize::MAX)) {
             for forward_path in surroundings.forward_paths.iter().take(some(usize::MAX)) {
                 for reverse_path in &surroundings.reverse_paths {
-                    let verdict = session.chain.evaluate(&Facts {
-                        peer: net::canonical(*peer),
+                    let verdict = session.chain.decide(&Facts {
                         hello: "outside.example",
-                        identity,
-                        reverse_path,
-                        forward_path,
-                        now_unix_seconds: self.now_unix_seconds,
+                        reverse_path: Some(reverse_path),
+                        forward_path: Some(forward_path),
+                        ..Facts::new(net::canonical(*peer), identity, self.now_unix_seconds)
                     });
                     if verdict.is_permit() {
                         return Some(Found {

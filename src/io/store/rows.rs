@@ -60,6 +60,7 @@ impl Message {
                 issuer: row.get(11)?,
                 subject: row.get(12)?,
                 fingerprint: row.get(13)?,
+                login: None,
                 decided_by: row.get(14)?,
             },
             hold: row.get(15)?,

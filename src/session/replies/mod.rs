@@ -1,4 +1,4 @@
-//! Every text that this server can say, and nothing else.
+//! Every text that this server can say, and nothing else; the refusals of policy stand in `policy`.
 //!
 //! **Implements** RFC 5321 section 4.2.2 and the codes of RFC 3463; the wording is Postfix's where it has one, so
 //! that postmasters and their scripts recognise it.
@@ -8,49 +8,16 @@ use super::event::{AuthenticationFault, BareOctet, CertificateFault, MessageFaul
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
-use crate::policy::limits::{Limit, OnExceed};
-use crate::policy::verdict::{Because, Opinion, Refusal, Verdict};
+use crate::policy::stage::Stage;
 use crate::wire::command::{CommandError, PathArgumentError};
 use crate::wire::parameters::ParameterError;
-use crate::wire::path::{ForwardPath, PathError};
-use crate::wire::reply::{REPLY_LINE_OCTETS_MAX, Reply};
+use crate::wire::path::PathError;
+use crate::wire::reply::Reply;
 
-/// The answer to RCPT that follows from a verdict; `estafette explain` prints the same.
-pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str) -> Reply {
-    let (code, status) = match verdict.opinion {
-        Opinion::Permit => return Reply::new(250, (2, 1, 5), "Ok"),
-        Opinion::Defer => (450, (4, 7, 1)),
-        Opinion::Reject | Opinion::Pass => (554, (5, 7, 1)),
-    };
-    let fault = match verdict.certificate_fault {
-        Some(why) => format!(" (your {why})"),
-        None => String::new(),
-    };
-    let text = match &verdict.refusal {
-        Refusal::RelayDenied => format!("<{forward_path}>: Relay access denied{fault}"),
-        Refusal::Text(own) => format!("<{forward_path}>: {own}{fault}"),
-        Refusal::SenderNotOwned => {
-            let sender = match verdict.because() {
-                Because::SenderNotOwned { sender, .. } => sender.as_str(),
-                _ => "",
-            };
-            let text = format!("<{sender}>: Sender address rejected: not owned by the holder of the certificate");
-            let code = if code == 554 { 553 } else { code };
-            return policy(code, status, &text, reference);
-        }
-    };
-    policy(code, status, &text, reference)
-}
+mod policy;
 
-/// A refusal for policy. The reference stands at its end, whatever must be cut for it.
-fn policy(code: u16, status: (u8, u16, u16), text: &str, reference: &str) -> Reply {
-    /// Octets of the code, the status, the brackets and the line end, at most.
-    const AROUND: usize = 32;
-    let room = REPLY_LINE_OCTETS_MAX.saturating_sub(AROUND + reference.len());
-    let end = text.floor_char_boundary(room);
-    let text = text.get(..end).unwrap_or(text);
-    Reply::new(code, status, format!("{text} [ref {reference}]"))
-}
+use policy::{limit_exceeded, policy};
+pub use policy::{reply_for, stage_refusal};
 
 /// 220 on connecting.
 pub(super) fn greeting(settings: &SessionSettings) -> Reply {
@@ -150,6 +117,11 @@ pub(super) fn line_too_long() -> Reply {
 /// A bad or missing argument: how the command is written.
 pub(super) fn usage(syntax: &str) -> Reply {
     Reply::new(501, (5, 5, 4), format!("Syntax: {syntax}"))
+}
+
+/// Any command behind a refused connection, in Postfix's words.
+pub(super) fn denied(peer: &str) -> Reply {
+    Reply::new(503, (5, 7, 0), format!("Error: access denied for {peer}"))
 }
 
 /// A command out of sequence.
@@ -318,23 +290,17 @@ pub fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference
             let text = format!("From address rejected: <{mailbox}> is not owned by the holder of the certificate");
             policy(550, (5, 7, 1), &text, reference)
         }
+        MessageFault::Restriction(stage, verdict) => {
+            let subject = if *stage == Stage::Data {
+                "DATA"
+            } else {
+                "END-OF-MESSAGE"
+            };
+            stage_refusal(*stage, verdict, subject, reference)
+        }
+        MessageFault::Filter(reply) => reply.clone(),
         MessageFault::Limit(exceeded) => limit_exceeded(&exceeded.limit, reference),
         MessageFault::Queue(refusal) => queue_refusal(*refusal, settings),
-    }
-}
-
-/// `on_exceed` of a limit.
-fn limit_exceeded(limit: &Limit, reference: &str) -> Reply {
-    let what = match (limit.messages, limit.recipients, limit.octets) {
-        (Some(_), None, None) => "message",
-        (None, Some(_), None) => "recipient",
-        (None, None, Some(_)) => "octet",
-        _ => "sending",
-    };
-    let text = format!("Error: {what} limit of your certificate exceeded");
-    match limit.on_exceed {
-        OnExceed::Defer => policy(450, (4, 7, 1), &format!("{text}, try again later"), reference),
-        OnExceed::Reject | OnExceed::Hold => policy(554, (5, 7, 1), &text, reference),
     }
 }
 
@@ -403,63 +369,4 @@ fn closing(settings: &SessionSettings, status: (u8, u16, u16), text: &str) -> Re
 /// Another protocol, in Postfix's words.
 pub(super) fn foreign_protocol() -> Reply {
     Reply::new(221, (2, 7, 0), "Error: I can break rules, too. Goodbye.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cert::identity::Why;
-    use crate::policy::verdict::{Obligations, Refusal};
-
-    fn reply(opinion: Opinion, certificate_fault: Option<Why>, refusal: Refusal) -> String {
-        let verdict = Verdict {
-            opinion,
-            trace: Vec::new(),
-            certificate_fault,
-            refusal,
-            obligations: Obligations::default(),
-        };
-        reply_for(&verdict, &ForwardPath::Postmaster, "s-1").to_string()
-    }
-
-    #[test]
-    fn refusal_names_the_fault_of_the_certificate_and_the_reference() {
-        let own = || Refusal::Text("Ask the help desk".into());
-        for (opinion, fault, refusal, text) in [
-            (Opinion::Permit, None, Refusal::RelayDenied, "250 2.1.5 Ok"),
-            (
-                Opinion::Reject,
-                None,
-                Refusal::RelayDenied,
-                "554 5.7.1 <postmaster>: Relay access denied [ref s-1]",
-            ),
-            (
-                Opinion::Defer,
-                Some(Why::Expired),
-                Refusal::RelayDenied,
-                "450 4.7.1 <postmaster>: Relay access denied (your certificate has expired) [ref s-1]",
-            ),
-            (
-                Opinion::Reject,
-                Some(Why::Revoked),
-                own(),
-                "554 5.7.1 <postmaster>: Ask the help desk (your certificate has been revoked) [ref s-1]",
-            ),
-            (
-                Opinion::Reject,
-                None,
-                Refusal::SenderNotOwned,
-                "553 5.7.1 <>: Sender address rejected: not owned by the holder of the certificate [ref s-1]",
-            ),
-        ] {
-            assert_eq!(reply(opinion, fault, refusal), text);
-        }
-    }
-
-    #[test]
-    fn reference_is_never_cut_off() {
-        let text = reply(Opinion::Reject, None, Refusal::Text("é".repeat(2000)));
-        assert!(text.len() <= REPLY_LINE_OCTETS_MAX - 2, "{text}");
-        assert!(text.ends_with("? [ref s-1]"), "{text}");
-    }
 }

@@ -1,0 +1,230 @@
+//! The loop of one session: octets in, actions carried out in their order, events recorded, deadlines kept.
+//!
+//! **Does not** decide anything: the session does.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::wire::Wire;
+use crate::io::clock;
+use crate::io::dns::SystemResolver;
+use crate::io::journal::Journal;
+use crate::io::tls::server::ServerTls;
+use crate::observe;
+use crate::outbound::settings::OutboundSettings;
+use crate::policy::limits::Counters;
+use crate::queue::Store;
+use crate::queue::settings::QueueSettings;
+use crate::session::settings::SessionSettings;
+use crate::session::{Action, Session};
+
+/// Octets read at once.
+const READ_OCTETS: usize = 32 * 1024;
+
+/// How long the end of a session may take altogether.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What the sessions of one listener work with; replaced as a whole on reload.
+pub struct Inbound<S> {
+    /// The dialogue's settings.
+    pub session: Arc<SessionSettings>,
+    /// The certificate and the judge, when the listener offers TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Where messages go.
+    pub store: Arc<S>,
+    /// Lifetimes.
+    pub queue: Arc<QueueSettings>,
+    /// Decides under which destination a recipient is scheduled.
+    pub outbound: Arc<OutboundSettings>,
+    /// Wakes the scheduler.
+    pub queued: Arc<Notify>,
+    /// Finds the names of peers.
+    pub resolver: Arc<SystemResolver>,
+    /// Where decisions are recorded; `None` without a journal.
+    pub journal: Option<Arc<Journal>>,
+    /// What holders have sent; the same through every reload.
+    pub counters: Arc<Mutex<Counters>>,
+}
+
+/// What a session was judged by.
+pub(super) struct Judged<S> {
+    /// The settings of the listener at that moment.
+    pub(super) inbound: Arc<Inbound<S>>,
+    /// What the peer showed; `None` without TLS.
+    pub(super) presented: Option<Vec<CertificateDer<'static>>>,
+    /// [`ServerTls::generation`] at that moment.
+    pub(super) generation: u64,
+    /// When time alone may change the verdict.
+    pub(super) until_unix_seconds: i64,
+}
+
+/// One session and what it holds.
+pub(super) struct Driver<'a, S: Store> {
+    pub(super) wire: Wire,
+    pub(super) session: Session,
+    pub(super) session_id: String,
+    pub(super) peer: SocketAddr,
+    /// The settings the session began with.
+    pub(super) inbound: Arc<Inbound<S>>,
+    /// The listener's settings as they are now.
+    pub(super) listener: &'a ArcSwap<Inbound<S>>,
+    pub(super) judged: Judged<S>,
+    pub(super) stopping: &'a CancellationToken,
+    pub(super) draft: Option<S::Draft>,
+    /// Replies not yet written.
+    pub(super) pending: Vec<u8>,
+}
+
+/// Whether the session goes on.
+pub(super) enum Flow {
+    Continue,
+    Closed,
+}
+
+/// Serves one connection to its end. Cancel-safe in this sense: a draft that is dropped never existed.
+pub async fn serve<S: Store>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    session_id: String,
+    listener: &ArcSwap<Inbound<S>>,
+    stopping: &CancellationToken,
+) {
+    let inbound = listener.load_full();
+    // Replies are written whole; waiting for more octets would only delay them.
+    let _ = stream.set_nodelay(true);
+    let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
+    let mut driver = Driver {
+        wire: Wire::Plain(stream),
+        session,
+        session_id,
+        peer,
+        judged: Judged {
+            inbound: Arc::clone(&inbound),
+            presented: None,
+            generation: 0,
+            until_unix_seconds: i64::MAX,
+        },
+        inbound,
+        listener,
+        stopping,
+        draft: None,
+        pending: Vec::new(),
+    };
+    driver.run().await;
+}
+
+impl<S: Store> Driver<'_, S> {
+    async fn run(&mut self) {
+        let mut buffer = vec![0_u8; READ_OCTETS];
+        let mut told_to_stop = false;
+        // The name is looked up beside the dialogue: nobody waits for it.
+        let resolver = Arc::clone(&self.inbound.resolver);
+        let mut name = pin!(resolver.verified_name(self.peer.ip()));
+        let mut name_is_known = false;
+        loop {
+            let flow = self.perform_actions().await;
+            self.record_events();
+            if matches!(flow, Flow::Closed) {
+                break;
+            }
+            let deadline = self.session.poll_timeout();
+            tokio::select! {
+                read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
+                    Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
+                    Ok(count) => {
+                        if !told_to_stop && self.stopping.is_cancelled() {
+                            // What was sent after the order to stop must not be taken for sent before it.
+                            told_to_stop = true;
+                            self.session.handle_shutdown(clock::now());
+                        }
+                        self.session.handle_space(self.inbound.store.has_space());
+                        self.renew_identity().await;
+                        self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
+                    }
+                },
+                name = &mut name, if !name_is_known => {
+                    name_is_known = true;
+                    if let Some(name) = name {
+                        self.session.handle_peer_name(name);
+                    }
+                }
+                () = until(deadline) => self.session.handle_timeout(clock::now()),
+                () = self.stopping.cancelled(), if !told_to_stop => {
+                    told_to_stop = true;
+                    self.session.handle_shutdown(clock::now());
+                }
+            }
+        }
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+    }
+
+    async fn perform_actions(&mut self) -> Flow {
+        while let Some(action) = self.session.poll_action() {
+            let flow = match action {
+                Action::Send(octets) => {
+                    self.pending.extend_from_slice(&octets);
+                    Flow::Continue
+                }
+                Action::UpgradeTls => self.upgrade().await,
+                Action::Ask(question) => self.ask(&question),
+                Action::Filter(consultation) => self.filter(&consultation),
+                Action::OpenDraft => self.open_draft().await,
+                Action::Append(octets) => self.append(&octets).await,
+                Action::Charge(charge) => self.charge(&charge),
+                Action::Commit(envelope) => self.commit(*envelope).await,
+                Action::Discard => {
+                    self.draft = None;
+                    Flow::Continue
+                }
+                Action::Close => {
+                    self.flush().await;
+                    Flow::Closed
+                }
+            };
+            self.record_events();
+            if matches!(flow, Flow::Closed) {
+                return flow;
+            }
+        }
+        self.flush().await
+    }
+
+    fn record_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            observe::session::session_event(&event);
+            if let Some(journal) = &self.inbound.journal {
+                journal.record(&event, clock::timestamp());
+            }
+        }
+    }
+
+    /// Writes what waits. A peer that does not read is given `smtpd_timeout` and then taken for gone.
+    pub(super) async fn flush(&mut self) -> Flow {
+        if self.pending.is_empty() {
+            return Flow::Continue;
+        }
+        let octets = std::mem::take(&mut self.pending);
+        if let Ok(Ok(())) = tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
+            return Flow::Continue;
+        }
+        self.session.handle_eof(clock::now());
+        self.wire = Wire::Gone;
+        Flow::Closed
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,196 @@
+//! A step of the dialogue that waits until everybody has been asked: restriction lists first, then content filters.
+//!
+//! **Implements** the stages of `smtpd_client_restrictions`, `smtpd_helo_restrictions`, `smtpd_sender_restrictions`,
+//! `smtpd_relay_restrictions`, `smtpd_recipient_restrictions`, `smtpd_data_restrictions`, `smtpd_end_of_data_restrictions`.
+//! **Does not** ask itself: the driver does, and no octet of the peer is looked at meanwhile.
+//!
+//! ```text
+//! a command -> Restrictions --(Ask, handle_answer)*--> Filter --(Filter, handle_filtered)--> the step is carried on
+//!                   |                                     |
+//!                   +--------------- refused -------------+--> the reply, and back to where the command came from
+//! ```
+
+use std::sync::Arc;
+
+use super::action::{Action, FilterVerdict};
+use super::connection::Connection;
+use super::event::{CloseReason, Event, MessageFault};
+use super::limits::Wait;
+use super::pending::{Gate, Pending, Step};
+use super::replies;
+use super::state::State;
+use crate::policy::chain::Evaluation;
+use crate::policy::question::Answer;
+use crate::policy::verdict::Verdict;
+use crate::time::Now;
+use crate::wire::reply::Reply;
+
+/// Questions at one step, at most; a list that asks more is a refusal for the time being.
+const QUESTIONS_MAX: usize = 64;
+
+impl State {
+    /// Begins a step: asks everybody who has a say, then carries it on.
+    pub(super) fn begin(step: Step, connection: &mut Connection, now: Now) -> Self {
+        connection.answers.forget_services();
+        let pending = Pending {
+            step,
+            gate: Gate::Restrictions,
+            questions: 0,
+        };
+        Self::proceed(pending, connection, now)
+    }
+
+    fn proceed(mut pending: Pending, connection: &mut Connection, now: Now) -> Self {
+        if matches!(pending.gate, Gate::Restrictions) {
+            let verdict = match pending.step.evaluate(connection, now) {
+                Evaluation::Decided(verdict) => verdict,
+                Evaluation::Ask(question) if pending.questions < QUESTIONS_MAX => {
+                    pending.questions = pending.questions.saturating_add(1);
+                    connection.asked = Some(question.clone());
+                    connection.actions.push_back(Action::Ask(Box::new(question)));
+                    connection.wait(Wait::Answer, now);
+                    return Self::Asking(Box::new(pending));
+                }
+                Evaluation::Ask(_) => Verdict::of_too_many_questions(),
+            };
+            if verdict.is_refusal() {
+                return pending.step.refuse(verdict, connection, now);
+            }
+            pending.gate = Gate::Filter(verdict);
+            if connection.settings.has_filters {
+                let consultation = pending.step.consultation();
+                connection.actions.push_back(Action::Filter(Box::new(consultation)));
+                connection.wait(Wait::Answer, now);
+                return Self::Asking(Box::new(pending));
+            }
+        }
+        let Gate::Filter(verdict) = pending.gate else {
+            return Self::Asking(Box::new(pending));
+        };
+        pending.step.carry_on(verdict, connection, now)
+    }
+
+    /// Takes the answer to [`Action::Ask`].
+    pub(super) fn on_answer(self, answer: Answer, connection: &mut Connection, now: Now) -> Self {
+        match (self, connection.asked.take()) {
+            (Self::Asking(pending), Some(question)) if matches!(pending.gate, Gate::Restrictions) => {
+                connection.answers.add(question, answer);
+                Self::proceed(*pending, connection, now)
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// Takes the answer to [`Action::Filter`].
+    pub(super) fn on_filtered(self, verdict: FilterVerdict, connection: &mut Connection, now: Now) -> Self {
+        match self {
+            Self::Asking(pending) if matches!(pending.gate, Gate::Filter(_)) => match verdict {
+                FilterVerdict::Continue => Self::proceed(*pending, connection, now),
+                FilterVerdict::Refuse(reply) => pending.step.filtered_out(reply, connection, now),
+            },
+            other => other,
+        }
+    }
+}
+
+impl Step {
+    /// Everybody agreed.
+    fn carry_on(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+        let state = match self {
+            Self::Connect => {
+                let greeting = replies::greeting(&connection.settings);
+                connection.send(&greeting);
+                State::greeted()
+            }
+            Self::Hello(_, hello) => State::welcome(hello, connection),
+            Self::Mail(greeting, transaction) => {
+                connection.send(&replies::sender_ok());
+                State::Mail(greeting, transaction)
+            }
+            Self::Recipient(greeting, mut transaction, recipient) => {
+                transaction.decided(recipient, verdict, connection);
+                State::Mail(greeting, transaction)
+            }
+            Self::Data(greeting, transaction) => return State::open(greeting, transaction, connection, now),
+            Self::EndOfData(greeting, transaction, size_octets) => {
+                return State::weigh(greeting, transaction, size_octets, connection, now);
+            }
+        };
+        state.after_command(connection, now)
+    }
+
+    /// A list refused.
+    fn refuse(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+        let stage = self.stage();
+        let state = match self {
+            Self::Recipient(greeting, mut transaction, recipient) => {
+                transaction.decided(recipient, verdict, connection);
+                State::Mail(greeting, transaction)
+            }
+            Self::Data(greeting, transaction) => {
+                let fault = MessageFault::Restriction(stage, Box::new(verdict));
+                State::reject(greeting, &transaction, 0, fault, connection)
+            }
+            Self::EndOfData(greeting, transaction, size_octets) => {
+                connection.actions.push_back(Action::Discard);
+                let fault = MessageFault::Restriction(stage, Box::new(verdict));
+                State::reject(greeting, &transaction, size_octets, fault, connection)
+            }
+            early => {
+                let reference = connection.next_reference();
+                let reverse_path = early.transaction().map(|transaction| transaction.reverse_path.clone());
+                let reply = replies::stage_refusal(stage, &verdict, &early.subject(connection), &reference);
+                connection.events.push_back(Event::StageRejected {
+                    origin: Arc::clone(&connection.origin),
+                    reference,
+                    stage,
+                    hello: early.hello_name().to_owned(),
+                    reverse_path,
+                    verdict: Box::new(verdict),
+                    reply: reply.clone(),
+                });
+                return early.go_back(&reply, connection, now);
+            }
+        };
+        state.after_command(connection, now)
+    }
+
+    /// A content filter refused.
+    fn filtered_out(self, reply: Reply, connection: &mut Connection, now: Now) -> State {
+        let state = match self {
+            Self::Recipient(greeting, mut transaction, _) => {
+                transaction.has_refused = true;
+                connection.refuse(reply);
+                State::Mail(greeting, transaction)
+            }
+            Self::Data(greeting, transaction) => {
+                State::reject(greeting, &transaction, 0, MessageFault::Filter(reply), connection)
+            }
+            Self::EndOfData(greeting, transaction, size_octets) => {
+                connection.actions.push_back(Action::Discard);
+                let fault = MessageFault::Filter(reply);
+                State::reject(greeting, &transaction, size_octets, fault, connection)
+            }
+            early => return early.go_back(&reply, connection, now),
+        };
+        state.after_command(connection, now)
+    }
+
+    /// Answers a refusal before any recipient. RFC 5321 section 3.1: a refused connection is told 554 and may only QUIT.
+    fn go_back(self, reply: &Reply, connection: &mut Connection, now: Now) -> State {
+        connection.send(reply);
+        connection.counters.error();
+        if reply.code == 421 {
+            return State::close(connection, CloseReason::Refused);
+        }
+        let state = match self {
+            Self::Connect => State::Denied,
+            Self::Hello(greeting, _)
+            | Self::Mail(greeting, _)
+            | Self::Recipient(greeting, ..)
+            | Self::Data(greeting, _)
+            | Self::EndOfData(greeting, ..) => State::Ready(greeting),
+        };
+        state.after_command(connection, now)
+    }
+}
