@@ -20,6 +20,19 @@ mod session;
 
 pub use session::session;
 
+/// A target: its name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, by name.
+pub const TARGETS: &[Target] = &[
+    ("command_parser", command_parser),
+    ("line_splitter", line_splitter),
+    ("mail_data", mail_data),
+    ("certificate_names", certificate_names),
+    ("configuration", configuration),
+    ("session", session),
+];
+
 /// The command parser: a verb, then paths and parameters. What a path prints is read as the same path.
 pub fn command_parser(input: &[u8]) {
     let Ok(command) = Command::parse(input) else {
