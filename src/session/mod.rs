@@ -49,6 +49,7 @@ use connection::Connection;
 use event::{CloseReason, Event};
 use pending::Step;
 use settings::{SessionSettings, TlsOffer};
+pub use stages::QUESTIONS_MAX;
 use state::State;
 
 /// The most unread octets kept while the session waits for its driver; one read of the socket stays far below.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod data;
 pub mod domain;
 pub mod line;
+pub mod milter;
 pub mod parameters;
 pub mod path;
 pub mod reply;

@@ -4,24 +4,25 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::clock;
-use crate::io::dns::SystemResolver;
 use crate::io::journal::Journal;
+use crate::io::questions::Questions;
 use crate::io::tls::server::ServerTls;
 use crate::observe;
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::limits::Counters;
+use crate::policy::question::{Answer, Found, PeerNames};
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
 use crate::session::settings::SessionSettings;
@@ -47,8 +48,8 @@ pub struct Inbound<S> {
     pub outbound: Arc<OutboundSettings>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
-    /// Finds the names of peers.
-    pub resolver: Arc<SystemResolver>,
+    /// Answers what restrictions ask, and finds the names of peers.
+    pub questions: Arc<Questions>,
     /// Where decisions are recorded; `None` without a journal.
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent; the same through every reload.
@@ -79,6 +80,15 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) listener: &'a ArcSwap<Inbound<S>>,
     pub(super) judged: Judged<S>,
     pub(super) stopping: &'a CancellationToken,
+    /// The answer that the session waits for.
+    pub(super) asking: Option<Asking<Answer>>,
+    /// The names of the peer, asked for once.
+    pub(super) names: Arc<OnceCell<PeerNames>>,
+    /// The look-up of the peer's name, until it is known. Nobody waits for it.
+    pub(super) naming: Option<Asking<PeerNames>>,
+    /// What the peer sent while the session was waiting for an answer.
+    pub(super) ahead: ReadAhead,
+    pub(super) told_to_stop: bool,
     pub(super) draft: Option<S::Draft>,
     /// Replies not yet written.
     pub(super) pending: Vec<u8>,
@@ -116,6 +126,11 @@ pub async fn serve<S: Store>(
         inbound,
         listener,
         stopping,
+        asking: None,
+        names: Arc::default(),
+        naming: None,
+        ahead: ReadAhead::default(),
+        told_to_stop: false,
         draft: None,
         pending: Vec::new(),
     };
@@ -125,11 +140,7 @@ pub async fn serve<S: Store>(
 impl<S: Store> Driver<'_, S> {
     async fn run(&mut self) {
         let mut buffer = vec![0_u8; READ_OCTETS];
-        let mut told_to_stop = false;
-        // The name is looked up beside the dialogue: nobody waits for it.
-        let resolver = Arc::clone(&self.inbound.resolver);
-        let mut name = pin!(resolver.verified_name(self.peer.ip()));
-        let mut name_is_known = false;
+        self.naming = Some(self.look_up_names());
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
@@ -137,34 +148,47 @@ impl<S: Store> Driver<'_, S> {
                 break;
             }
             let deadline = self.session.poll_timeout();
+            let may_read = self.session.wants_bytes() || self.may_read_ahead();
             tokio::select! {
-                read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
+                read = self.wire.read(&mut buffer), if may_read => match read {
+                    Ok(0) if !self.session.wants_bytes() => self.ahead.end(),
                     Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
-                    Ok(count) => {
-                        if !told_to_stop && self.stopping.is_cancelled() {
-                            // What was sent after the order to stop must not be taken for sent before it.
-                            told_to_stop = true;
-                            self.session.handle_shutdown(clock::now());
-                        }
-                        self.session.handle_space(self.inbound.store.has_space());
-                        self.renew_identity().await;
-                        self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
-                    }
+                    Ok(count) => self.take_octets(buffer.get(..count).unwrap_or_default()).await,
                 },
-                name = &mut name, if !name_is_known => {
-                    name_is_known = true;
-                    if let Some(name) = name {
+                answer = told(&mut self.asking) => self.take_answer(answer),
+                names = told(&mut self.naming) => {
+                    self.naming = None;
+                    if let Found::Records(names) = names.verified
+                        && let Some(name) = names.into_iter().next()
+                    {
                         self.session.handle_peer_name(name);
                     }
                 }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
-                () = self.stopping.cancelled(), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.session.handle_shutdown(clock::now());
-                }
+                () = until(self.ahead.gone_by) => self.session.handle_eof(clock::now()),
+                () = self.stopping.cancelled(), if !self.told_to_stop => self.stop(),
             }
         }
         let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+    }
+
+    async fn take_octets(&mut self, octets: &[u8]) {
+        if !self.told_to_stop && self.stopping.is_cancelled() {
+            // What was sent after the order to stop must not be taken for sent before it.
+            self.stop();
+        }
+        self.session.handle_space(self.inbound.store.has_space());
+        self.renew_identity().await;
+        if self.asking.is_some() {
+            self.ahead.octets = self.ahead.octets.saturating_add(octets.len());
+        }
+        self.session.handle_bytes(octets, clock::now());
+    }
+
+    /// Nobody waits any longer for the outside world, and what is being said is finished.
+    fn stop(&mut self) {
+        self.told_to_stop = true;
+        self.session.handle_shutdown(clock::now());
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -175,7 +199,7 @@ impl<S: Store> Driver<'_, S> {
                     Flow::Continue
                 }
                 Action::UpgradeTls => self.upgrade().await,
-                Action::Ask(question) => self.ask(&question),
+                Action::Ask(question) => self.ask(*question),
                 Action::Filter(consultation) => self.filter(&consultation),
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
