@@ -146,7 +146,7 @@ impl<S: Store> Driver<'_, S> {
                             told_to_stop = true;
                             self.session.handle_shutdown(clock::now());
                         }
-                        self.session.handle_space(self.inbound.store.has_space());
+                        self.session.handle_space(self.inbound.store.room_octets());
                         self.renew_identity().await;
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
