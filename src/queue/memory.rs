@@ -160,8 +160,8 @@ impl Store for MemoryStore {
         std::future::ready(Ok(()))
     }
 
-    fn has_space(&self) -> bool {
-        true
+    fn room_octets(&self) -> u64 {
+        u64::MAX
     }
 
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send {

@@ -4,6 +4,7 @@
 //! **Does not** hold a dialogue: `session` and `outbound` do.
 
 pub mod base64;
+pub mod chunking;
 pub mod command;
 pub mod data;
 pub mod domain;
@@ -13,3 +14,4 @@ pub mod parameters;
 pub mod path;
 pub mod reply;
 pub mod status;
+pub mod xtext;

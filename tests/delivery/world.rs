@@ -122,8 +122,8 @@ impl Store for OneMessage {
         Ok(())
     }
 
-    fn has_space(&self) -> bool {
-        false
+    fn room_octets(&self) -> u64 {
+        0
     }
 
     async fn flush(&self, _: Timestamp) -> Result<usize, StoreError> {

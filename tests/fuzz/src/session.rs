@@ -216,7 +216,7 @@ impl World<'_> {
             }
             op::QUEUE => {
                 self.queue = self.next().unwrap_or_default();
-                self.session.handle_space(self.queue & 128 == 0);
+                self.session.handle_space(u64::from(255 - self.queue) << 10);
             }
             op::TIMEOUT => self.session.handle_timeout(self.now),
             op::EOF => self.session.handle_eof(self.now),
