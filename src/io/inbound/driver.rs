@@ -201,6 +201,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(*question),
                 Action::Filter(consultation) => self.filter(&consultation),
+                Action::TellFilters(_) => Flow::Continue,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),
