@@ -10,5 +10,6 @@ pub mod domain;
 pub mod line;
 pub mod parameters;
 pub mod path;
+pub mod proxy_header;
 pub mod reply;
 pub mod status;
