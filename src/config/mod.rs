@@ -28,6 +28,7 @@ pub mod scope;
 pub mod server;
 pub mod settings;
 pub mod strangers;
+pub mod upstream;
 pub mod value;
 
 use std::io::Read;

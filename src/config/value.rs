@@ -320,13 +320,11 @@ fn interface(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
 
 /// `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`.
 fn name_server(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
-    match parse_name_server(&word.text) {
-        Some(server) => Some(server.to_string()),
-        None => {
-            let expected = "the IP address of a name server, with a port when it is not 53";
-            reader.wrong(word.span.clone(), &word.text, expected, None)
-        }
+    if let Some(server) = parse_name_server(&word.text) {
+        return Some(server.to_string());
     }
+    let expected = "the IP address of a name server, with a port when it is not 53";
+    reader.wrong(word.span.clone(), &word.text, expected, None)
 }
 
 fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {

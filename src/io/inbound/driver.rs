@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::upstream;
 use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::clock;
@@ -20,6 +21,7 @@ use crate::io::journal::Journal;
 use crate::io::questions::Questions;
 use crate::io::tls::server::ServerTls;
 use crate::observe;
+use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::limits::Counters;
 use crate::policy::question::{Answer, Found, PeerNames};
@@ -102,7 +104,7 @@ pub(super) enum Flow {
 
 /// Serves one connection to its end. Cancel-safe in this sense: a draft that is dropped never existed.
 pub async fn serve<S: Store>(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     session_id: String,
     listener: &ArcSwap<Inbound<S>>,
@@ -111,6 +113,9 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
+    let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound.session, stopping).await else {
+        return;
+    };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
     let mut driver = Driver {
         wire: Wire::Plain(stream),
@@ -135,6 +140,33 @@ pub async fn serve<S: Store>(
         pending: Vec::new(),
     };
     driver.run().await;
+}
+
+/// The client of the connection; `None` when nobody names it who has to, or the relay stops.
+async fn introduced(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    session_id: &str,
+    settings: &SessionSettings,
+    stopping: &CancellationToken,
+) -> Option<SocketAddr> {
+    let Some(proxy) = &settings.upstream_proxy else {
+        return Some(peer);
+    };
+    let named = tokio::select! {
+        named = upstream::client_of(stream, peer, proxy) => named,
+        () = stopping.cancelled() => return None,
+    };
+    match named {
+        Ok(client) => {
+            log::proxy_accepted(session_id, &settings.listener, peer, client);
+            Some(client)
+        }
+        Err(why) => {
+            log::proxy_refused(session_id, &settings.listener, peer, &why.to_string());
+            None
+        }
+    }
 }
 
 impl<S: Store> Driver<'_, S> {

@@ -6,6 +6,7 @@
 mod drafts;
 mod driver;
 mod judging;
+mod upstream;
 mod waiting;
 mod wire;
 mod world;
