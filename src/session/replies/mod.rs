@@ -136,7 +136,8 @@ pub(super) fn disabled(verb: &str) -> Reply {
 pub(super) fn not_a_command(why: CommandError) -> Reply {
     match why {
         CommandError::ControlCharacter | CommandError::Empty => Reply::new(500, (5, 5, 2), "Error: bad syntax"),
-        CommandError::Unknown => Reply::new(500, (5, 5, 1), "Error: command not recognized"),
+        // RFC 3463 section 3.6: X.5.2 is for a command that is not recognised, X.5.1 for one that may not be said now.
+        CommandError::Unknown => Reply::new(500, (5, 5, 2), "Error: command not recognized"),
     }
 }
 
