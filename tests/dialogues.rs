@@ -191,9 +191,12 @@ impl Driver {
             Step::Eof => self.session.handle_eof(self.now),
             Step::Shutdown => self.session.handle_shutdown(self.now),
             Step::Closed => assert!(self.is_closed, "{place}: the session is still open"),
-            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::Held(_) | Step::NothingQueued => {
-                self.check_queue(step, place);
-            }
+            Step::Queued(_)
+            | Step::Trace(_)
+            | Step::Envelope(_)
+            | Step::Demands(_)
+            | Step::Held(_)
+            | Step::NothingQueued => self.check_queue(step, place),
         }
         self.drive();
     }
@@ -220,6 +223,7 @@ impl Driver {
                 let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
             }
+            Step::Demands(expected) => assert_eq!(&script::words_of(&message().0.demands), expected, "{place}"),
             Step::Held(pattern) => {
                 let hold = message().0.hold.as_deref();
                 assert!(

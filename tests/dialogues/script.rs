@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use estafette::cert::certificate::Certificate;
 use estafette::cert::decode::decode;
+use estafette::mail::dsn::{Notify, Return};
+use estafette::mail::envelope::Demands;
 use estafette::net::{CidrSet, parse_network};
 use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
@@ -59,6 +61,8 @@ pub(crate) enum Step {
     Envelope(String),
     /// `held: REASON`: the message waits on hold; `*` stands for anything.
     Held(String),
+    /// `demands WORDS`: what the queued message asks of the next hop.
+    Demands(String),
     /// `nothing queued`: no message was committed since the last `queued`.
     NothingQueued,
     /// `timeout`: the deadline passes.
@@ -139,6 +143,7 @@ impl Script {
             ("queue", rest) => Step::Queue(rest.to_owned()),
             ("queued:", content) => Step::Queued(unescape(content)),
             ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
+            ("demands", rest) => Step::Demands(rest.to_owned()),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
             ("held:", reason) => Step::Held(reason.to_owned()),
             ("nothing", "queued") => Step::NothingQueued,
@@ -176,6 +181,39 @@ pub(crate) fn example_certificate(name: &str) -> Certificate {
     let der = rustls_pemfile::certs(&mut pem.as_slice()).next();
     let der = der.expect("a certificate").expect("PEM");
     decode(&der).expect("a certificate")
+}
+
+/// Demands in the words of a `demands` step.
+pub(crate) fn words_of(demands: &Demands) -> String {
+    let mut words = Vec::new();
+    words.extend(demands.smtputf8.then(|| "SMTPUTF8".to_owned()));
+    words.extend(demands.require_tls.then(|| "REQUIRETLS".to_owned()));
+    words.extend(demands.dsn.ret.map(|ret| match ret {
+        Return::Full => "RET=FULL".to_owned(),
+        Return::Headers => "RET=HDRS".to_owned(),
+    }));
+    words.extend(demands.dsn.envelope_id.as_ref().map(|id| format!("ENVID={id}")));
+    for (index, request) in demands.recipients.iter().enumerate() {
+        let notify = request.notify.map(|notify| match notify {
+            Notify::Never => "NEVER".to_owned(),
+            Notify::On {
+                success,
+                failure,
+                delay,
+            } => {
+                let wishes = [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")];
+                let wished: Vec<_> = wishes
+                    .iter()
+                    .filter(|(is_wished, _)| *is_wished)
+                    .map(|(_, word)| *word)
+                    .collect();
+                wished.join(",")
+            }
+        });
+        let asked = notify.into_iter().chain(request.original_recipient.clone());
+        words.extend(asked.map(|word| format!("{}:{word}", index + 1)));
+    }
+    words.join(" ")
 }
 
 /// Whether a text is what a pattern with `*` says.
