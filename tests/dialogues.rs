@@ -6,6 +6,8 @@
 mod authentication;
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
+#[path = "dialogues/demands.rs"]
+mod demands;
 #[path = "dialogues/peers.rs"]
 mod peers;
 #[path = "dialogues/properties.rs"]
@@ -223,7 +225,7 @@ impl Driver {
                 let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
             }
-            Step::Demands(expected) => assert_eq!(&script::words_of(&message().0.demands), expected, "{place}"),
+            Step::Demands(expected) => assert_eq!(&demands::words_of(&message().0.demands), expected, "{place}"),
             Step::Held(pattern) => {
                 let hold = message().0.hold.as_deref();
                 assert!(
