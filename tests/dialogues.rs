@@ -26,7 +26,8 @@ use estafette::mail::queue_id::QueueId;
 use estafette::policy::chain::Chain;
 use estafette::policy::limits::Counters;
 use estafette::session::event::Event;
-use estafette::session::{Action, FilterVerdict, QueueRefusal, Session};
+use estafette::session::filter::FilterVerdict;
+use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
 use script::{Script, Step, matches, scripts};
 
@@ -130,6 +131,7 @@ impl Driver {
             }
             Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            Action::TellFilters(_) => {}
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");

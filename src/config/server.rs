@@ -11,6 +11,7 @@ use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
 use super::scope::Scope;
+use super::upstream;
 use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
@@ -33,6 +34,7 @@ pub fn build(
     list_checks::check(&lists, scope, offer, &trust, findings);
     check_required_certificate(scope, offer, findings);
     tell_what_has_no_effect(scope, findings);
+    upstream::check(scope, findings);
     let tls = tls_files(scope, offer, findings);
     if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
@@ -79,6 +81,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         vrfy_disabled: scope.boolean("disable_vrfy_command"),
         timeout: scope.time("smtpd_timeout"),
         starttls_timeout: scope.time("smtpd_starttls_timeout"),
+        upstream_proxy: upstream::proxy(scope),
         bare_newline: match scope.text("smtpd_forbid_bare_newline") {
             Some("note") => BareNewline::Note,
             Some("reject") => BareNewline::Reject,

@@ -15,7 +15,7 @@ use super::issuer_policies::{self, IssuerPolicy};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
-use crate::net::{CidrError, NextHop, parse_network};
+use crate::net::{CidrError, NextHop, parse_name_server, parse_network};
 use crate::session::extension::Extensions;
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
@@ -79,6 +79,7 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::Networks => networks(reader, located),
         Kind::Domains => each_word(reader, located, "domain names", domain).map(Value::Domains),
         Kind::Interfaces => each_word(reader, located, "all, loopback-only or addresses", interface).map(Value::Words),
+        Kind::NameServers => each_word(reader, located, "addresses of name servers", name_server).map(Value::Words),
         Kind::Fingerprints => each_word(reader, located, "SHA-256 fingerprints", fingerprint).map(Value::Words),
         Kind::NextHop => next_hop(reader, located),
         Kind::Ipv4 => address(reader, located, "an IPv4 address", |text| {
@@ -315,6 +316,15 @@ fn interface(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
         "all, loopback-only or an IP address",
         hint,
     )
+}
+
+/// `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`.
+fn name_server(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
+    if let Some(server) = parse_name_server(&word.text) {
+        return Some(server.to_string());
+    }
+    let expected = "the IP address of a name server, with a port when it is not 53";
+    reader.wrong(word.span.clone(), &word.text, expected, None)
 }
 
 fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {

@@ -7,6 +7,8 @@ pub mod dsn;
 pub mod dsn_parameters;
 pub mod envelope;
 pub mod from_header;
+pub mod header_edit;
+pub mod header_fields;
 pub mod outcome;
 pub mod queue_id;
 pub mod trace_header;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::action::Action;
 use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
 use super::extension::Extension;
+use super::filter::FilterNotice;
 use super::limits::{Counters, Wait};
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
@@ -16,6 +17,7 @@ use crate::net;
 use crate::policy::chain::Chain;
 use crate::policy::question::{Answers, Question};
 use crate::time::Now;
+use crate::wire::command::CommandError;
 use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
@@ -40,6 +42,8 @@ pub(super) struct Connection {
     pub(super) answers: Answers,
     /// What it was asked last.
     pub(super) asked: Option<Question>,
+    /// Whether content filters know of a transaction.
+    pub(super) is_filtered: bool,
     /// Whether AUTH succeeded for this identity.
     pub(super) is_authenticated: bool,
     pub(super) tls: Option<TlsDescription>,
@@ -75,6 +79,7 @@ impl Connection {
             login: None,
             answers: Answers::default(),
             asked: None,
+            is_filtered: false,
             settings,
             peer,
             peer_name: None,
@@ -151,6 +156,22 @@ impl Connection {
         self.counters.error();
         let origin = Arc::clone(&self.origin);
         self.events.push_back(Event::CommandRejected { origin, reply });
+    }
+
+    /// Tells content filters that the transaction is over, if they know of one.
+    pub(super) fn end_filtering(&mut self) {
+        if std::mem::take(&mut self.is_filtered) {
+            self.actions.push_back(Action::TellFilters(FilterNotice::Abort));
+        }
+    }
+
+    /// Tells content filters of a line that is no command.
+    pub(super) fn tell_of_unknown(&mut self, why: CommandError, line: &[u8]) {
+        if self.settings.has_filters && why == CommandError::Unknown {
+            let line = String::from_utf8_lossy(line).into_owned();
+            let notice = FilterNotice::UnknownCommand(line);
+            self.actions.push_back(Action::TellFilters(notice));
+        }
     }
 
     /// Starts a time limit anew.

@@ -78,7 +78,9 @@ impl State {
         }
         match size_octets {
             None => Self::open_draft(greeting, transaction, connection),
-            Some(size_octets) => Self::commit(greeting, transaction, size_octets, connection),
+            Some(size_octets) => {
+                Self::commit(greeting, transaction, size_octets, connection).after_command(connection, now)
+            }
         }
     }
 
@@ -89,6 +91,7 @@ impl State {
         };
         match result {
             Ok(id) => {
+                transaction.id = Some(id);
                 let header = trace_header(id, &greeting, &transaction, connection, now);
                 connection.actions.push_back(Action::Append(header.into_bytes()));
                 connection.wait(Wait::DataBlock, now);
@@ -160,13 +163,17 @@ impl State {
     ) -> Self {
         connection.wait(Wait::DataTermination, now);
         let Some(charge) = transaction.octets_charge(size_octets, connection) else {
-            return Self::commit(greeting, transaction, size_octets, connection);
+            return Self::commit(greeting, transaction, size_octets, connection).after_command(connection, now);
         };
         connection.actions.push_back(Action::Charge(charge));
         Self::Weighing(greeting, transaction, size_octets)
     }
 
     fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
+        if let Some(filter) = &transaction.discarded_by {
+            transaction.throw_away(filter, size_octets, connection);
+            return Self::Ready(greeting);
+        }
         let envelope = transaction.envelope(connection);
         connection.actions.push_back(Action::Commit(Box::new(envelope)));
         Self::Committing(greeting, transaction, size_octets)
@@ -271,6 +278,7 @@ impl State {
         let reason = match because {
             MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
             MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
+            MessageFault::Filter(_) if reply.code == 421 => Some(CloseReason::Refused),
             _ => None,
         };
         connection.events.push_back(Event::MessageRejected {

@@ -35,6 +35,7 @@ mod connection;
 mod content;
 pub mod event;
 pub mod extension;
+pub mod filter;
 mod hello;
 mod limits;
 mod mail_data;
@@ -47,11 +48,13 @@ mod starttls;
 mod state;
 mod transaction;
 
-pub use action::{Action, Consultation, FilterVerdict, QueueRefusal};
+pub use action::{Action, QueueRefusal};
 use connection::Connection;
 use event::{CloseReason, Event};
+use filter::FilterVerdict;
 use pending::Step;
 use settings::{SessionSettings, TlsOffer};
+pub use stages::QUESTIONS_MAX;
 use state::State;
 
 /// The most unread octets kept while the session waits for its driver; one read of the socket stays far below.

@@ -61,6 +61,8 @@ pub struct SessionSettings {
     pub timeout: Duration,
     /// `smtpd_starttls_timeout`.
     pub starttls_timeout: Duration,
+    /// `smtpd_upstream_proxy_protocol`: whoever connects sends a PROXY header first. For the driver: a session begins behind it.
+    pub upstream_proxy: Option<UpstreamProxy>,
     /// `smtpd_forbid_bare_newline`.
     pub bare_newline: BareNewline,
     /// `smtpd_forbid_bare_newline_exclusions`.
@@ -83,6 +85,15 @@ impl SessionSettings {
         let is_encrypted = !matches!(identity, Identity::Plaintext);
         CertificateFault::of(identity).filter(|_| self.require_client_certificate && is_encrypted)
     }
+}
+
+/// `smtpd_upstream_proxy_protocol = haproxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamProxy {
+    /// `smtpd_upstream_proxy_hosts`: who may send the header; nobody else is served.
+    pub hosts: CidrSet,
+    /// `smtpd_upstream_proxy_timeout`.
+    pub timeout: Duration,
 }
 
 /// What a listener offers of TLS.

@@ -237,7 +237,10 @@ impl State {
                 }
                 match Command::parse(&text) {
                     Ok(command) => self.on_command(&command, connection, now),
-                    Err(why) => self.refuse(replies::not_a_command(why), connection),
+                    Err(why) => {
+                        connection.tell_of_unknown(why, &text);
+                        self.refuse(replies::not_a_command(why), connection)
+                    }
                 }
             }
         };
@@ -246,6 +249,9 @@ impl State {
 
     /// Counts errors and starts the time limit of the next command.
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
+        if matches!(self, Self::Ready(_) | Self::Denied) {
+            connection.end_filtering();
+        }
         match self {
             Self::Ready(_) | Self::Mail(..) | Self::Chunks(..) | Self::Failed(_) | Self::Denied
                 if connection.counters.is_exhausted(&connection.settings) =>

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use super::action::Action;
 use super::connection::Connection;
 use super::event::{Event, MessageFault};
 use super::extension::Extension;
+use super::filter::{EnvelopeChanges, RecipientChange};
 use super::hello::Greeting;
 use super::replies;
 use super::settings::SessionSettings;
@@ -16,6 +18,7 @@ use crate::mail::dsn::{MessageRequest, RecipientRequest};
 use crate::mail::dsn_parameters::{is_envelope_id, notify_of, original_recipient_of, return_of};
 use crate::mail::envelope::{Body, Demands, Envelope, Submitter};
 use crate::mail::from_header::FromCollector;
+use crate::mail::queue_id::QueueId;
 use crate::policy::limits::{Amount, Charge, Exceeded, Limit};
 use crate::policy::sender_binding::SenderBinding;
 use crate::policy::verdict::{Obligations, Verdict};
@@ -51,6 +54,12 @@ pub(super) struct Transaction {
     /// What was asked of whoever carries the message on, of every recipient for itself; SMTPUTF8 when the header turned out to
     /// hold UTF-8.
     pub(super) demands: Demands,
+    /// The parameters of MAIL as they were said.
+    pub(super) parameters: Vec<String>,
+    /// The id of its draft.
+    pub(super) id: Option<QueueId>,
+    /// The content filter that has it thrown away.
+    pub(super) discarded_by: Option<String>,
     body: Body,
     overshoot: usize,
 }
@@ -61,6 +70,8 @@ pub(super) struct Recipient {
     /// RCPT TO.
     pub(super) forward_path: ForwardPath,
     request: RecipientRequest,
+    /// The parameters of RCPT as they were said.
+    pub(super) parameters: Vec<String>,
 }
 
 /// Recipients past `smtpd_recipient_limit` that are not counted as errors (`smtpd_recipient_overshoot_limit`): RFC
@@ -74,6 +85,7 @@ impl Transaction {
     /// The refusal.
     pub(super) fn begin(argument: &str, greeting: &Greeting, connection: &Connection) -> Result<Self, Reply> {
         let (path, parameters) = split_path_argument(argument, "FROM:").map_err(replies::bad_reverse_path)?;
+        let words = words_of(parameters);
         let parameters = MailParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
         let path = declared(path, parameters.smtputf8).map_err(replies::bad_reverse_path)?;
         let reverse_path = ReversePath::parse(path).map_err(|why| replies::bad_reverse_path(why.into()))?;
@@ -106,6 +118,9 @@ impl Transaction {
                 dsn,
                 ..Demands::default()
             },
+            parameters: words,
+            id: None,
+            discarded_by: None,
             body,
             overshoot: 0,
         })
@@ -135,14 +150,19 @@ impl Transaction {
         let (path, parameters) = split_path_argument(argument, "TO:").map_err(replies::bad_forward_path)?;
         let path = declared(path, self.is_utf8).map_err(replies::bad_forward_path)?;
         let forward_path = ForwardPath::parse(path).map_err(|why| replies::bad_forward_path(why.into()))?;
+        let words = words_of(parameters);
         let parameters = RecipientParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
         check_offered(parameters.keywords(), greeting, connection)?;
         let request = recipient_request(&parameters, self.is_utf8).map_err(|why| replies::bad_parameter(&why))?;
-        Ok(Recipient { forward_path, request })
+        Ok(Recipient {
+            forward_path,
+            request,
+            parameters: words,
+        })
     }
 
-    /// Takes the decision on a recipient: answers and records it.
-    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) {
+    /// Takes the decision on a recipient: answers and records it. Returns the answer.
+    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) -> Reply {
         let forward_path = recipient.forward_path;
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
@@ -164,6 +184,46 @@ impl Transaction {
             reverse_path: self.reverse_path.clone(),
             forward_path,
             verdict: Box::new(verdict),
+            reply: reply.clone(),
+        });
+        reply
+    }
+
+    /// Takes what content filters change. Without recipients the message has nowhere to go, and is thrown away.
+    pub(super) fn change(&mut self, changes: EnvelopeChanges) {
+        if let Some(reverse_path) = changes.reverse_path {
+            self.reverse_path = reverse_path;
+        }
+        for change in changes.recipients {
+            match change {
+                RecipientChange::Add(path, _) if self.forward_paths.contains(&path) => {}
+                RecipientChange::Add(path, _) => self.forward_paths.push(path),
+                RecipientChange::Remove(path) => self.forward_paths.retain(|known| *known != path),
+            }
+        }
+        if let Some(reason) = changes.hold {
+            self.hold.get_or_insert(reason);
+        }
+        if self.forward_paths.is_empty() {
+            self.discarded_by.get_or_insert_with(|| "smtpd_milters".into());
+        }
+    }
+
+    /// The client is told that the message is taken, and nobody will get it.
+    pub(super) fn throw_away(&self, filter: &str, size_octets: u64, connection: &mut Connection) {
+        connection.actions.push_back(Action::Discard);
+        let reply = replies::queued_in_name(self.id);
+        connection.send(&reply);
+        connection.counters.reset();
+        let reference = connection.next_reference();
+        connection.events.push_back(Event::MessageDiscarded {
+            origin: Arc::clone(&connection.origin),
+            reference,
+            id: self.id,
+            filter: filter.to_owned(),
+            size_octets,
+            reverse_path: self.reverse_path.clone(),
+            forward_paths: self.forward_paths.clone(),
             reply,
         });
     }
@@ -320,6 +380,10 @@ fn recipient_request(parameters: &RecipientParameters, is_utf8: bool) -> Result<
         notify: parameters.notify.as_deref().map(notify).transpose()?,
         original_recipient: parameters.original_recipient.as_deref().map(original).transpose()?,
     })
+}
+
+fn words_of(parameters: &str) -> Vec<String> {
+    parameters.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 fn add_each_once<T: PartialEq>(known: &mut Vec<Arc<T>>, more: &[Arc<T>]) {

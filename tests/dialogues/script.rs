@@ -348,6 +348,7 @@ pub(crate) fn default_settings() -> SessionSettings {
         vrfy_disabled: false,
         timeout: Duration::from_mins(5),
         starttls_timeout: Duration::from_mins(5),
+        upstream_proxy: None,
         bare_newline: BareNewline::Normalize,
         bare_newline_exclusions: CidrSet::default(),
     }

@@ -66,6 +66,8 @@ pub enum Kind {
     Domains,
     /// Addresses to listen on.
     Interfaces,
+    /// Name servers: addresses, with a port when it is not 53.
+    NameServers,
     /// SHA-256 fingerprints.
     Fingerprints,
     /// A next hop as in `relayhost`.
@@ -103,6 +105,7 @@ impl Kind {
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
+            Self::NameServers => "list of name servers",
             Self::Fingerprints => "list of fingerprints",
             Self::NextHop => "next hop",
             Self::Ipv4 => "IPv4 address",

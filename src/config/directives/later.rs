@@ -141,7 +141,6 @@ pub const DIRECTIVES: &[Known] = &[
         "pipelining violation = disconnect",
     ),
     known("cleanup_replace_stray_cr_lf", "yes", "outbound smuggling guard"),
-    known("smtpd_upstream_proxy_protocol", "empty", "haproxy v1/v2"),
     known("smtpd_authorized_xclient_hosts", "empty", "who may XCLIENT"),
     known(
         "smtpd_hide_client_session",

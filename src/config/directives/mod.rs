@@ -9,6 +9,7 @@ pub mod kind;
 pub mod later;
 pub mod outbound_side;
 pub mod server_side;
+pub mod world;
 
 use kind::Directive;
 
@@ -19,6 +20,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
+        .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)
 }
 

@@ -15,8 +15,10 @@ use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
+mod filter;
 mod policy;
 
+pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
 
@@ -86,6 +88,11 @@ pub(super) fn between_chunks(verb: Verb) -> Option<Reply> {
         Verb::Auth | Verb::StartTls => Some(transaction_in_progress()),
         _ => None,
     }
+}
+
+/// 250 behind the final dot of a message that a content filter has thrown away: its sender is not to know.
+pub(super) fn queued_in_name(id: Option<QueueId>) -> Reply {
+    id.map_or_else(ok, queued)
 }
 
 /// RSET and NOOP.
@@ -338,7 +345,7 @@ pub fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference
             };
             stage_refusal(*stage, verdict, subject, reference)
         }
-        MessageFault::Filter(reply) => reply.clone(),
+        MessageFault::Filter(refusal) => refusal.reply.clone(),
         MessageFault::Limit(exceeded) => limit_exceeded(&exceeded.limit, reference),
         MessageFault::Queue(refusal) => queue_refusal(*refusal, settings),
     }
