@@ -6,6 +6,8 @@
 mod authentication;
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
+#[path = "dialogues/demands.rs"]
+mod demands;
 #[path = "dialogues/peers.rs"]
 mod peers;
 #[path = "dialogues/properties.rs"]
@@ -193,9 +195,12 @@ impl Driver {
             Step::Eof => self.session.handle_eof(self.now),
             Step::Shutdown => self.session.handle_shutdown(self.now),
             Step::Closed => assert!(self.is_closed, "{place}: the session is still open"),
-            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::Held(_) | Step::NothingQueued => {
-                self.check_queue(step, place);
-            }
+            Step::Queued(_)
+            | Step::Trace(_)
+            | Step::Envelope(_)
+            | Step::Demands(_)
+            | Step::Held(_)
+            | Step::NothingQueued => self.check_queue(step, place),
         }
         self.drive();
     }
@@ -222,6 +227,7 @@ impl Driver {
                 let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
             }
+            Step::Demands(expected) => assert_eq!(&demands::words_of(&message().0.demands), expected, "{place}"),
             Step::Held(pattern) => {
                 let hold = message().0.hold.as_deref();
                 assert!(

@@ -130,7 +130,7 @@ impl State {
             connection.actions.extend(content.next_piece().map(Action::Append));
             return Self::Content(greeting, transaction, content);
         }
-        transaction.has_utf8_header = content.has_utf8_header();
+        transaction.demands.smtputf8 = content.has_utf8_header();
         Self::end_of_data(greeting, transaction, &mut content, connection, now)
     }
 

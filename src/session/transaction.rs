@@ -35,8 +35,6 @@ pub(super) struct Transaction {
     pub(super) reverse_path: ReversePath,
     /// RCPT TO, permitted, each once.
     pub(super) forward_paths: Vec<ForwardPath>,
-    /// What was asked for each of them.
-    requests: Vec<RecipientRequest>,
     /// RCPT commands permitted, the same recipient counted again.
     permitted: usize,
     /// The restriction that permitted the last recipient.
@@ -51,10 +49,11 @@ pub(super) struct Transaction {
     pub(super) has_refused: bool,
     /// Whether SMTPUTF8 was declared.
     pub(super) is_utf8: bool,
-    /// Whether the header turned out to hold UTF-8.
-    pub(super) has_utf8_header: bool,
     /// The chunk that BDAT has announced and of which nothing was read.
     pub(super) chunk: Option<Chunk>,
+    /// What was asked of whoever carries the message on, of every recipient for itself; SMTPUTF8 when the header turned out to
+    /// hold UTF-8.
+    pub(super) demands: Demands,
     /// The parameters of MAIL as they were said.
     pub(super) parameters: Vec<String>,
     /// The id of its draft.
@@ -62,8 +61,6 @@ pub(super) struct Transaction {
     /// The content filter that has it thrown away.
     pub(super) discarded_by: Option<String>,
     body: Body,
-    require_tls: bool,
-    dsn: MessageRequest,
     overshoot: usize,
 }
 
@@ -108,7 +105,6 @@ impl Transaction {
         Ok(Self {
             reverse_path,
             forward_paths: Vec::new(),
-            requests: Vec::new(),
             permitted: 0,
             decided_by: String::new(),
             references: Vec::new(),
@@ -116,14 +112,16 @@ impl Transaction {
             hold: None,
             has_refused: false,
             is_utf8: parameters.smtputf8,
-            has_utf8_header: false,
             chunk: None,
+            demands: Demands {
+                require_tls: parameters.require_tls,
+                dsn,
+                ..Demands::default()
+            },
             parameters: words,
             id: None,
             discarded_by: None,
             body,
-            require_tls: parameters.require_tls,
-            dsn,
             overshoot: 0,
         })
     }
@@ -233,12 +231,11 @@ impl Transaction {
     /// Takes a recipient, each once. One that is named again is delivered to once and asks for whatever either RCPT asked.
     fn add(&mut self, forward_path: ForwardPath, request: RecipientRequest) {
         let known = self.forward_paths.iter().position(|known| *known == forward_path);
-        match known.and_then(|at| self.requests.get_mut(at)) {
-            Some(before) => before.add(request),
-            None => {
-                self.forward_paths.push(forward_path);
-                self.requests.push(request);
-            }
+        if let Some(before) = known.and_then(|at| self.demands.recipients.get_mut(at)) {
+            before.add(request);
+        } else {
+            self.forward_paths.push(forward_path);
+            self.demands.recipients.push(request);
         }
     }
 
@@ -309,14 +306,13 @@ impl Transaction {
     fn demands(&self) -> Demands {
         let needs_utf8 = self.reverse_path.needs_utf8()
             || self.forward_paths.iter().any(ForwardPath::needs_utf8)
-            || self.has_utf8_header;
-        let is_silent = self.requests.iter().all(RecipientRequest::is_empty);
-        Demands {
-            smtputf8: self.is_utf8 && needs_utf8,
-            require_tls: self.require_tls,
-            dsn: self.dsn.clone(),
-            recipients: if is_silent { Vec::new() } else { self.requests.clone() },
+            || self.demands.smtputf8;
+        let mut demands = self.demands.clone();
+        demands.smtputf8 = self.is_utf8 && needs_utf8;
+        if demands.recipients.iter().all(RecipientRequest::is_empty) {
+            demands.recipients.clear();
         }
+        demands
     }
 
     /// What the message is queued with.

@@ -59,6 +59,8 @@ pub(crate) enum Step {
     Envelope(String),
     /// `held: REASON`: the message waits on hold; `*` stands for anything.
     Held(String),
+    /// `demands WORDS`: what the queued message asks of the next hop.
+    Demands(String),
     /// `nothing queued`: no message was committed since the last `queued`.
     NothingQueued,
     /// `timeout`: the deadline passes.
@@ -139,6 +141,7 @@ impl Script {
             ("queue", rest) => Step::Queue(rest.to_owned()),
             ("queued:", content) => Step::Queued(unescape(content)),
             ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
+            ("demands", rest) => Step::Demands(rest.to_owned()),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
             ("held:", reason) => Step::Held(reason.to_owned()),
             ("nothing", "queued") => Step::NothingQueued,

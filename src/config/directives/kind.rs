@@ -101,7 +101,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
-            Self::Choices(_) => "list of words",
+            Self::Choices(_) | Self::EhloKeywords => "list of words",
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
@@ -113,7 +113,6 @@ impl Kind {
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
             Self::IssuerPolicies => "list of issuers and policies",
-            Self::EhloKeywords => "list of words",
             Self::EhloKeywordMaps => "table of networks",
         }
     }

@@ -10,7 +10,7 @@ use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::policy::stage::Stage;
-use crate::wire::command::{CommandError, PathArgumentError};
+use crate::wire::command::{CommandError, PathArgumentError, Verb};
 use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
@@ -79,9 +79,15 @@ pub(super) fn bad_chunk() -> Reply {
     Reply::new(521, (5, 5, 4), "Syntax: BDAT count [LAST]")
 }
 
-/// RCPT or DATA between chunks.
-pub(super) fn after_bdat(verb: &str) -> Reply {
-    bad_sequence(&format!("Error: {verb} after BDAT"))
+/// What must not be said between chunks: RFC 3030 section 2 leaves BDAT, RSET and what takes no part in a transaction.
+pub(super) fn between_chunks(verb: Verb) -> Option<Reply> {
+    match verb {
+        Verb::Mail => Some(nested_mail()),
+        Verb::Rcpt => Some(bad_sequence("Error: RCPT after BDAT")),
+        Verb::Data => Some(bad_sequence("Error: DATA after BDAT")),
+        Verb::Auth | Verb::StartTls => Some(transaction_in_progress()),
+        _ => None,
+    }
 }
 
 /// 250 behind the final dot of a message that a content filter has thrown away: its sender is not to know.
