@@ -261,6 +261,7 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         store: Arc::new(MoodyStore::new(queue.clone())),
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
+        filters: None,
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
         resolver: Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),

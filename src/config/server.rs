@@ -50,7 +50,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || require,
         require_client_certificate: require,
         tls_received_header: scope.boolean("smtpd_tls_received_header"),
-        has_filters: false,
+        has_filters: !scope.milters("smtpd_milters").is_empty(),
         auth_external: scope.boolean("smtpd_tls_auth_external"),
         chain: Arc::new(Chain {
             relay: restrictions(&lists.relay),

@@ -11,6 +11,7 @@ use super::directives::kind::Kind;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
 use super::issuer_policies::{self, IssuerPolicy};
+use super::milters::{self, ListedMilter};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
@@ -45,6 +46,8 @@ pub enum Value {
     Restrictions(Vec<Listed>),
     /// What the revocation lists of single issuers mean.
     IssuerPolicies(Vec<IssuerPolicy>),
+    /// Content filters.
+    Milters(Vec<ListedMilter>),
 }
 
 /// An entry of a list of domains.
@@ -86,6 +89,15 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         }),
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
+        Kind::Milters => milters::read(reader, located).map(Value::Milters),
+        Kind::MacroNames => each_word(
+            reader,
+            located,
+            "names of macros such as \"{client_addr}\"",
+            milters::macro_name,
+        )
+        .map(Value::Words),
+        Kind::MilterMaps => milters::read_maps(reader, located).map(|networks| Value::Networks(Some(networks))),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
     }
 }

@@ -317,6 +317,7 @@ fn inbound(
         store: Arc::clone(store),
         queue: Arc::clone(&materials.queue),
         outbound: Arc::clone(&materials.outbound),
+        filters: listener.filters.clone(),
         queued: Arc::clone(queued),
         resolver: Arc::clone(&materials.resolver),
         journal: shared.journal.clone(),

@@ -6,6 +6,7 @@ pub mod certificate_side;
 pub mod common;
 pub mod kind;
 pub mod later;
+pub mod milter;
 pub mod outbound_side;
 pub mod server_side;
 
@@ -17,6 +18,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .iter()
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
+        .chain(milter::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
 }
 

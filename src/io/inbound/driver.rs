@@ -18,6 +18,8 @@ use super::wire::Wire;
 use crate::io::clock;
 use crate::io::dns::SystemResolver;
 use crate::io::journal::Journal;
+use crate::io::milter::settings::Filters;
+use crate::io::milter::{Message, Milters};
 use crate::io::tls::server::ServerTls;
 use crate::observe;
 use crate::outbound::settings::OutboundSettings;
@@ -45,6 +47,8 @@ pub struct Inbound<S> {
     pub queue: Arc<QueueSettings>,
     /// Decides under which destination a recipient is scheduled.
     pub outbound: Arc<OutboundSettings>,
+    /// The content filters; `None` without any.
+    pub filters: Option<Arc<Filters>>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
     /// Finds the names of peers.
@@ -80,6 +84,10 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) judged: Judged<S>,
     pub(super) stopping: &'a CancellationToken,
     pub(super) draft: Option<S::Draft>,
+    /// The content filters of the session; `None` where there are none.
+    pub(super) milters: Option<Milters>,
+    /// The message that waits for them, beside its draft.
+    pub(super) content: Option<Message>,
     /// Replies not yet written.
     pub(super) pending: Vec<u8>,
 }
@@ -102,6 +110,8 @@ pub async fn serve<S: Store>(
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
+    let filters = inbound.filters.as_ref();
+    let milters = filters.map(|filters| Milters::new(filters, &session_id, peer));
     let mut driver = Driver {
         wire: Wire::Plain(stream),
         session,
@@ -117,6 +127,8 @@ pub async fn serve<S: Store>(
         listener,
         stopping,
         draft: None,
+        milters,
+        content: None,
         pending: Vec::new(),
     };
     driver.run().await;
@@ -164,7 +176,13 @@ impl<S: Store> Driver<'_, S> {
                 }
             }
         }
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+        let filters_end = async {
+            if let Some(milters) = &mut self.milters {
+                milters.quit().await;
+            }
+        };
+        let ends = async { tokio::join!(self.wire.close(&mut buffer), filters_end) };
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, ends).await;
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -176,14 +194,15 @@ impl<S: Store> Driver<'_, S> {
                 }
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(&question),
-                Action::Filter(consultation) => self.filter(&consultation),
-                Action::TellFilters(_) => Flow::Continue,
+                Action::Filter(consultation) => self.filter(&consultation).await,
+                Action::TellFilters(notice) => self.tell_filters(notice).await,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Discard => {
                     self.draft = None;
+                    self.content = None;
                     Flow::Continue
                 }
                 Action::Close => {

@@ -1,4 +1,4 @@
-//! What a session asks of others than the queue: the holder's allowance, the outside world, content filters.
+//! What a session asks of others than the queue: the holder's allowance, the outside world.
 
 use std::sync::PoisonError;
 
@@ -7,7 +7,6 @@ use crate::io::clock;
 use crate::policy::limits::Charge;
 use crate::policy::question::{Answer, Found, PeerNames, Question};
 use crate::queue::Store;
-use crate::session::filter::{Consultation, FilterVerdict};
 
 impl<S: Store> Driver<'_, S> {
     /// Answers with the holder's allowance; counting never waits.
@@ -34,12 +33,6 @@ impl<S: Store> Driver<'_, S> {
             Question::Service { .. } => Answer::Service(Err(unknown)),
         };
         self.session.handle_answer(answer, clock::now());
-        Flow::Continue
-    }
-
-    /// There is no filter yet.
-    pub(super) fn filter(&mut self, _consultation: &Consultation) -> Flow {
-        self.session.handle_filtered(FilterVerdict::Continue, clock::now());
         Flow::Continue
     }
 }
