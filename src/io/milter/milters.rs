@@ -60,7 +60,7 @@ impl Milters {
                 break;
             };
             if stage == Stage::Mail {
-                conversation.in_message = conversation.channel.is_some();
+                conversation.in_message = conversation.standing == Standing::Asked;
             }
             let verdict = match &conversation.standing {
                 Standing::Asked => {
