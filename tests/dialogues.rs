@@ -88,7 +88,12 @@ impl Driver {
                 self.is_closed,
                 "an open session has a deadline"
             );
-            self.session.handle_space(self.queue != "full");
+            let room = match self.queue.strip_prefix("room ") {
+                Some(octets) => octets.parse().expect("a number"),
+                None if self.queue == "full" => 0,
+                None => u64::MAX,
+            };
+            self.session.handle_space(room);
             self.session.handle_bytes(piece, self.now);
             self.drive();
         }

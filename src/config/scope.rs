@@ -21,6 +21,7 @@ use super::reader::Reader;
 use super::restrictions::Listed;
 use super::value::{self, ListedDomain, Value};
 use crate::net::NextHop;
+use crate::session::extension::Extensions;
 
 /// The defaults, read from the table of directives once.
 #[derive(Debug)]
@@ -297,6 +298,14 @@ impl Scope {
     pub fn milters(&self, name: &str) -> &[ListedMilter] {
         match self.value(name) {
             Some(Value::Milters(milters)) => milters,
+            _ => &[],
+        }
+    }
+
+    /// Extensions by network.
+    pub fn ehlo_keyword_maps(&self, name: &str) -> &[(IpNet, Extensions)] {
+        match self.value(name) {
+            Some(Value::EhloKeywordMaps(maps)) => maps,
             _ => &[],
         }
     }

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod log_writer;
 pub mod milter;
 pub mod plan;
+pub mod questions;
 pub mod scheduler;
 pub mod store;
 pub mod systemd;

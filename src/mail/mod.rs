@@ -4,6 +4,7 @@
 
 pub mod address_list;
 pub mod dsn;
+pub mod dsn_parameters;
 pub mod envelope;
 pub mod from_header;
 pub mod header_edit;

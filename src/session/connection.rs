@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::action::Action;
 use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
+use super::extension::Extension;
 use super::filter::FilterNotice;
 use super::limits::{Counters, Wait};
-use super::settings::SessionSettings;
+use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::net;
@@ -49,7 +50,10 @@ pub(super) struct Connection {
     pub(super) origin: Arc<Origin>,
     pub(super) input: Input,
     pub(super) counters: Counters,
-    pub(super) has_space: bool,
+    /// The largest message that the queue has room for, octets; 0 while it has none.
+    pub(super) room_octets: u64,
+    /// Whether the client has declared SMTPUTF8 and may be answered in UTF-8.
+    pub(super) speaks_utf8: bool,
     /// Set when the session ends as soon as the queue has answered, and says nothing more until then.
     pub(super) leaving: Option<CloseReason>,
     pub(super) shutting_down: bool,
@@ -85,7 +89,8 @@ impl Connection {
             origin,
             input: Input::default(),
             counters: Counters::default(),
-            has_space: true,
+            room_octets: u64::MAX,
+            speaks_utf8: false,
             leaving: None,
             shutting_down: false,
             messages_queued: 0,
@@ -109,9 +114,40 @@ impl Connection {
 
     /// Says a reply.
     pub(super) fn send(&mut self, reply: &Reply) {
-        if self.leaving.is_none() {
-            self.actions.push_back(Action::Send(reply.to_wire()));
+        if self.leaving.is_some() {
+            return;
         }
+        let mut reply = reply.clone();
+        if self.hides(Extension::EnhancedStatusCodes) {
+            reply.status = None;
+        }
+        let octets = if self.speaks_utf8 {
+            reply.to_utf8_wire()
+        } else {
+            reply.to_wire()
+        };
+        self.actions.push_back(Action::Send(octets));
+    }
+
+    /// Whether an extension is hidden from this peer.
+    pub(super) fn hides(&self, extension: Extension) -> bool {
+        let address = net::canonical(self.peer.ip());
+        self.settings.hidden.from(address).contains(extension)
+    }
+
+    /// Whether an extension is announced to this peer now.
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        let settings = &self.settings;
+        let is_there = match extension {
+            // RFC 3207 section 4.2: not again within TLS.
+            Extension::StartTls => self.tls.is_none() && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt),
+            Extension::Auth => settings.offers_auth(&self.identity),
+            Extension::SmtpUtf8 => settings.smtputf8,
+            // RFC 8689 section 2: within TLS only.
+            Extension::RequireTls => settings.require_tls && self.tls.is_some(),
+            _ => true,
+        };
+        is_there && !self.hides(extension)
     }
 
     /// Refuses a command: says so, counts it, records it.

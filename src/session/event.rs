@@ -375,6 +375,12 @@ pub enum CloseReason {
     /// `smtpd_forbid_bare_newline = reject`.
     #[error("bare newline")]
     BareNewline,
+    /// BDAT without a length that can be read: nobody knows where the next command begins.
+    #[error("chunk of unknown length")]
+    ChunkOfUnknownLength,
+    /// A refused BDAT with more octets than are read and thrown away.
+    #[error("refused chunk too long")]
+    ChunkTooLong,
     /// A restriction list or a content filter ended it.
     #[error("refused")]
     Refused,

@@ -28,7 +28,7 @@ use crate::time::Now;
 use crate::wire::reply::Reply;
 
 /// Questions at one step, at most; a list that asks more is a refusal for the time being.
-const QUESTIONS_MAX: usize = 64;
+pub const QUESTIONS_MAX: usize = 64;
 
 impl State {
     /// Begins a step: asks everybody who has a say, then carries it on.

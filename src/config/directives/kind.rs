@@ -66,6 +66,8 @@ pub enum Kind {
     Domains,
     /// Addresses to listen on.
     Interfaces,
+    /// Name servers: addresses, with a port when it is not 53.
+    NameServers,
     /// SHA-256 fingerprints.
     Fingerprints,
     /// A next hop as in `relayhost`.
@@ -86,6 +88,10 @@ pub enum Kind {
     MacroNames,
     /// Networks and what holds for them.
     MilterMaps,
+    /// Keywords of EHLO.
+    EhloKeywords,
+    /// Networks and the keywords of EHLO that are meant for them.
+    EhloKeywordMaps,
 }
 
 impl Kind {
@@ -105,6 +111,7 @@ impl Kind {
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
+            Self::NameServers => "list of name servers",
             Self::Fingerprints => "list of fingerprints",
             Self::NextHop => "next hop",
             Self::Ipv4 => "IPv4 address",
@@ -115,6 +122,8 @@ impl Kind {
             Self::MacroNames => "list of macros",
             Self::MilterMaps => "list of networks and words",
             Self::IssuerPolicies => "list of issuers and policies",
+            Self::EhloKeywords => "list of words",
+            Self::EhloKeywordMaps => "table of networks",
         }
     }
 }

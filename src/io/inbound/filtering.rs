@@ -11,6 +11,7 @@ use super::driver::{Driver, Flow};
 use crate::io::clock;
 use crate::io::milter::{Known, Message, SpoolError};
 use crate::outbound::route;
+use crate::policy::question::Found;
 use crate::policy::stage::Stage;
 use crate::queue::{Draft, Store, StoreError};
 use crate::session::QueueRefusal;
@@ -158,8 +159,11 @@ impl<S: Store> Driver<'_, S> {
     /// A filter is told the client's name at the connection, so that it is waited for here, as in Postfix.
     async fn beside(&mut self, consultation: &Consultation) -> Beside {
         let peer_name = match &consultation.peer_name {
-            None if consultation.stage == Stage::Connect => {
-                self.inbound.resolver.verified_name(consultation.peer.ip()).await
+            None if consultation.stage == Stage::Connect && consultation.peer == self.peer => {
+                match self.look_up_names().await.verified {
+                    Found::Records(names) => names.into_iter().next(),
+                    _ => None,
+                }
             }
             known => known.clone(),
         };

@@ -7,6 +7,8 @@ mod drafts;
 mod driver;
 mod filtering;
 mod judging;
+mod upstream;
+mod waiting;
 mod wire;
 mod world;
 
