@@ -162,6 +162,7 @@ impl<'a> Bench<'a> {
             store: Arc::clone(&now.store),
             queue: Arc::clone(&now.queue),
             outbound: Arc::clone(&now.outbound),
+            filters: None,
             queued: Arc::clone(&now.queued),
             questions: Arc::clone(&now.questions),
             journal: now.journal.clone(),
@@ -265,6 +266,7 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         store: Arc::new(MoodyStore::new(queue.clone())),
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
+        filters: None,
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
         questions: Arc::new(Questions::new(Arc::new(SystemResolver::with_server(SocketAddr::from(

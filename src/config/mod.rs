@@ -18,6 +18,7 @@ pub mod issuer_policies;
 pub mod list_checks;
 pub mod list_reach;
 pub mod listener;
+pub mod milters;
 pub mod name_regex;
 pub mod names;
 pub mod nearest;
@@ -180,8 +181,10 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
         let (session, tls) = server::build(&endpoint.name, &scope, environment, findings);
+        let filters = milters::filters(&scope, endpoint.address);
         listeners.push(ListenerSettings {
             name: endpoint.name,
+            filters: (!filters.milters.is_empty()).then(|| Arc::new(filters)),
             address: endpoint.address,
             session: Arc::new(session),
             tls,

@@ -16,6 +16,7 @@ use super::environment::Environment;
 use super::error::{Complaint, Findings, Span};
 use super::file::{Located, RawTable, read_value};
 use super::issuer_policies::IssuerPolicy;
+use super::milters::ListedMilter;
 use super::reader::Reader;
 use super::restrictions::Listed;
 use super::value::{self, ListedDomain, Value};
@@ -289,6 +290,14 @@ impl Scope {
     pub fn issuer_policies(&self, name: &str) -> &[IssuerPolicy] {
         match self.value(name) {
             Some(Value::IssuerPolicies(policies)) => policies,
+            _ => &[],
+        }
+    }
+
+    /// Content filters.
+    pub fn milters(&self, name: &str) -> &[ListedMilter] {
+        match self.value(name) {
+            Some(Value::Milters(milters)) => milters,
             _ => &[],
         }
     }

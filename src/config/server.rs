@@ -61,7 +61,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
                 .ehlo_keyword_maps("smtpd_discard_ehlo_keyword_address_maps")
                 .to_vec(),
         },
-        has_filters: false,
+        has_filters: !scope.milters("smtpd_milters").is_empty(),
         auth_external: scope.boolean("smtpd_tls_auth_external"),
         chain: Arc::new(Chain {
             relay: restrictions(&lists.relay),

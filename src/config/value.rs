@@ -12,6 +12,7 @@ use super::ehlo_keywords;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
 use super::issuer_policies::{self, IssuerPolicy};
+use super::milters::{self, ListedMilter};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
@@ -47,6 +48,8 @@ pub enum Value {
     Restrictions(Vec<Listed>),
     /// What the revocation lists of single issuers mean.
     IssuerPolicies(Vec<IssuerPolicy>),
+    /// Content filters.
+    Milters(Vec<ListedMilter>),
     /// Extensions by network.
     EhloKeywordMaps(Vec<(IpNet, Extensions)>),
 }
@@ -91,6 +94,15 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         }),
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
+        Kind::Milters => milters::read(reader, located).map(Value::Milters),
+        Kind::MacroNames => each_word(
+            reader,
+            located,
+            "names of macros such as \"{client_addr}\"",
+            milters::macro_name,
+        )
+        .map(Value::Words),
+        Kind::MilterMaps => milters::read_maps(reader, located).map(|networks| Value::Networks(Some(networks))),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
         Kind::EhloKeywords => ehlo_keywords::read(reader, located).map(Value::Words),
         Kind::EhloKeywordMaps => ehlo_keywords::read_maps(reader, located).map(Value::EhloKeywordMaps),

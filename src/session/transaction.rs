@@ -196,9 +196,13 @@ impl Transaction {
         }
         for change in changes.recipients {
             match change {
-                RecipientChange::Add(path, _) if self.forward_paths.contains(&path) => {}
-                RecipientChange::Add(path, _) => self.forward_paths.push(path),
-                RecipientChange::Remove(path) => self.forward_paths.retain(|known| *known != path),
+                RecipientChange::Add(path, request) => self.add(path, request),
+                RecipientChange::Remove(path) => {
+                    if let Some(place) = self.forward_paths.iter().position(|known| *known == path) {
+                        self.forward_paths.remove(place);
+                        self.requests.remove(place);
+                    }
+                }
             }
         }
         if let Some(reason) = changes.hold {

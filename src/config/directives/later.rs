@@ -147,12 +147,6 @@ pub const DIRECTIVES: &[Known] = &[
         "no",
         "drop client info from Received (3.10)",
     ),
-    known("smtpd_milters", "empty", "milters for SMTP mail"),
-    known(
-        "milter_default_action",
-        "shutdown (<3.11: tempfail)",
-        "when a milter fails",
-    ),
     known("content_filter", "empty", "after-queue filter"),
     known("header_checks", "empty", "header tables"),
     known("always_bcc", "empty", "copy of everything"),
