@@ -26,7 +26,7 @@ use estafette::policy::limits::Counters;
 use estafette::session::event::Event;
 use estafette::session::{Action, FilterVerdict, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
-use script::{Script, Step, matches, scripts};
+use script::{Outside, Script, Step, matches, scripts};
 
 /// How the client's octets arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,8 +35,9 @@ enum Way {
     ByteByByte,
 }
 
-/// A driver without a world.
-struct Driver {
+/// A driver whose world is what the script says.
+struct Driver<'a> {
+    outside: &'a Outside,
     session: Session,
     now: Now,
     chain: Arc<Chain>,
@@ -50,8 +51,8 @@ struct Driver {
     is_closed: bool,
 }
 
-impl Driver {
-    fn connect(script: &Script, address: std::net::IpAddr) -> Self {
+impl<'a> Driver<'a> {
+    fn connect(script: &'a Script, address: std::net::IpAddr) -> Self {
         let now = Now {
             monotonic: Instant::now(),
             wall: Timestamp(1_795_510_800_000),
@@ -60,6 +61,7 @@ impl Driver {
         let peer = SocketAddr::new(address, 40000);
         let session = Session::new(Arc::new(script.settings.clone()), peer, "s1".into(), now);
         let mut driver = Self {
+            outside: &script.outside,
             session,
             now,
             chain: Arc::clone(&script.settings.chain),
@@ -121,7 +123,10 @@ impl Driver {
                 let allowance = self.counters.charge(&charge, self.now.wall);
                 self.session.handle_charged(allowance, self.now);
             }
-            Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
+            Action::Ask(question) => {
+                let answer = self.outside.answer(&question);
+                self.session.handle_answer(answer, self.now);
+            }
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");

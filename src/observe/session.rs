@@ -99,8 +99,10 @@ pub fn session_event(event: &Event) {
             let because = because.to_string();
             line!(debug, origin, "session.closed", because, messages_queued);
         }
+        Event::RestrictionWarned { origin, verdict } => restrictions_warned(origin, verdict),
         Event::RecipientDecided { .. }
         | Event::LimitExceeded { .. }
+        | Event::MessageDiscarded { .. }
         | Event::MessageQueued { .. }
         | Event::MessageRejected { .. } => message_event(event),
     }
@@ -147,6 +149,7 @@ fn message_event(event: &Event) {
             let hold = hold.as_deref().unwrap_or_default();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path, recipients, decided_by, references, hold);
         }
+        Event::MessageDiscarded { .. } => message_discarded(event),
         Event::MessageRejected {
             origin,
             reverse_path,
@@ -172,6 +175,23 @@ fn message_event(event: &Event) {
             );
         }
         _ => {}
+    }
+}
+
+fn message_discarded(event: &Event) {
+    if let Event::MessageDiscarded {
+        origin,
+        id,
+        size_octets,
+        reverse_path,
+        forward_paths,
+        because,
+        references,
+    } = event
+    {
+        let (recipients, reverse_path) = (forward_paths.len(), reverse_path.to_string());
+        let references = some_of(references);
+        line!(info, origin, "message.discarded", queue_id = %id, size_octets, reverse_path, recipients, because, references);
     }
 }
 
@@ -260,6 +280,14 @@ fn bare_newline_seen(origin: &Origin, place: BareNewlinePlace, which: BareOctet)
     line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
 }
 
+/// `warn_if_reject`, and WARN of a table.
+fn restrictions_warned(origin: &Origin, verdict: &Verdict) {
+    for step in verdict.trace.iter().filter(|step| step.opinion == Opinion::Warn) {
+        let (list, restriction, because) = (step.list, step.restriction.as_str(), step.because.to_string());
+        line!(warn, origin, "restriction.warned", list, restriction, because);
+    }
+}
+
 fn recipient_decided(
     origin: &Origin,
     reference: &str,
@@ -270,6 +298,7 @@ fn recipient_decided(
     // As text and not by Display: the text format quotes it then, and a name with spaces cannot pose as more fields.
     let (reverse_path, forward_path) = (reverse_path.to_string(), forward_path.to_string());
     let (decided_by, because) = (verdict.decided_by(), verdict.because().to_string());
+    restrictions_warned(origin, verdict);
     match verdict.opinion {
         Opinion::Permit => {
             line!(
@@ -295,7 +324,7 @@ fn recipient_decided(
                 reply = reply.to_string()
             );
         }
-        Opinion::Reject | Opinion::Pass => {
+        _ => {
             line!(
                 info,
                 origin,

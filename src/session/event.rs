@@ -169,6 +169,30 @@ pub enum Event {
         /// Why it waits on hold, when it does.
         hold: Option<String>,
     },
+    /// `message.discarded`: a table or a policy service said DISCARD; the peer was told that it is queued.
+    MessageDiscarded {
+        /// Who.
+        origin: Arc<Origin>,
+        /// The queue id that the peer was told.
+        id: QueueId,
+        /// Octets of mail data as received.
+        size_octets: u64,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO, each once.
+        forward_paths: Vec<ForwardPath>,
+        /// The text behind DISCARD.
+        because: String,
+        /// The references of the decisions on its recipients.
+        references: Vec<String>,
+    },
+    /// `restriction.warned`: a list let something pass that it would have refused, before or behind the recipients.
+    RestrictionWarned {
+        /// Who.
+        origin: Arc<Origin>,
+        /// With the steps that warn.
+        verdict: Box<Verdict>,
+    },
     /// `message.rejected`: a transaction with permitted recipients did not become a message.
     MessageRejected {
         /// Who.

@@ -78,18 +78,20 @@ impl State {
         }
         match size_octets {
             None => Self::open_draft(greeting, transaction, connection),
-            Some(size_octets) => Self::commit(greeting, transaction, size_octets, connection),
+            Some(size_octets) => Self::commit(greeting, transaction, size_octets, connection, now),
         }
     }
 
     /// Takes the queue's answer to the draft: the trace header, then 354.
     pub(super) fn on_draft(self, result: Result<QueueId, QueueRefusal>, connection: &mut Connection, now: Now) -> Self {
-        let Self::Opening(greeting, transaction) = self else {
+        let Self::Opening(greeting, mut transaction) = self else {
             return self;
         };
         match result {
             Ok(id) => {
-                let header = trace_header(id, &greeting, &transaction, connection, now);
+                transaction.id = Some(id);
+                let mut header = transaction.prepended();
+                header.push_str(&trace_header(id, &greeting, &transaction, connection, now));
                 connection.actions.push_back(Action::Append(header.into_bytes()));
                 connection.send(&replies::start_data());
                 connection.wait(Wait::DataBlock, now);
@@ -154,13 +156,35 @@ impl State {
     ) -> Self {
         connection.wait(Wait::DataTermination, now);
         let Some(charge) = transaction.octets_charge(size_octets, connection) else {
-            return Self::commit(greeting, transaction, size_octets, connection);
+            return Self::commit(greeting, transaction, size_octets, connection, now);
         };
         connection.actions.push_back(Action::Charge(charge));
         Self::Weighing(greeting, transaction, size_octets)
     }
 
-    fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
+    fn commit(
+        greeting: Greeting,
+        mut transaction: Transaction,
+        size_octets: u64,
+        connection: &mut Connection,
+        now: Now,
+    ) -> Self {
+        if let (Some(id), Some(because)) = (transaction.id, transaction.discard()) {
+            connection.actions.push_back(Action::Discard);
+            connection.send(&replies::queued(id));
+            connection.counters.reset();
+            connection.events.push_back(Event::MessageDiscarded {
+                origin: Arc::clone(&connection.origin),
+                id,
+                size_octets,
+                because: because.to_owned(),
+                reverse_path: transaction.reverse_path,
+                forward_paths: transaction.forward_paths,
+                references: transaction.references,
+            });
+            return Self::Ready(greeting).after_command(connection, now);
+        }
+        transaction.settle_hold();
         let envelope = transaction.envelope(connection);
         connection.actions.push_back(Action::Commit(Box::new(envelope)));
         Self::Committing(greeting, transaction, size_octets)

@@ -21,7 +21,8 @@ use super::replies;
 use super::state::State;
 use crate::policy::chain::Evaluation;
 use crate::policy::question::Answer;
-use crate::policy::verdict::Verdict;
+use crate::policy::stage::Stage;
+use crate::policy::verdict::{Opinion, Verdict};
 use crate::time::Now;
 use crate::wire::reply::Reply;
 
@@ -95,7 +96,10 @@ impl State {
 
 impl Step {
     /// Everybody agreed.
-    fn carry_on(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+    fn carry_on(mut self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+        if self.stage() != Stage::Recipient {
+            self.take_note(&verdict, connection);
+        }
         let state = match self {
             Self::Connect => {
                 let greeting = replies::greeting(&connection.settings);
@@ -119,12 +123,29 @@ impl Step {
         state.after_command(connection, now)
     }
 
+    /// What a list asks although it lets the step pass: obligations of the message, and warnings.
+    fn take_note(&mut self, verdict: &Verdict, connection: &mut Connection) {
+        match self.transaction_mut() {
+            Some(transaction) => transaction.oblige(&verdict.obligations),
+            None => connection.standing.add(&verdict.obligations),
+        }
+        if verdict.trace.iter().any(|step| step.opinion == Opinion::Warn) {
+            connection.events.push_back(Event::RestrictionWarned {
+                origin: Arc::clone(&connection.origin),
+                verdict: Box::new(verdict.clone()),
+            });
+        }
+    }
+
     /// A list refused.
     fn refuse(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
         let stage = self.stage();
         let state = match self {
             Self::Recipient(greeting, mut transaction, recipient) => {
-                transaction.decided(recipient, verdict, connection);
+                // RFC 5321 section 3.8: 421 says that the channel closes.
+                if transaction.decided(recipient, verdict, connection) == 421 {
+                    return State::close(connection, CloseReason::Refused);
+                }
                 State::Mail(greeting, transaction)
             }
             Self::Data(greeting, transaction) => {

@@ -10,8 +10,10 @@ use super::event::{Event, MessageFault};
 use super::replies;
 use super::settings::SessionSettings;
 use crate::cert::identity::Identity;
+use crate::mail::dsn::RecipientRequest;
 use crate::mail::envelope::{Body, Demands, Envelope, Submitter};
 use crate::mail::from_header::FromCollector;
+use crate::mail::queue_id::QueueId;
 use crate::policy::limits::{Amount, Charge, Exceeded, Limit};
 use crate::policy::sender_binding::SenderBinding;
 use crate::policy::verdict::{Obligations, Verdict};
@@ -37,6 +39,12 @@ pub(super) struct Transaction {
     obligations: Obligations,
     /// Why the message will wait on hold.
     pub(super) hold: Option<String>,
+    /// The size that MAIL declares.
+    pub(super) size_octets: Option<u64>,
+    /// Names this transaction to policy services.
+    pub(super) instance: String,
+    /// The draft's id, once there is one.
+    pub(super) id: Option<QueueId>,
     /// Whether any RCPT was refused.
     pub(super) has_refused: bool,
     body: Body,
@@ -59,7 +67,7 @@ impl Transaction {
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn begin(argument: &str, connection: &Connection) -> Result<Self, Reply> {
+    pub(super) fn begin(argument: &str, connection: &mut Connection) -> Result<Self, Reply> {
         let (path, parameters) = split_path_argument(argument, "FROM:").map_err(replies::bad_reverse_path)?;
         let reverse_path = ReversePath::parse(path).map_err(|why| replies::bad_reverse_path(why.into()))?;
         let parameters = MailParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
@@ -84,8 +92,11 @@ impl Transaction {
             permitted: 0,
             decided_by: String::new(),
             references: Vec::new(),
-            obligations: Obligations::default(),
+            obligations: connection.standing.clone(),
             hold: None,
+            size_octets: parameters.size_octets,
+            instance: connection.next_instance(),
+            id: None,
             has_refused: false,
             body,
             overshoot: 0,
@@ -114,18 +125,18 @@ impl Transaction {
         Ok(Recipient { forward_path })
     }
 
-    /// Takes the decision on a recipient: answers and records it.
-    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) {
+    /// Takes the decision on a recipient: answers and records it. The code of the answer is returned.
+    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) -> u16 {
         let forward_path = recipient.forward_path;
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
         connection.send(&reply);
+        let code = reply.code;
         if verdict.is_permit() {
             self.permitted = self.permitted.saturating_add(1);
             verdict.decided_by().clone_into(&mut self.decided_by);
             self.references.push(reference.clone());
-            add_each_once(&mut self.obligations.from_header, &verdict.obligations.from_header);
-            add_each_once(&mut self.obligations.limits, &verdict.obligations.limits);
+            self.obligations.add(&verdict.obligations);
             if !self.forward_paths.contains(&forward_path) {
                 self.forward_paths.push(forward_path.clone());
             }
@@ -141,6 +152,7 @@ impl Transaction {
             verdict: Box::new(verdict),
             reply,
         });
+        code
     }
 
     /// What is charged to the holder at DATA, when a rule limits it.
@@ -209,7 +221,7 @@ impl Transaction {
     /// What the message is queued with.
     pub(super) fn envelope(&self, connection: &Connection) -> Envelope {
         let origin = &connection.origin;
-        Envelope {
+        let mut envelope = Envelope {
             reverse_path: self.reverse_path.clone(),
             forward_paths: self.forward_paths.clone(),
             body: self.body,
@@ -225,14 +237,53 @@ impl Transaction {
             },
             demands: Demands::default(),
             hold: self.hold.clone(),
+        };
+        self.reroute(&mut envelope);
+        envelope
+    }
+
+    /// Takes what a list at another stage than RCPT asks of the message.
+    pub(super) fn oblige(&mut self, obligations: &Obligations) {
+        self.obligations.add(obligations);
+    }
+
+    /// HOLD of a table or a policy service: the message waits for the postmaster.
+    pub(super) fn settle_hold(&mut self) {
+        if let Some(text) = &self.obligations.hold {
+            let words = if text.is_empty() {
+                "HOLD of an access table".to_owned()
+            } else {
+                format!("HOLD of an access table: {text}")
+            };
+            self.hold.get_or_insert(words);
         }
     }
-}
 
-fn add_each_once<T: PartialEq>(known: &mut Vec<Arc<T>>, more: &[Arc<T>]) {
-    for one in more {
-        if !known.contains(one) {
-            known.push(Arc::clone(one));
+    /// DISCARD: why the message is thrown away.
+    pub(super) fn discard(&self) -> Option<&str> {
+        self.obligations.discard.as_deref()
+    }
+
+    /// PREPEND: header fields before ours, each a line.
+    pub(super) fn prepended(&self) -> String {
+        let fields = self.obligations.prepend.iter();
+        fields.map(|field| format!("{field}\r\n")).collect()
+    }
+
+    /// REDIRECT and BCC: nobody asked for notices about these recipients.
+    fn reroute(&self, envelope: &mut Envelope) {
+        if let Some(mailbox) = &self.obligations.redirect {
+            envelope.forward_paths = vec![ForwardPath::Mailbox(mailbox.clone())];
+            envelope.demands.recipients.clear();
+        }
+        for mailbox in &self.obligations.bcc {
+            let path = ForwardPath::Mailbox(mailbox.clone());
+            if !envelope.forward_paths.contains(&path) {
+                envelope.forward_paths.push(path);
+                if !envelope.demands.recipients.is_empty() {
+                    envelope.demands.recipients.push(RecipientRequest::default());
+                }
+            }
         }
     }
 }

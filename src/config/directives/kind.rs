@@ -78,6 +78,10 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Restriction classes: a table of lists, or names.
+    Classes,
+    /// Look-up tables.
+    Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
 }
@@ -105,6 +109,8 @@ impl Kind {
             Self::Ipv6 => "IPv6 address",
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
+            Self::Classes => "table of restriction lists",
+            Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
         }
     }

@@ -15,6 +15,7 @@ use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
 mod policy;
+mod restriction;
 
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
