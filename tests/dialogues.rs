@@ -24,7 +24,8 @@ use estafette::mail::queue_id::QueueId;
 use estafette::policy::chain::Chain;
 use estafette::policy::limits::Counters;
 use estafette::session::event::Event;
-use estafette::session::{Action, FilterVerdict, QueueRefusal, Session};
+use estafette::session::filter::FilterVerdict;
+use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
 use script::{Outside, Script, Step, matches, scripts};
 
@@ -89,7 +90,12 @@ impl<'a> Driver<'a> {
                 self.is_closed,
                 "an open session has a deadline"
             );
-            self.session.handle_space(self.queue != "full");
+            let room = match self.queue.strip_prefix("room ") {
+                Some(octets) => octets.parse().expect("a number"),
+                None if self.queue == "full" => 0,
+                None => u64::MAX,
+            };
+            self.session.handle_space(room);
             self.session.handle_bytes(piece, self.now);
             self.drive();
         }
@@ -128,6 +134,7 @@ impl<'a> Driver<'a> {
                 self.session.handle_answer(answer, self.now);
             }
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            Action::TellFilters(_) => {}
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");

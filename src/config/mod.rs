@@ -10,6 +10,7 @@ pub mod chain;
 pub mod classes;
 pub mod client;
 pub mod directives;
+pub mod ehlo_keywords;
 pub mod environment;
 pub mod error;
 pub mod expand;
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod strangers;
 pub mod table_files;
 pub mod tables;
+pub mod upstream;
 pub mod value;
 
 use std::io::Read;
@@ -216,6 +218,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),
+        resolver_addresses: client::resolver_addresses(&top),
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),
         shutdown_timeout: top.time("shutdown_timeout"),

@@ -25,6 +25,7 @@ use super::value::{self, ListedDomain, Value};
 use crate::net::NextHop;
 use crate::policy::restriction::Restriction;
 use crate::policy::table::Table;
+use crate::session::extension::Extensions;
 
 /// The defaults, read from the table of directives once.
 #[derive(Debug)]
@@ -327,6 +328,14 @@ impl Scope {
     pub fn tables(&self, name: &str) -> &[Arc<Table>] {
         match self.value(name) {
             Some(Value::Tables(tables)) => tables,
+            _ => &[],
+        }
+    }
+
+    /// Extensions by network.
+    pub fn ehlo_keyword_maps(&self, name: &str) -> &[(IpNet, Extensions)] {
+        match self.value(name) {
+            Some(Value::EhloKeywordMaps(maps)) => maps,
             _ => &[],
         }
     }

@@ -15,6 +15,9 @@ use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
 
+/// What decides when a content filter does.
+const FILTERS: &str = "smtpd_milters";
+
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,7 +42,7 @@ pub enum VerdictWord {
     Defer,
     /// Queued, and waiting for the postmaster.
     Hold,
-    /// Answered as if it were queued, and thrown away.
+    /// Answered 250 and thrown away, as a content filter or an access table had it.
     Discard,
 }
 
@@ -204,25 +207,6 @@ impl Decision {
                 },
                 ..Self::by(origin, Kind::Message)
             },
-            Event::MessageDiscarded {
-                origin,
-                id,
-                size_octets,
-                reverse_path,
-                forward_paths,
-                because,
-                references,
-            } => Self {
-                queue_id: Some(id.to_string()),
-                references: references.clone(),
-                forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
-                size_octets: Some(*size_octets),
-                reverse_path: Some(reverse_path.to_string()),
-                decided_by: "DISCARD".to_owned(),
-                because: because.clone(),
-                verdict: VerdictWord::Discard,
-                ..Self::by(origin, Kind::Message)
-            },
             refusal => Self::of_refusal(refusal)?,
         };
         Some(Self {
@@ -232,6 +216,7 @@ impl Decision {
     }
 
     /// A message, AUTH or a session that policy refused.
+    // tidy: table
     fn of_refusal(event: &Event) -> Option<Self> {
         Some(match event {
             Event::MessageRejected {
@@ -266,6 +251,38 @@ impl Decision {
                 decided_by: verdict.decided_by().to_owned(),
                 trace: trace(verdict),
                 ..Self::refusal(origin, reference, &verdict.because().to_string(), reply)
+            },
+            Event::FilterRejected {
+                origin,
+                reference,
+                reverse_path,
+                forward_path,
+                refusal,
+                ..
+            } => Self {
+                forward_paths: forward_path.iter().map(ToString::to_string).collect(),
+                reverse_path: reverse_path.as_ref().map(ToString::to_string),
+                decided_by: FILTERS.to_owned(),
+                ..Self::refusal(origin, reference, &refusal.to_string(), &refusal.reply)
+            },
+            Event::MessageDiscarded {
+                origin,
+                reference,
+                id,
+                decided_by,
+                because,
+                size_octets,
+                reverse_path,
+                forward_paths,
+                reply,
+            } => Self {
+                queue_id: id.map(|id| id.to_string()),
+                forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
+                size_octets: Some(*size_octets),
+                reverse_path: Some(reverse_path.to_string()),
+                decided_by: (*decided_by).to_owned(),
+                verdict: VerdictWord::Discard,
+                ..Self::refusal(origin, reference, because, reply)
             },
             Event::SessionRejected {
                 origin,

@@ -80,6 +80,29 @@ pub fn session_event(event: &Event) {
                 reply
             );
         }
+        Event::FilterRejected {
+            origin,
+            reference,
+            stage,
+            reverse_path,
+            forward_path,
+            refusal,
+        } => {
+            let reverse_path = reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            let forward_path = forward_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            let (because, reply, stage) = (refusal.to_string(), refusal.reply.to_string(), stage.word());
+            line!(
+                info,
+                origin,
+                "filter.rejected",
+                reference,
+                stage,
+                reverse_path,
+                forward_path,
+                because,
+                reply
+            );
+        }
         Event::AuthenticationRejected {
             origin,
             reference,
@@ -102,8 +125,8 @@ pub fn session_event(event: &Event) {
         Event::RestrictionWarned { origin, verdict } => restrictions_warned(origin, verdict),
         Event::RecipientDecided { .. }
         | Event::LimitExceeded { .. }
-        | Event::MessageDiscarded { .. }
         | Event::MessageQueued { .. }
+        | Event::MessageDiscarded { .. }
         | Event::MessageRejected { .. } => message_event(event),
     }
 }
@@ -149,7 +172,33 @@ fn message_event(event: &Event) {
             let hold = hold.as_deref().unwrap_or_default();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path, recipients, decided_by, references, hold);
         }
-        Event::MessageDiscarded { .. } => message_discarded(event),
+        Event::MessageDiscarded {
+            origin,
+            reference,
+            id,
+            decided_by,
+            because,
+            size_octets,
+            reverse_path,
+            forward_paths,
+            reply,
+        } => {
+            let queue_id = id.map(|id| id.to_string()).unwrap_or_default();
+            let (recipients, reverse_path, reply) = (forward_paths.len(), reverse_path.to_string(), reply.to_string());
+            line!(
+                info,
+                origin,
+                "message.discarded",
+                reference,
+                queue_id,
+                decided_by,
+                because,
+                reverse_path,
+                recipients,
+                size_octets,
+                reply
+            );
+        }
         Event::MessageRejected {
             origin,
             reverse_path,
@@ -175,23 +224,6 @@ fn message_event(event: &Event) {
             );
         }
         _ => {}
-    }
-}
-
-fn message_discarded(event: &Event) {
-    if let Event::MessageDiscarded {
-        origin,
-        id,
-        size_octets,
-        reverse_path,
-        forward_paths,
-        because,
-        references,
-    } = event
-    {
-        let (recipients, reverse_path) = (forward_paths.len(), reverse_path.to_string());
-        let references = some_of(references);
-        line!(info, origin, "message.discarded", queue_id = %id, size_octets, reverse_path, recipients, because, references);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A step of the dialogue that waits: what it is, what a list may look at, what a filter is told.
 
-use super::action::Consultation;
 use super::connection::Connection;
+use super::filter::Consultation;
 use super::hello::{Greeting, Hello};
 use super::transaction::{Recipient, Transaction};
 use crate::net;
@@ -165,19 +165,33 @@ impl Step {
     /// RFC 2920 section 3.1: EHLO and DATA end a group of commands, and before EHLO there are no groups.
     fn is_pipelined(&self, connection: &Connection) -> bool {
         let ends_group = match self {
-            Self::Connect | Self::Hello(..) | Self::Data(..) => true,
+            Self::Connect | Self::Hello(..) => true,
+            // Octets of the chunk follow BDAT.
+            Self::Data(_, transaction) => transaction.chunk.is_none(),
             Self::Mail(..) | Self::Recipient(..) => !self.is_extended(),
             Self::EndOfData(..) => false,
         };
         ends_group && !connection.input.unread().is_empty()
     }
 
-    pub(super) fn consultation(&self) -> Consultation {
+    pub(super) fn consultation(&self, connection: &Connection) -> Consultation {
+        let parameters = match self {
+            Self::Mail(_, transaction) => transaction.parameters.as_slice(),
+            Self::Recipient(_, _, recipient) => recipient.parameters.as_slice(),
+            _ => &[],
+        };
         Consultation {
             stage: self.stage(),
+            peer: connection.peer,
+            peer_name: connection.peer_name.clone(),
+            identity: connection.identity.clone(),
+            tls: connection.tls.clone(),
+            login: connection.login.clone(),
+            is_authenticated: connection.is_authenticated,
             hello: self.hello_name().to_owned(),
             reverse_path: self.transaction().map(|transaction| transaction.reverse_path.clone()),
             forward_path: self.recipient().map(|recipient| recipient.forward_path.clone()),
+            parameters: parameters.to_vec(),
         }
     }
 

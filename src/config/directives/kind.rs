@@ -66,6 +66,8 @@ pub enum Kind {
     Domains,
     /// Addresses to listen on.
     Interfaces,
+    /// Name servers: addresses, with a port when it is not 53.
+    NameServers,
     /// SHA-256 fingerprints.
     Fingerprints,
     /// A next hop as in `relayhost`.
@@ -84,6 +86,10 @@ pub enum Kind {
     Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
+    /// Keywords of EHLO.
+    EhloKeywords,
+    /// Networks and the keywords of EHLO that are meant for them.
+    EhloKeywordMaps,
 }
 
 impl Kind {
@@ -103,6 +109,7 @@ impl Kind {
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
+            Self::NameServers => "list of name servers",
             Self::Fingerprints => "list of fingerprints",
             Self::NextHop => "next hop",
             Self::Ipv4 => "IPv4 address",
@@ -112,6 +119,8 @@ impl Kind {
             Self::Classes => "table of restriction lists",
             Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
+            Self::EhloKeywords => "list of words",
+            Self::EhloKeywordMaps => "table of networks",
         }
     }
 }

@@ -6,6 +6,8 @@
 mod drafts;
 mod driver;
 mod judging;
+mod upstream;
+mod waiting;
 mod wire;
 mod world;
 
