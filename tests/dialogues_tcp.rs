@@ -52,10 +52,11 @@ const SHORT: Duration = Duration::from_secs(2);
 /// Dialogues that run at a time, each on a queue that only one of them uses.
 const AT_A_TIME: usize = 4;
 
-/// Whether a dialogue needs what no handshake here can give.
+/// Whether a dialogue needs what nothing here can give.
 fn cannot_run(script: &Script) -> bool {
     let revoked = Step::Tls("revoked".into());
-    script.steps.iter().any(|(_, step)| *step == revoked)
+    // The outside world of a dialogue is its script's; no server here plays it.
+    !script.outside.is_empty() || script.steps.iter().any(|(_, step)| *step == revoked)
 }
 
 /// One relay with one connection.

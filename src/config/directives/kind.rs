@@ -80,6 +80,10 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Restriction classes: a table of lists, or names.
+    Classes,
+    /// Look-up tables.
+    Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
     /// Content filters.
@@ -121,6 +125,8 @@ impl Kind {
             Self::Milters => "list of milters",
             Self::MacroNames => "list of macros",
             Self::MilterMaps => "list of networks and words",
+            Self::Classes => "table of restriction lists",
+            Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
             Self::EhloKeywordMaps => "table of networks",
         }

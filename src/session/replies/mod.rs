@@ -17,6 +17,7 @@ use crate::wire::reply::Reply;
 
 mod filter;
 mod policy;
+mod restriction;
 
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
