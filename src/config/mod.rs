@@ -7,12 +7,14 @@
 pub mod anchoring;
 pub mod certificate_rules;
 pub mod client;
+pub mod defences;
 pub mod directives;
 pub mod environment;
 pub mod error;
 pub mod expand;
 pub mod file;
 pub mod files;
+pub mod forbidden_commands;
 pub mod issuer_policies;
 pub mod list_checks;
 pub mod list_reach;
@@ -208,6 +210,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         queue: client::queue(&top, largest, findings),
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),
+        admission: defences::admission(&top),
         shutdown_timeout: top.time("shutdown_timeout"),
         certificate_rules: rules.in_use().collect(),
         listeners,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::defences;
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
 use super::files::{TlsFiles, check_tls_files};
@@ -76,6 +77,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
             _ => BareNewline::Normalize,
         },
         bare_newline_exclusions: CidrSet::new(scope.networks("smtpd_forbid_bare_newline_exclusions").to_vec()),
+        defences: defences::build(scope),
     }
 }
 

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::directives::kind::Kind;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
+use super::forbidden_commands;
 use super::issuer_policies::{self, IssuerPolicy};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
@@ -86,6 +87,13 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         }),
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
+        Kind::Commands => each_word(
+            reader,
+            located,
+            "words or /regular expressions/",
+            forbidden_commands::read,
+        )
+        .map(Value::Words),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
     }
 }

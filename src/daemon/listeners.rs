@@ -321,5 +321,6 @@ fn inbound(
         resolver: Arc::clone(&materials.resolver),
         journal: shared.journal.clone(),
         counters: Arc::clone(&shared.counters),
+        admission: Arc::clone(&shared.admission),
     }
 }

@@ -8,6 +8,7 @@
 mod answer;
 pub mod certificate_rule;
 pub mod chain;
+pub mod client_rates;
 pub mod condition;
 pub mod facts;
 pub mod glob;
@@ -16,6 +17,7 @@ pub mod name_filter;
 pub mod question;
 pub mod restriction;
 pub mod sender_binding;
+pub mod session_places;
 pub mod stage;
 mod usage;
 pub mod verdict;

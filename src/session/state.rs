@@ -46,6 +46,8 @@ pub(super) enum State {
     Handshake,
     /// In TLS without the certificate that is required: the first command is answered with 421.
     Unwelcome(CertificateFault),
+    /// Before the greeting, while the peer has to wait for it; and whether it did not.
+    Silent { is_broken: bool },
     /// Between transactions.
     Ready(Greeting),
     /// After 334: the next line is a response and no command.
@@ -54,6 +56,8 @@ pub(super) enum State {
     Mail(Greeting, Transaction),
     /// Waiting for what the outside world or a content filter says to the last command.
     Asking(Box<Pending>),
+    /// Waiting for the count of a command; with the state it is to be obeyed in.
+    Counting(Box<(Self, Command)>),
     /// The connection is refused: only QUIT is taken.
     Denied,
     /// After DATA, waiting for the holder's allowance.
@@ -111,13 +115,19 @@ impl State {
     pub(super) const fn takes_octets(&self) -> bool {
         matches!(
             self,
-            Self::Unwelcome(_)
+            Self::Silent { is_broken: false }
+                | Self::Unwelcome(_)
                 | Self::Ready(_)
                 | Self::Authenticating(_)
                 | Self::Mail(..)
                 | Self::Content(..)
                 | Self::Denied
         )
+    }
+
+    /// Whether a line can be looked at now.
+    pub(super) const fn takes_commands(&self) -> bool {
+        self.takes_octets() && !matches!(self, Self::Silent { .. } | Self::Content(..))
     }
 
     /// The longest line that may come next, octets with its end.
@@ -133,6 +143,8 @@ impl State {
         match self {
             Self::Asking(pending) => !pending.step.has_draft(),
             Self::Handshake
+            | Self::Silent { .. }
+            | Self::Counting(_)
             | Self::Unwelcome(_)
             | Self::Ready(_)
             | Self::Authenticating(_)
@@ -188,8 +200,14 @@ impl State {
                 if matches!(self, Self::Authenticating(_)) {
                     return self.on_response(&text, connection).after_command(connection, now);
                 }
+                if Self::is_foreign_line(&text, connection) {
+                    return Self::send_away(connection);
+                }
                 match Command::parse(&text) {
-                    Ok(command) => self.on_command(&command, connection, now),
+                    Ok(command) => match self.check_turn(command.verb, connection) {
+                        Some(end) => end,
+                        None => self.on_command(&command, connection, now),
+                    },
                     Err(why) => self.refuse(replies::not_a_command(why), connection),
                 }
             }
@@ -201,7 +219,9 @@ impl State {
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
         match self {
             Self::Ready(_) | Self::Mail(..) | Self::Denied
-                if connection.counters.is_exhausted(&connection.settings) =>
+                if connection
+                    .counters
+                    .is_exhausted(&connection.settings, connection.is_hurried()) =>
             {
                 connection.send(&replies::too_many_errors(&connection.settings));
                 Self::close(connection, CloseReason::TooManyErrors)
@@ -224,13 +244,17 @@ impl State {
         self
     }
 
-    fn on_command(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
+    /// Does what a command asks for.
+    pub(super) fn obey(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
         if matches!(self, Self::Denied) && command.verb != Verb::Quit {
             let reply = replies::denied(&connection.peer_in_words());
             return self.refuse(reply, connection);
         }
         let argument = command.argument.as_str();
-        connection.counters.command(command.verb, &connection.settings);
+        let is_hurried = connection.is_hurried();
+        connection
+            .counters
+            .command(command.verb, &connection.settings, is_hurried);
         if needs_tls(command.verb, connection) {
             return self.refuse(replies::must_start_tls(), connection);
         }
@@ -252,10 +276,6 @@ impl State {
             Verb::Quit => {
                 connection.send(&replies::bye());
                 Self::close(connection, CloseReason::Quit)
-            }
-            Verb::Foreign => {
-                connection.send(&replies::foreign_protocol());
-                Self::close(connection, CloseReason::ForeignProtocol)
             }
         }
     }
@@ -327,6 +347,11 @@ impl State {
         let Self::Mail(greeting, mut transaction) = self else {
             return self.refuse(replies::need_mail(), connection);
         };
+        if connection.is_barred {
+            transaction.has_refused = true;
+            connection.refuse(replies::barred());
+            return Self::Mail(greeting, transaction);
+        }
         if transaction.is_full(&connection.settings) {
             let reply = replies::too_many_recipients();
             if transaction.tolerates_overshoot() {
@@ -352,7 +377,7 @@ impl State {
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
     let is_exempt = matches!(
         verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
+        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset
     );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

@@ -35,11 +35,19 @@ pub enum Verb {
     StartTls,
     /// AUTH.
     Auth,
-    /// The first word of another protocol (`smtpd_forbidden_commands`: CONNECT, GET, POST).
-    Foreign,
 }
 
-const VERBS: [(&str, Verb); 16] = [
+impl Verb {
+    /// The word, in upper case.
+    pub fn word(self) -> &'static str {
+        VERBS
+            .iter()
+            .find(|(_, verb)| *verb == self)
+            .map_or("", |(word, _)| word)
+    }
+}
+
+const VERBS: [(&str, Verb); 13] = [
     ("HELO", Verb::Helo),
     ("EHLO", Verb::Ehlo),
     ("MAIL", Verb::Mail),
@@ -53,9 +61,6 @@ const VERBS: [(&str, Verb); 16] = [
     ("QUIT", Verb::Quit),
     ("STARTTLS", Verb::StartTls),
     ("AUTH", Verb::Auth),
-    ("CONNECT", Verb::Foreign),
-    ("GET", Verb::Foreign),
-    ("POST", Verb::Foreign),
 ];
 
 /// A command line taken apart.

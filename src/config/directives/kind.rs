@@ -78,6 +78,8 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// First words of commands, or regular expressions on them.
+    Commands,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
 }
@@ -95,7 +97,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
-            Self::Choices(_) => "list of words",
+            Self::Choices(_) | Self::Commands => "list of words",
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",

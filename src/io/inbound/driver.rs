@@ -3,6 +3,7 @@
 //! **Does not** decide anything: the session does.
 
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::door;
 use super::wire::Wire;
+use crate::io::admission::{Admission, Place};
 use crate::io::clock;
 use crate::io::dns::SystemResolver;
 use crate::io::journal::Journal;
@@ -24,7 +27,7 @@ use crate::outbound::settings::OutboundSettings;
 use crate::policy::limits::Counters;
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
-use crate::session::settings::SessionSettings;
+use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::session::{Action, Session};
 
 /// Octets read at once.
@@ -32,6 +35,9 @@ const READ_OCTETS: usize = 32 * 1024;
 
 /// How long the end of a session may take altogether.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long it may take when the session has to make room for another.
+const SHED_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// What the sessions of one listener work with; replaced as a whole on reload.
 pub struct Inbound<S> {
@@ -53,6 +59,8 @@ pub struct Inbound<S> {
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent; the same through every reload.
     pub counters: Arc<Mutex<Counters>>,
+    /// Who is let in; the same through every reload.
+    pub admission: Arc<Admission>,
 }
 
 /// What a session was judged by.
@@ -79,6 +87,8 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) listener: &'a ArcSwap<Inbound<S>>,
     pub(super) judged: Judged<S>,
     pub(super) stopping: &'a CancellationToken,
+    /// Its place among all sessions.
+    pub(super) place: Place,
     pub(super) draft: Option<S::Draft>,
     /// Replies not yet written.
     pub(super) pending: Vec<u8>,
@@ -101,6 +111,10 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
+    let place = match inbound.admission.enter(peer.ip(), &inbound.session) {
+        Ok(place) => place,
+        Err(refusal) => return door::turn_away(stream, peer, refusal, &inbound.session).await,
+    };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
     let mut driver = Driver {
         wire: Wire::Plain(stream),
@@ -116,6 +130,7 @@ pub async fn serve<S: Store>(
         inbound,
         listener,
         stopping,
+        place,
         draft: None,
         pending: Vec::new(),
     };
@@ -130,9 +145,15 @@ impl<S: Store> Driver<'_, S> {
         let resolver = Arc::clone(&self.inbound.resolver);
         let mut name = pin!(resolver.verified_name(self.peer.ip()));
         let mut name_is_known = false;
+        let mut stress = self.inbound.admission.stress();
+        let told_to_leave = self.place.told_to_leave.clone();
+        let mut is_shed = false;
+        self.listen_first(&mut buffer).await;
+        stress.mark_changed();
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
+            self.place.update(&self.session);
             if matches!(flow, Flow::Closed) {
                 break;
             }
@@ -157,6 +178,14 @@ impl<S: Store> Driver<'_, S> {
                         self.session.handle_peer_name(name);
                     }
                 }
+                () = told_to_leave.cancelled(), if !is_shed => {
+                    is_shed = true;
+                    self.session.handle_shed(clock::now());
+                }
+                Ok(()) = stress.changed() => {
+                    let is_stressed = *stress.borrow_and_update();
+                    self.session.handle_stress(is_stressed, clock::now());
+                }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
                 () = self.stopping.cancelled(), if !told_to_stop => {
                     told_to_stop = true;
@@ -164,7 +193,37 @@ impl<S: Store> Driver<'_, S> {
                 }
             }
         }
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+        let at_most = if told_to_leave.is_cancelled() {
+            SHED_TIME_MAX
+        } else {
+            CLOSE_TIME_MAX
+        };
+        let _ = tokio::time::timeout(at_most, self.wire.close(&mut buffer)).await;
+    }
+
+    /// Hands over what the peer has sent before the greeting.
+    async fn listen_first(&mut self, buffer: &mut [u8]) {
+        if self.inbound.session.tls != TlsOffer::Implicit
+            && self.wire.has_octets()
+            && let Ok(count) = self.wire.read(buffer).await
+        {
+            let octets = buffer.get(..count).unwrap_or_default();
+            self.session.handle_early_bytes(octets, clock::now());
+        }
+    }
+
+    /// Lets the peer wait for its reply; nobody else waits.
+    async fn pause(&mut self, duration: Duration) -> Flow {
+        if let Flow::Closed = self.flush().await {
+            return Flow::Closed;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.stopping.cancelled() => {}
+            () = self.place.told_to_leave.cancelled() => {}
+            () = self.wire.gone() => {}
+        }
+        Flow::Continue
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -172,6 +231,12 @@ impl<S: Store> Driver<'_, S> {
             let flow = match action {
                 Action::Send(octets) => {
                     self.pending.extend_from_slice(&octets);
+                    Flow::Continue
+                }
+                Action::Pause(duration) => self.pause(duration).await,
+                Action::Count(event) => {
+                    let exceeded = self.place.count(event, &self.inbound.session);
+                    self.session.handle_counted(exceeded, clock::now());
                     Flow::Continue
                 }
                 Action::UpgradeTls => self.upgrade().await,
@@ -213,7 +278,17 @@ impl<S: Store> Driver<'_, S> {
             return Flow::Continue;
         }
         let octets = std::mem::take(&mut self.pending);
-        if let Ok(Ok(())) = tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
+        let at_most = if self.place.told_to_leave.is_cancelled() {
+            SHED_TIME_MAX
+        } else {
+            self.inbound.session.timeout
+        };
+        let written = tokio::select! {
+            written = tokio::time::timeout(at_most, self.wire.write(&octets)) => written,
+            // Whoever does not read holds a place too.
+            () = self.place.told_to_leave.cancelled(), if at_most > SHED_TIME_MAX => Ok(Err(io::ErrorKind::TimedOut.into())),
+        };
+        if let Ok(Ok(())) = written {
             return Flow::Continue;
         }
         self.session.handle_eof(clock::now());
