@@ -9,6 +9,7 @@ pub mod certificate_rules;
 pub mod chain;
 pub mod classes;
 pub mod client;
+pub mod defences;
 pub mod directives;
 pub mod ehlo_keywords;
 pub mod environment;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod expand;
 pub mod file;
 pub mod files;
+pub mod forbidden_commands;
 pub mod issuer_policies;
 pub mod list_checks;
 pub mod list_openness;
@@ -224,6 +226,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         resolver_addresses: client::resolver_addresses(&top),
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),
+        admission: defences::admission(&top),
         shutdown_timeout: top.time("shutdown_timeout"),
         certificate_rules: rules.in_use().collect(),
         listeners,

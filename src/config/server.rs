@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::chain;
+use super::defences;
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
 use super::files::{TlsFiles, check_tls_files};
@@ -82,6 +83,7 @@ fn session(
             _ => BareNewline::Normalize,
         },
         bare_newline_exclusions: CidrSet::new(scope.networks("smtpd_forbid_bare_newline_exclusions").to_vec()),
+        defences: defences::build(scope),
     }
 }
 

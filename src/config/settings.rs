@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
+use crate::io::admission::AdmissionSettings;
 use crate::io::milter::settings::Filters;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `decision_journal_size_limit`, octets; 0 keeps no journal.
     pub journal_octets_max: u64,
+    /// How sessions are shared out.
+    pub admission: AdmissionSettings,
     /// `shutdown_timeout`: how long sessions get to finish on SIGTERM.
     pub shutdown_timeout: Duration,
 }

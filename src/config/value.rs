@@ -12,6 +12,7 @@ use super::directives::kind::Kind;
 use super::ehlo_keywords;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
+use super::forbidden_commands;
 use super::issuer_policies::{self, IssuerPolicy};
 use super::milters::{self, ListedMilter};
 use super::nearest::nearest;
@@ -112,6 +113,13 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::MilterMaps => milters::read_maps(reader, located).map(|networks| Value::Networks(Some(networks))),
         Kind::Classes => restrictions::read_classes(reader, located).map(Value::Classes),
         Kind::Tables => tables::read_all(reader, located, &|_, _| Ok(())).map(Value::Tables),
+        Kind::Commands => each_word(
+            reader,
+            located,
+            "words or /regular expressions/",
+            forbidden_commands::read,
+        )
+        .map(Value::Words),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
         Kind::EhloKeywords => ehlo_keywords::read(reader, located).map(Value::Words),
         Kind::EhloKeywordMaps => ehlo_keywords::read_maps(reader, located).map(Value::EhloKeywordMaps),

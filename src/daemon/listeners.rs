@@ -326,5 +326,6 @@ fn inbound(
         questions: Arc::clone(&materials.questions),
         journal: shared.journal.clone(),
         counters: Arc::clone(&shared.counters),
+        admission: Arc::clone(&shared.admission),
     }
 }

@@ -48,6 +48,7 @@ impl Daemon {
         listeners
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
+        self.shared.admission.configure(&settings.admission);
         self.watch.follow(materials.judges.clone());
         let old = self.plan.swap(Arc::new(materials.plan(&self.store)));
         // Deliveries under way finish over theirs, and then keep none.
@@ -73,6 +74,9 @@ impl Daemon {
         }
         if settings.shutdown_timeout != self.grace {
             names.push("shutdown_timeout");
+        }
+        if settings.admission.sessions_max > self.sessions_max {
+            names.push("default_process_limit");
         }
         if settings.journal_octets_max != self.journal_octets_max {
             names.push("decision_journal_size_limit");

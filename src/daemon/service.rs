@@ -21,9 +21,10 @@ use super::watch::Watch;
 use crate::admin::order::{Order, Progress};
 use crate::admin::request::{Answer, Request};
 use crate::config::{LogSettings, Settings};
+use crate::io::admission::Admission;
 use crate::io::dns::SystemResolver;
 use crate::io::journal::{self, Journal};
-use crate::io::listener::{Activated, SESSIONS_MAX, SessionIds, Shared};
+use crate::io::listener::{Activated, DOOR_MAX, SessionIds, Shared};
 use crate::io::plan::Plan;
 use crate::io::scheduler::Scheduler;
 use crate::io::store::SqliteStore;
@@ -38,7 +39,8 @@ pub struct Daemon {
     pub(super) store: Arc<SqliteStore>,
     pub(super) plan: Arc<ArcSwap<Plan<SqliteStore, SystemResolver>>>,
     pub(super) listeners: Mutex<Listeners>,
-    shared: Shared,
+    pub(super) shared: Shared,
+    pub(super) sessions_max: usize,
     pub(super) watch: Arc<Watch>,
     pub(super) queued: Arc<Notify>,
     pub(super) queue_directory: PathBuf,
@@ -74,11 +76,12 @@ impl Daemon {
         let queued = Arc::new(Notify::new());
         let shared = Shared {
             ids: Arc::new(SessionIds::new(clock::timestamp())),
-            permits: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            permits: Arc::new(Semaphore::new(settings.admission.sessions_max + DOOR_MAX)),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
             journal: open_journal(&directory, settings.journal_octets_max)?,
             counters: Arc::default(),
+            admission: Arc::new(Admission::new(&settings.admission)),
         };
         let watch = Arc::new(Watch::default());
         // Before anything listens: whoever sees the daemon answer may stop it.
@@ -111,6 +114,7 @@ impl Daemon {
             queued,
             queue_directory: directory,
             log: settings.log,
+            sessions_max: settings.admission.sessions_max,
             grace: settings.shutdown_timeout,
             journal_octets_max: settings.journal_octets_max,
             scheduler,

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admission;
 use super::inbound::{self, Inbound};
 use super::journal::Journal;
 use crate::observe::log;
@@ -25,8 +26,9 @@ use crate::time::Timestamp;
 
 /// Connections the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
-/// Sessions in all; the next one waits in the backlog.
-pub const SESSIONS_MAX: usize = 2_000;
+/// Connections beyond the sessions that there may be: sessions that were told to end, and peers that are told why they
+/// are refused. Past it the next one waits in the backlog.
+pub const DOOR_MAX: usize = 512;
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(200);
 
@@ -100,7 +102,7 @@ impl SessionIds {
 pub struct Shared {
     /// Spells session ids.
     pub ids: Arc<SessionIds>,
-    /// A permit per session.
+    /// A permit per connection.
     pub permits: Arc<Semaphore>,
     /// The session tasks.
     pub sessions: TaskTracker,
@@ -110,6 +112,8 @@ pub struct Shared {
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent.
     pub counters: Arc<Mutex<Counters>>,
+    /// Who is let in.
+    pub admission: Arc<Admission>,
 }
 
 /// Accepts until `closing` is cancelled. Every session takes the settings of the moment it was accepted.

@@ -4,6 +4,7 @@
 //! [`deliver`] an `outbound::client`, [`scheduler`] moves messages from the queue to deliveries.
 
 pub mod admin_socket;
+pub mod admission;
 pub mod bounce;
 pub mod clock;
 pub mod deliver;

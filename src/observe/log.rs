@@ -76,6 +76,12 @@ pub fn proxy_refused(session_id: &str, listener: &str, peer: SocketAddr, why: &s
     info!(session_id, listener, %peer, because = why, "proxy.refused");
 }
 
+/// A peer was refused before any session: the directive, and how many there were of how many there may be.
+pub fn connection_refused(listener: &str, peer: SocketAddr, limit: &'static str, (count, most): (u64, u64)) {
+    metrics::connection_refused(limit);
+    info!(listener, %peer, limit, count, most, "connection.refused");
+}
+
 /// The queue did not take a message.
 pub fn queue_refused(session_id: &str, peer: SocketAddr, why: &StoreError) {
     warn!(session_id, %peer, because = why.to_string(), "queue.refused");

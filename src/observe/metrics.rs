@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use crate::cert::revocation_list::RevocationList;
 use crate::mail::outcome::Outcome;
 use crate::policy::verdict::Opinion;
-use crate::session::event::Event;
+use crate::session::event::{CloseReason, Event};
 
 type Label = [(&'static str, &'static str); 1];
 type IssuerLabel = [(&'static str, String); 1];
@@ -26,6 +26,9 @@ type IssuerLabel = [(&'static str, String); 1];
 struct Counters {
     recipients: Family<Label, Counter>,
     messages_queued: Counter,
+    connections_refused: Family<Label, Counter>,
+    client_rates_exceeded: Family<Label, Counter>,
+    sessions_shed: Counter,
     deliveries: Family<Label, Counter>,
 }
 
@@ -45,8 +48,23 @@ pub(super) fn session_event(event: &Event) {
         Event::MessageQueued { .. } => {
             COUNTERS.messages_queued.inc();
         }
+        Event::RateExceeded { exceeded, .. } => {
+            let label = [("limit", exceeded.event.directive())];
+            COUNTERS.client_rates_exceeded.get_or_create(&label).inc();
+        }
+        Event::SessionClosed {
+            because: CloseReason::Shed,
+            ..
+        } => {
+            COUNTERS.sessions_shed.inc();
+        }
         _ => {}
     }
+}
+
+/// A peer was refused before any session, by this directive.
+pub(super) fn connection_refused(limit: &'static str) {
+    COUNTERS.connections_refused.get_or_create(&[("limit", limit)]).inc();
 }
 
 /// A recipient was tried.
@@ -89,6 +107,21 @@ fn register_counters(registry: &mut Registry) {
         "estafette_messages_queued",
         "Messages on disk and answered 250",
         counters.messages_queued.clone(),
+    );
+    registry.register(
+        "estafette_connections_refused",
+        "Connections refused before any session, by the directive that refused them",
+        counters.connections_refused.clone(),
+    );
+    registry.register(
+        "estafette_client_rates_exceeded",
+        "Commands refused because of a rate, by the directive that limits it",
+        counters.client_rates_exceeded.clone(),
+    );
+    registry.register(
+        "estafette_sessions_shed",
+        "Sessions of strangers ended to make room",
+        counters.sessions_shed.clone(),
     );
     registry.register(
         "estafette_deliveries",

@@ -114,6 +114,11 @@ pub fn session_event(event: &Event) {
         }
         Event::CommandRejected { origin, reply } => line!(debug, origin, "command.rejected", reply = reply.to_string()),
         Event::BareNewlineSeen { origin, place, which } => bare_newline_seen(origin, *place, *which),
+        Event::SpokeOutOfTurn { origin, after } => line!(info, origin, "client.out_of_turn", after),
+        Event::RateExceeded { origin, exceeded } => {
+            let (limit, count, most) = (exceeded.event.directive(), exceeded.count, exceeded.limit);
+            line!(warn, origin, "client_rate.exceeded", limit, count, most);
+        }
         Event::SessionClosed {
             origin,
             because,

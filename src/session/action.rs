@@ -1,7 +1,10 @@
 //! What the session asks its driver to do, and what the queue may answer.
 
 use super::filter::{Consultation, FilterNotice};
+use std::time::Duration;
+
 use crate::mail::envelope::Envelope;
+use crate::policy::client_rates::RateEvent;
 use crate::policy::limits::Charge;
 use crate::policy::question::Question;
 
@@ -11,6 +14,11 @@ use crate::policy::question::Question;
 pub enum Action {
     /// Write these octets. Flush before an [`Action::UpgradeTls`] or when nothing else is polled.
     Send(Vec<u8>),
+    /// Write what is to be written so far, then wait this long, or until the peer goes or the relay stops
+    /// (`smtpd_error_sleep_time`).
+    Pause(Duration),
+    /// Count this for the peer's network; answer with `handle_counted`.
+    Count(RateEvent),
     /// Start the TLS handshake; answer with `handle_tls`, or close and answer with `handle_eof`.
     UpgradeTls,
     /// Ask the outside world; answer with `handle_answer`, also when nobody knows.

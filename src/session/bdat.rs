@@ -30,7 +30,8 @@ impl State {
             return self.abort(connection, CloseReason::ChunkOfUnknownLength);
         };
         if chunk.size_octets == 0 && !chunk.is_last {
-            connection.counters.junk(&connection.settings);
+            let is_hurried = connection.is_hurried();
+            connection.counters.junk(&connection.settings, is_hurried);
         }
         if let Some(reply) = blocked {
             return self.refuse_chunk(chunk, reply, connection);

@@ -1,9 +1,9 @@
 //! What belongs to the connection and not to a state: the peer, its octets, and what goes out.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
@@ -15,6 +15,7 @@ use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::policy::chain::Chain;
+use crate::policy::client_rates::RateEvent;
 use crate::policy::question::{Answers, Question};
 use crate::policy::verdict::Obligations;
 use crate::time::Now;
@@ -26,6 +27,10 @@ use crate::wire::reply::Reply;
 
 /// The connection of one session.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, learnt at its own time"
+)]
 pub(super) struct Connection {
     pub(super) settings: Arc<SessionSettings>,
     pub(super) peer: SocketAddr,
@@ -62,6 +67,14 @@ pub(super) struct Connection {
     /// Set when the session ends as soon as the queue has answered, and says nothing more until then.
     pub(super) leaving: Option<CloseReason>,
     pub(super) shutting_down: bool,
+    /// Whether sessions are short.
+    pub(super) is_stressed: bool,
+    /// Whether the peer has sent what had to wait for a reply or for the greeting.
+    pub(super) spoke_out_of_turn: bool,
+    /// Whether every recipient is refused (`postscreen_greet_action = enforce`).
+    pub(super) is_barred: bool,
+    /// Whole commands, handshakes and blocks of mail data so far.
+    pub(super) progress: u64,
     pub(super) messages_queued: u64,
     pub(super) deadline: Option<Instant>,
     pub(super) actions: VecDeque<Action>,
@@ -100,6 +113,10 @@ impl Connection {
             speaks_utf8: false,
             leaving: None,
             shutting_down: false,
+            is_stressed: false,
+            spoke_out_of_turn: false,
+            is_barred: false,
+            progress: 0,
             messages_queued: 0,
             deadline: Some(now.monotonic),
             actions: VecDeque::new(),
@@ -119,7 +136,7 @@ impl Connection {
         self.identity = identity;
     }
 
-    /// Says a reply.
+    /// Says a reply; late, once the peer has made `smtpd_soft_error_limit` errors.
     pub(super) fn send(&mut self, reply: &Reply) {
         if self.leaving.is_some() {
             return;
@@ -133,6 +150,10 @@ impl Connection {
         } else {
             reply.to_wire()
         };
+        let defences = &self.settings.defences;
+        if !defences.error_sleep.is_zero() && self.counters.errors() >= defences.soft_errors_max {
+            self.actions.push_back(Action::Pause(defences.error_sleep));
+        }
         self.actions.push_back(Action::Send(octets));
     }
 
@@ -183,7 +204,52 @@ impl Connection {
 
     /// Starts a time limit anew.
     pub(super) fn wait(&mut self, wait: Wait, now: Now) {
-        self.deadline = now.monotonic.checked_add(wait.limit(&self.settings));
+        let limit = wait.limit(&self.settings, self.is_hurried());
+        self.deadline = now.monotonic.checked_add(limit);
+    }
+
+    /// Mail data has arrived. With a deadline for the whole request it moves by the time that these octets may take at
+    /// `smtpd_min_data_rate`, and never past the time limit of one read.
+    pub(super) fn wait_for_more_data(&mut self, octets: usize, now: Now) {
+        let before = self.deadline;
+        self.wait(Wait::DataBlock, now);
+        if self.has_request_deadline() {
+            let rate = self.settings.defences.data_rate_octets_min.max(1);
+            let microseconds = (octets as u64).saturating_mul(1_000_000) / rate;
+            let moved = before.and_then(|before| before.checked_add(Duration::from_micros(microseconds)));
+            self.deadline = self.deadline.into_iter().chain(moved).min();
+        }
+    }
+
+    /// Whether a time limit is for a whole request (`smtpd_per_request_deadline`).
+    pub(super) fn has_request_deadline(&self) -> bool {
+        self.settings.defences.per_request_deadline || self.is_hurried()
+    }
+
+    /// Whether the peer's address is trusted.
+    pub(super) fn is_in_mynetworks(&self) -> bool {
+        self.chain.lists.mynetworks.contains(self.peer.ip())
+    }
+
+    /// Whether nothing vouches for the peer.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.identity.verified().is_none() && self.login.is_none() && !self.is_in_mynetworks()
+    }
+
+    /// Whether the peer gets less time and fewer errors than otherwise.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.is_stressed && self.is_stranger()
+    }
+
+    /// Whether an event is to be counted.
+    pub(super) fn is_limited(&self, event: RateEvent) -> bool {
+        let defences = &self.settings.defences;
+        defences.rates.of(event) > 0 && !defences.rate_exceptions.contains(self.peer.ip())
+    }
+
+    /// The peer's address as it is logged.
+    pub(super) fn peer_address(&self) -> IpAddr {
+        net::canonical(self.peer.ip())
     }
 
     /// A short text that names one decision in the reply and in the log.

@@ -1,6 +1,7 @@
 //! The mail data of one message as it streams through: decoded, counted, cut into pieces for the queue.
 //!
-//! **Implements** RFC 5321 section 4.1.1.4, the chunks of RFC 3030, `message_size_limit`, `hopcount_limit` (section 6.3 of RFC 5321).
+//! **Implements** RFC 5321 section 4.1.1.4, the chunks of RFC 3030, `message_size_limit`, `header_size_limit`,
+//! `hopcount_limit` (section 6.3 of RFC 5321).
 //! **Does not** keep a message: at most one piece of it.
 
 use super::action::QueueRefusal;
@@ -41,7 +42,7 @@ enum Framing {
 pub(super) struct Progress {
     /// How many belong to the mail data.
     pub(super) read: usize,
-    /// Whether a data block is complete, so that its time limit starts anew.
+    /// Whether another [`DATA_BLOCK_OCTETS`] are complete, which counts as progress.
     pub(super) block_done: bool,
     /// Whether the message turned out to be unfit just now: its draft may go.
     pub(super) fault_found: bool,
@@ -106,6 +107,10 @@ impl Content {
         }
         if self.header.hops >= settings.hops_max {
             self.fault.get_or_insert(MessageFault::TooManyHops);
+        }
+        let header_max = settings.defences.header_field_octets_max;
+        if header_max > 0 && self.header.field_octets_most > header_max {
+            self.fault.get_or_insert(MessageFault::HeaderTooBig);
         }
         if self.fault.is_some() {
             self.piece.clear();
@@ -199,11 +204,15 @@ impl Content {
     }
 }
 
-/// Counts Received headers and looks for UTF-8 in content whose lines end in CRLF, up to the empty line.
+/// Counts Received headers and the octets of the largest header field, and looks for UTF-8, in content whose lines end in
+/// CRLF, up to the empty line.
 #[derive(Clone, Copy, Debug, Default)]
 struct HeaderScanner {
     hops: usize,
     has_utf8: bool,
+    /// Octets of this field so far, its continuation lines included.
+    field_octets: u64,
+    field_octets_most: u64,
     column: usize,
     matches: bool,
     in_body: bool,
@@ -222,6 +231,11 @@ impl HeaderScanner {
     }
 
     fn step(&mut self, octet: u8) {
+        self.field_octets = self.field_octets.saturating_add(1);
+        if self.column == 0 && !matches!(octet, b' ' | b'\t') {
+            self.field_octets = 1;
+        }
+        self.field_octets_most = self.field_octets_most.max(self.field_octets);
         if octet == b'\n' {
             self.column = 0;
             return;

@@ -12,6 +12,7 @@ use crate::cert::identity::{Identity, Why};
 use crate::mail::from_header::FromFault;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::client_rates::RateExceeded;
 use crate::policy::limits::Exceeded;
 use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
@@ -247,6 +248,20 @@ pub enum Event {
         /// Which.
         which: BareOctet,
     },
+    /// `client.out_of_turn`: the peer sent what had to wait for a reply, or for the greeting.
+    SpokeOutOfTurn {
+        /// Who.
+        origin: Arc<Origin>,
+        /// The command that was followed too soon, or `CONNECT`.
+        after: &'static str,
+    },
+    /// `client_rate.exceeded`: a command was refused because of what the peer's network did in this time unit.
+    RateExceeded {
+        /// Who.
+        origin: Arc<Origin>,
+        /// What was counted.
+        exceeded: RateExceeded,
+    },
     /// `session.closed`: the last one.
     SessionClosed {
         /// Who.
@@ -300,6 +315,9 @@ pub enum MessageFault {
     /// More Received headers than `hopcount_limit`.
     #[error("more Received headers than hopcount_limit")]
     TooManyHops,
+    /// A header field larger than `header_size_limit`.
+    #[error("a header field larger than header_size_limit")]
+    HeaderTooBig,
     /// A bare CR or LF under `smtpd_forbid_bare_newline = reject`.
     #[error("bare {0} in the mail data")]
     BareNewline(BareOctet),
@@ -394,6 +412,12 @@ pub enum CloseReason {
     /// A restriction list or a content filter ended it.
     #[error("refused")]
     Refused,
+    /// The peer sent what had to wait for a reply, or for the greeting.
+    #[error("out of turn")]
+    Unsynchronised,
+    /// The session had to make room for others.
+    #[error("shed")]
+    Shed,
     /// The peer speaks another protocol.
     #[error("another protocol")]
     ForeignProtocol,

@@ -1,14 +1,15 @@
 //! Time limits and the counting of errors.
 //!
 //! **Implements** RFC 5321 section 4.5.3.2 as deadlines, `smtpd_timeout`, `smtpd_hard_error_limit`,
-//! `smtpd_junk_command_limit`.
+//! `smtpd_junk_command_limit`, and what `stress` makes of them.
 
 use std::time::Duration;
 
+use super::defences::{STRESS_ERRORS_MAX, STRESS_TIMEOUT};
 use super::settings::SessionSettings;
 use crate::wire::command::Verb;
 
-/// Octets of mail data that must arrive within one data block limit: a slow drip does not hold a session.
+/// Octets of mail data that count as progress: a slow drip does not.
 pub(super) const DATA_BLOCK_OCTETS: usize = 512;
 
 /// What the session waits for.
@@ -18,7 +19,7 @@ pub(super) enum Wait {
     Command,
     /// The holder's allowance and the queue's draft, hence our 354 (4.5.3.2.4).
     DataInitiation,
-    /// The next [`DATA_BLOCK_OCTETS`] of mail data (4.5.3.2.5).
+    /// More mail data (4.5.3.2.5).
     DataBlock,
     /// The holder's allowance and the commit, hence our reply to the final dot (4.5.3.2.6).
     DataTermination,
@@ -29,17 +30,24 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    /// How long it may take.
-    pub(super) fn limit(self, settings: &SessionSettings) -> Duration {
+    /// How long it may take; a peer that is hurried has less time for what it has to send.
+    pub(super) fn limit(self, settings: &SessionSettings, is_hurried: bool) -> Duration {
         let limit = match self {
             Self::Command => Duration::from_mins(5),
             Self::DataInitiation => Duration::from_mins(2),
             Self::DataBlock => Duration::from_mins(3),
             Self::DataTermination => Duration::from_mins(10),
             Self::Answer => return Duration::from_mins(5),
+            Self::Handshake if is_hurried => return settings.starttls_timeout.min(STRESS_TIMEOUT),
             Self::Handshake => return settings.starttls_timeout,
         };
-        limit.min(settings.timeout)
+        let is_peers = matches!(self, Self::Command | Self::DataBlock);
+        let limit = limit.min(settings.timeout);
+        if is_hurried && is_peers {
+            limit.min(STRESS_TIMEOUT)
+        } else {
+            limit
+        }
     }
 }
 
@@ -57,20 +65,21 @@ impl Counters {
     }
 
     /// A command was said; past the limit junk counts as errors.
-    pub(super) fn command(&mut self, verb: Verb, settings: &SessionSettings) {
+    pub(super) fn command(&mut self, verb: Verb, settings: &SessionSettings, is_hurried: bool) {
         let is_junk = matches!(
             verb,
             Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Rset | Verb::Help
         );
         if is_junk {
-            self.junk(settings);
+            self.junk(settings, is_hurried);
         }
     }
 
     /// A command that brings no mail any further; past the limit it counts as an error.
-    pub(super) fn junk(&mut self, settings: &SessionSettings) {
+    pub(super) fn junk(&mut self, settings: &SessionSettings, is_hurried: bool) {
         self.junk = self.junk.saturating_add(1);
-        if self.junk > settings.junk_commands_max {
+        let least = if is_hurried { STRESS_ERRORS_MAX } else { usize::MAX };
+        if self.junk > settings.junk_commands_max.min(least) {
             self.error();
         }
     }
@@ -81,7 +90,18 @@ impl Counters {
     }
 
     /// Whether the session is to be ended.
-    pub(super) fn is_exhausted(&self, settings: &SessionSettings) -> bool {
-        self.errors >= settings.errors_max.max(1)
+    pub(super) fn is_exhausted(&self, settings: &SessionSettings, is_hurried: bool) -> bool {
+        let errors_max = settings.errors_max.max(1);
+        self.errors
+            >= if is_hurried {
+                errors_max.min(STRESS_ERRORS_MAX)
+            } else {
+                errors_max
+            }
+    }
+
+    /// Errors since the last message.
+    pub(super) const fn errors(&self) -> usize {
+        self.errors
     }
 }

@@ -118,8 +118,9 @@ impl State {
         };
         let progress = content.take(connection.input.unread(), &connection.settings);
         connection.input.consume(progress.read);
+        connection.wait_for_more_data(progress.read, now);
         if progress.block_done {
-            connection.wait(Wait::DataBlock, now);
+            connection.progress = connection.progress.saturating_add(1);
         }
         if progress.fault_found {
             connection.actions.push_back(Action::Discard);

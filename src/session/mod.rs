@@ -22,6 +22,7 @@ use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::chain::Chain;
+use crate::policy::client_rates::RateExceeded;
 use crate::policy::limits::Allowance;
 use crate::policy::question::Answer;
 use crate::time::Now;
@@ -33,26 +34,31 @@ mod authentication;
 mod bdat;
 mod connection;
 mod content;
+mod counting;
+pub mod defences;
 pub mod event;
 pub mod extension;
 pub mod filter;
+mod foreign;
 mod hello;
 mod limits;
 mod mail_data;
 mod pending;
+mod pressure;
 mod renewal;
 pub mod replies;
 pub mod settings;
 mod stages;
 mod starttls;
 mod state;
+mod synchronisation;
 mod transaction;
 
 pub use action::{Action, QueueRefusal};
 use connection::Connection;
 use event::{CloseReason, Event};
 use filter::FilterVerdict;
-use pending::Step;
+use limits::Wait;
 use settings::{SessionSettings, TlsOffer};
 pub use stages::QUESTIONS_MAX;
 use state::State;
@@ -77,7 +83,7 @@ impl Session {
             starttls::begin(&mut connection, now);
             State::Handshake
         } else {
-            State::begin(Step::Connect, &mut connection, now)
+            State::receive(&mut connection, now)
         };
         Self { connection, state }
     }
@@ -103,6 +109,25 @@ impl Session {
             return;
         }
         self.connection.input.push(bytes);
+        if self.state.takes_commands() && !self.connection.has_request_deadline() {
+            self.connection.wait(Wait::Command, now);
+        }
+        self.advance(now);
+    }
+
+    /// Octets that were there before anything was polled, and so before the greeting. Like [`Session::handle_bytes`], but for
+    /// a peer that had to wait for the greeting.
+    pub fn handle_early_bytes(&mut self, bytes: &[u8], now: Now) {
+        let waits_for_greeting = !matches!(self.state, State::Handshake | State::Silent { .. });
+        if waits_for_greeting && !bytes.is_empty() {
+            self.replace(State::on_octets_before_greeting);
+        }
+        self.handle_bytes(bytes, now);
+    }
+
+    /// The answer to [`Action::Count`]: the limit, when it is exceeded.
+    pub fn handle_counted(&mut self, exceeded: Option<RateExceeded>, now: Now) {
+        self.replace(|state, connection| state.on_counted(exceeded, connection, now));
         self.advance(now);
     }
 
@@ -115,7 +140,7 @@ impl Session {
         let is_implicit = self.connection.settings.tls == TlsOffer::Implicit;
         self.state = match (unwelcome, is_implicit) {
             (None, false) => State::forgotten(),
-            (None, true) => State::begin(Step::Connect, &mut self.connection, now),
+            (None, true) => State::receive(&mut self.connection, now),
             (Some(fault), false) => State::Unwelcome(fault),
             (Some(fault), true) => State::turn_away(&mut self.connection, fault),
         };
@@ -174,7 +199,12 @@ impl Session {
 
     /// [`Session::poll_timeout`] has passed: 421 4.4.2 and the end. A commit under way is still waited for before the
     /// close, so that its message is recorded.
-    pub fn handle_timeout(&mut self, _now: Now) {
+    pub fn handle_timeout(&mut self, now: Now) {
+        if matches!(self.state, State::Silent { .. }) {
+            self.replace(|state, connection| state.greet(connection, now));
+            self.advance(now);
+            return;
+        }
         if self.state.may_speak() {
             let reply = replies::timeout(&self.connection.settings);
             self.connection.send(&reply);
@@ -243,15 +273,20 @@ impl Session {
             if !self.state.takes_octets() {
                 return;
             }
+            if self.connection.input.unread().is_empty() {
+                return;
+            }
             if matches!(self.state, State::Content(..) | State::Skipping(_)) {
-                if self.connection.input.unread().is_empty() {
-                    return;
-                }
                 self.replace(|state, connection| state.on_octets(connection, now));
+            } else if matches!(self.state, State::Silent { .. }) {
+                self.replace(|_, connection| State::on_early(connection));
+            } else if self.state.is_foreign_start(&self.connection) {
+                self.replace(|state, connection| state.send_away(connection));
             } else {
                 let Some(line) = self.connection.input.next_line(self.state.line_octets_max()) else {
                     return;
                 };
+                self.connection.progress = self.connection.progress.saturating_add(1);
                 self.replace(|state, connection| state.on_line(line, connection, now));
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::defences::Defences;
 use super::event::CertificateFault;
 use super::extension::HiddenExtensions;
 use crate::cert::identity::Identity;
@@ -67,6 +68,8 @@ pub struct SessionSettings {
     pub bare_newline: BareNewline,
     /// `smtpd_forbid_bare_newline_exclusions`.
     pub bare_newline_exclusions: CidrSet,
+    /// Against peers that do not keep to the protocol.
+    pub defences: Defences,
 }
 
 impl SessionSettings {

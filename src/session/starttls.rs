@@ -55,5 +55,6 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
         identity: Box::new(identity),
     });
     connection.tls = Some(tls);
+    connection.progress = connection.progress.saturating_add(1);
     connection.settings.unwelcome(&connection.identity)
 }

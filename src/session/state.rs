@@ -52,6 +52,8 @@ pub(super) enum State {
     Handshake,
     /// In TLS without the certificate that is required: the first command is answered with 421.
     Unwelcome(CertificateFault),
+    /// Before the greeting, while the peer has to wait for it; and whether it did not.
+    Silent { is_broken: bool },
     /// Between transactions.
     Ready(Greeting),
     /// After 334: the next line is a response and no command.
@@ -60,6 +62,8 @@ pub(super) enum State {
     Mail(Greeting, Transaction),
     /// Waiting for what the outside world or a content filter says to the last command.
     Asking(Box<Pending>),
+    /// Waiting for the count of a command; with the state it is to be obeyed in.
+    Counting(Box<(Self, Command)>),
     /// The connection is refused: only QUIT is taken.
     Denied,
     /// After DATA, waiting for the holder's allowance.
@@ -138,7 +142,8 @@ impl State {
     pub(super) const fn takes_octets(&self) -> bool {
         matches!(
             self,
-            Self::Unwelcome(_)
+            Self::Silent { is_broken: false }
+                | Self::Unwelcome(_)
                 | Self::Ready(_)
                 | Self::Authenticating(_)
                 | Self::Mail(..)
@@ -148,6 +153,11 @@ impl State {
                 | Self::Failed(_)
                 | Self::Denied
         )
+    }
+
+    /// Whether a line can be looked at now.
+    pub(super) const fn takes_commands(&self) -> bool {
+        self.takes_octets() && !matches!(self, Self::Silent { .. } | Self::Content(..))
     }
 
     /// The longest line that may come next, octets with its end.
@@ -163,6 +173,8 @@ impl State {
         match self {
             Self::Asking(pending) => !pending.step.has_draft(),
             Self::Handshake
+            | Self::Silent { .. }
+            | Self::Counting(_)
             | Self::Unwelcome(_)
             | Self::Ready(_)
             | Self::Authenticating(_)
@@ -235,7 +247,11 @@ impl State {
                 if matches!(self, Self::Authenticating(_)) {
                     return self.on_response(&text, connection).after_command(connection, now);
                 }
+                if Self::is_foreign_line(&text, connection) {
+                    return self.send_away(connection);
+                }
                 match Command::parse(&text) {
+                    Ok(command) if self.is_out_of_turn(command.verb, connection) => self.cut(connection),
                     Ok(command) => self.on_command(&command, connection, now),
                     Err(why) => {
                         connection.tell_of_unknown(why, &text);
@@ -254,7 +270,9 @@ impl State {
         }
         match self {
             Self::Ready(_) | Self::Mail(..) | Self::Chunks(..) | Self::Failed(_) | Self::Denied
-                if connection.counters.is_exhausted(&connection.settings) =>
+                if connection
+                    .counters
+                    .is_exhausted(&connection.settings, connection.is_hurried()) =>
             {
                 connection.send(&replies::too_many_errors(&connection.settings));
                 self.abort(connection, CloseReason::TooManyErrors)
@@ -286,10 +304,14 @@ impl State {
         self
     }
 
-    fn on_command(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
+    /// Does what a command asks for.
+    pub(super) fn obey(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
         let argument = command.argument.as_str();
         if !matches!(self, Self::Denied) {
-            connection.counters.command(command.verb, &connection.settings);
+            let is_hurried = connection.is_hurried();
+            connection
+                .counters
+                .command(command.verb, &connection.settings, is_hurried);
         }
         let blocked = self.refusal_of(command.verb, connection);
         match (command.verb, blocked, self) {
@@ -334,10 +356,6 @@ impl State {
             Verb::Quit => {
                 connection.send(&replies::bye());
                 self.abort(connection, CloseReason::Quit)
-            }
-            Verb::Foreign => {
-                connection.send(&replies::foreign_protocol());
-                self.abort(connection, CloseReason::ForeignProtocol)
             }
             Verb::Bdat | Verb::Expn | Verb::NotImplemented => self,
         }
@@ -438,6 +456,11 @@ impl State {
         let Self::Mail(greeting, mut transaction) = self else {
             return self.refuse(replies::need_mail(), connection);
         };
+        if connection.is_barred {
+            transaction.has_refused = true;
+            connection.refuse(replies::barred());
+            return Self::Mail(greeting, transaction);
+        }
         if transaction.is_full(&connection.settings) {
             let reply = replies::too_many_recipients();
             if transaction.tolerates_overshoot() {
@@ -461,9 +484,6 @@ impl State {
 /// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, and AUTH, which has a refusal of its
 /// own (538) before TLS.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
-    let is_exempt = matches!(
-        verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Foreign
-    );
+    let is_exempt = matches!(verb, Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit);
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

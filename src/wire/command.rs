@@ -40,11 +40,19 @@ pub enum Verb {
     /// A command of an extension that no listener here offers: ETRN (RFC 1985), ATRN, BURL, XFORWARD, and what RFC 5321
     /// appendix F took out of SMTP.
     NotImplemented,
-    /// The first word of another protocol (`smtpd_forbidden_commands`: CONNECT, GET, POST).
-    Foreign,
 }
 
-const VERBS: [(&str, Verb); 25] = [
+impl Verb {
+    /// The word, in upper case.
+    pub fn word(self) -> &'static str {
+        VERBS
+            .iter()
+            .find(|(_, verb)| *verb == self)
+            .map_or("", |(word, _)| word)
+    }
+}
+
+const VERBS: [(&str, Verb); 22] = [
     ("HELO", Verb::Helo),
     ("EHLO", Verb::Ehlo),
     ("MAIL", Verb::Mail),
@@ -67,9 +75,6 @@ const VERBS: [(&str, Verb); 25] = [
     ("SAML", Verb::NotImplemented),
     ("BURL", Verb::NotImplemented),
     ("XFORWARD", Verb::NotImplemented),
-    ("CONNECT", Verb::Foreign),
-    ("GET", Verb::Foreign),
-    ("POST", Verb::Foreign),
 ];
 
 /// A command line taken apart.

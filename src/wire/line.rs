@@ -65,6 +65,11 @@ impl Input {
         *self = Self::default();
     }
 
+    /// Whether the next octet belongs to a line whose beginning was too long and is gone.
+    pub const fn is_within_line(&self) -> bool {
+        self.skips_line
+    }
+
     /// What is unread.
     pub fn unread(&self) -> &[u8] {
         self.octets.get(self.start..).unwrap_or_default()

@@ -53,7 +53,9 @@ impl Server {
 
     async fn serve_one(&self) -> std::io::Result<Seen> {
         let (stream, _) = self.listener.accept().await?;
-        let mut stream = self.tls.acceptor().accept(stream).await?;
+        let turn = std::future::ready(());
+        let handshake = self.tls.handshake(stream, turn).await;
+        let mut stream = handshake.map_err(|(error, _)| error)?;
         let connection = stream.get_ref().1;
         let seen = Seen {
             identity: self.tls.judge(connection, now()),

@@ -136,13 +136,15 @@ fn deadlines_are_bounded_by_smtpd_timeout() {
 }
 
 #[test]
-fn data_deadline_moves_with_a_block_and_not_with_a_drip() {
+fn data_deadline_moves_as_fast_as_the_least_data_rate() {
     let mut bench = Bench::in_data();
     bench.sleep(100);
     bench.say("x");
     assert_eq!(bench.seconds_left(), Some(80));
-    bench.say("x".repeat(511));
-    assert_eq!(bench.seconds_left(), Some(180));
+    bench.say("x".repeat(5_000));
+    assert_eq!(bench.seconds_left(), Some(90), "500 octets a second");
+    bench.say("x".repeat(500_000));
+    assert_eq!(bench.seconds_left(), Some(180), "never more than one read may take");
 }
 
 #[test]

@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use estafette::cert::certificate::Certificate;
 use estafette::cert::decode::decode;
-use estafette::config::{Environment, load_text};
+use estafette::config::{Environment, directives, forbidden_commands, load_text};
 use estafette::net::{CidrSet, parse_network};
 use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::DestinationPattern;
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::session::defences::{Defences, GreetAction};
 use estafette::session::extension::{Extensions, HiddenExtensions};
 use estafette::session::settings::{SessionSettings, TlsOffer};
+use estafette::time::parse_duration;
 use estafette::wire::data::BareNewline;
 use estafette::wire::domain::Domain;
 pub(crate) use outside::Outside;
@@ -40,6 +42,8 @@ pub(crate) struct Script {
     pub(crate) outside: Outside,
     /// The lines of a configuration whose lists are taken.
     config: String,
+    /// `whole`: it is about octets that arrive together, and means nothing byte by byte.
+    pub(crate) is_whole: bool,
     /// Certificate rules that a `chain` may name.
     rules: Vec<Arc<CertificateRule>>,
 }
@@ -53,6 +57,10 @@ pub(crate) enum Step {
     Server(String),
     /// `C: LINE`, several of them joined: octets sent in one piece.
     Client(Vec<u8>),
+    /// `early: LINE`: sent before the greeting; comes right behind `connect`.
+    Early(Vec<u8>),
+    /// `paused TIME`: how late replies came since the last `paused`.
+    Paused(Duration),
     /// `tls certificate=NAME`: the handshake succeeds.
     Tls(String),
     /// `judged certificate=NAME`: the certificate that was shown is judged anew.
@@ -90,6 +98,7 @@ impl Script {
             steps: Vec::new(),
             outside: Outside::default(),
             config: String::new(),
+            is_whole: false,
             rules: Vec::new(),
         };
         for (index, line) in text.lines().enumerate() {
@@ -104,7 +113,9 @@ impl Script {
     }
 
     fn read_setting(&mut self, line: &str) -> bool {
-        if let Some(words) = line.strip_prefix("chain ") {
+        if line == "whole" {
+            self.is_whole = true;
+        } else if let Some(words) = line.strip_prefix("chain ") {
             let named = |word: &str| self.rules.iter().find(|rule| rule.name == word);
             let restriction = |word| match named(word) {
                 Some(rule) => Restriction::Rule(Arc::clone(rule)),
@@ -156,6 +167,8 @@ impl Script {
                 }
                 Step::Client(octets)
             }
+            ("early:", line) => Step::Early(unescape(&format!("{line}\\r\\n"))),
+            ("paused", time) => Step::Paused(parse_duration(time).expect("a time")),
             ("tls", rest) => Step::Tls(rest.strip_prefix("certificate=").expect("certificate=").to_owned()),
             ("judged", rest) => Step::Judged(rest.strip_prefix("certificate=").expect("certificate=").to_owned()),
             ("queue", rest) => Step::Queue(rest.to_owned()),
@@ -346,7 +359,48 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
         "hops_max" => settings.hops_max = number(),
         "errors_max" => settings.errors_max = number(),
         "junk_commands_max" => settings.junk_commands_max = number(),
+        other => set_defence(&mut settings.defences, other, value),
+    }
+}
+
+fn set_defence(defences: &mut Defences, key: &str, value: &str) {
+    let number = || value.parse().expect("a number");
+    let time = || parse_duration(value).expect("a time");
+    match key {
+        "soft_errors_max" => defences.soft_errors_max = number(),
+        "error_sleep" => defences.error_sleep = time(),
+        "forbid_unauth_pipelining" => defences.forbid_unauth_pipelining = value == "yes",
+        "header_field_octets_max" => defences.header_field_octets_max = value.parse().expect("a number"),
+        "greet_wait" => defences.greet_wait = time(),
+        "greet_action" => {
+            defences.greet_action = match value {
+                "ignore" => GreetAction::Ignore,
+                "enforce" => GreetAction::Enforce,
+                "drop" => GreetAction::Drop,
+                other => panic!("unknown value {other:?}"),
+            }
+        }
+        "messages_rate" => defences.rates.messages = value.parse().expect("a number"),
+        "recipients_rate" => defences.rates.recipients = value.parse().expect("a number"),
+        "authentications_rate" => defences.rates.authentications = value.parse().expect("a number"),
+        "tls_sessions_rate" => defences.rates.tls_sessions = value.parse().expect("a number"),
+        "rate_exceptions" => defences.rate_exceptions = networks(value.split_whitespace()),
         other => panic!("unknown setting {other:?}"),
+    }
+}
+
+/// As most listeners have them, but that commands may be sent ahead: most dialogues say a message in one piece.
+fn default_defences() -> Defences {
+    let directive = directives::find("smtpd_forbidden_commands").expect("a directive");
+    let entries: Vec<String> = directive
+        .default
+        .trim_matches(['[', ']'])
+        .split(", ")
+        .map(|entry| entry.trim_matches('"').to_owned())
+        .collect();
+    Defences {
+        forbidden_commands: forbidden_commands::build(&entries),
+        ..Defences::default()
     }
 }
 
@@ -385,5 +439,6 @@ pub(crate) fn default_settings() -> SessionSettings {
         upstream_proxy: None,
         bare_newline: BareNewline::Normalize,
         bare_newline_exclusions: CidrSet::default(),
+        defences: default_defences(),
     }
 }

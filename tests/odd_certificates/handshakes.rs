@@ -47,7 +47,8 @@ impl Server {
 
     async fn serve_one(&self) -> Result<Seen, String> {
         let (stream, _) = self.listener.accept().await.expect("a connection");
-        let accepted = self.tls.acceptor().accept(stream).await;
+        let accepted = self.tls.handshake(stream, std::future::ready(())).await;
+        let accepted = accepted.map_err(|(error, _)| error);
         let mut stream = accepted.map_err(|error| error.to_string())?;
         let connection = stream.get_ref().1;
         let presented: Vec<CertificateDer<'_>> = connection.peer_certificates().unwrap_or_default().to_vec();

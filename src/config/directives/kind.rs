@@ -84,6 +84,8 @@ pub enum Kind {
     Classes,
     /// Look-up tables.
     Tables,
+    /// First words of commands, or regular expressions on them.
+    Commands,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
     /// Content filters.
@@ -111,7 +113,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
-            Self::Choices(_) | Self::EhloKeywords => "list of words",
+            Self::Choices(_) | Self::EhloKeywords | Self::Commands => "list of words",
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",

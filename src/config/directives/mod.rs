@@ -4,6 +4,7 @@
 
 pub mod certificate_side;
 pub mod common;
+pub mod defence;
 pub mod extensions;
 pub mod kind;
 pub mod later;
@@ -26,6 +27,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)
+        .chain(defence::DIRECTIVES)
 }
 
 /// The directive of that name, when it works.

@@ -3,6 +3,7 @@
 //! **Does not** decide anything: the session does.
 
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,9 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::door;
 use super::upstream;
 use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
+use crate::io::admission::{Admission, Place};
 use crate::io::clock;
 use crate::io::journal::Journal;
 use crate::io::milter::settings::Filters;
@@ -29,7 +32,7 @@ use crate::policy::limits::Counters;
 use crate::policy::question::{Answer, Found, PeerNames};
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
-use crate::session::settings::SessionSettings;
+use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::session::{Action, Session};
 
 /// Octets read at once.
@@ -37,6 +40,9 @@ const READ_OCTETS: usize = 32 * 1024;
 
 /// How long the end of a session may take altogether.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long it may take when the session has to make room for another.
+const SHED_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// What the sessions of one listener work with; replaced as a whole on reload.
 pub struct Inbound<S> {
@@ -60,6 +66,8 @@ pub struct Inbound<S> {
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent; the same through every reload.
     pub counters: Arc<Mutex<Counters>>,
+    /// Who is let in; the same through every reload.
+    pub admission: Arc<Admission>,
 }
 
 /// What a session was judged by.
@@ -95,6 +103,8 @@ pub(super) struct Driver<'a, S: Store> {
     /// What the peer sent while the session was waiting for an answer.
     pub(super) ahead: ReadAhead,
     pub(super) told_to_stop: bool,
+    /// Its place among all sessions.
+    pub(super) place: Place,
     pub(super) draft: Option<S::Draft>,
     /// The content filters of the session; `None` where there are none.
     pub(super) milters: Option<Milters>,
@@ -124,6 +134,10 @@ pub async fn serve<S: Store>(
     let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound.session, stopping).await else {
         return;
     };
+    let place = match inbound.admission.enter(peer.ip(), &inbound.session) {
+        Ok(place) => place,
+        Err(refusal) => return door::turn_away(stream, peer, refusal, &inbound.session).await,
+    };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
     let filters = inbound.filters.as_ref();
     let milters = filters.map(|filters| Milters::new(filters, &session_id, peer));
@@ -146,6 +160,7 @@ pub async fn serve<S: Store>(
         naming: None,
         ahead: ReadAhead::default(),
         told_to_stop: false,
+        place,
         draft: None,
         milters,
         content: None,
@@ -185,9 +200,15 @@ impl<S: Store> Driver<'_, S> {
     async fn run(&mut self) {
         let mut buffer = vec![0_u8; READ_OCTETS];
         self.naming = Some(self.look_up_names());
+        let mut stress = self.inbound.admission.stress();
+        let told_to_leave = self.place.told_to_leave.clone();
+        let mut is_shed = false;
+        self.listen_first(&mut buffer).await;
+        stress.mark_changed();
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
+            self.place.update(&self.session);
             if matches!(flow, Flow::Closed) {
                 break;
             }
@@ -208,6 +229,14 @@ impl<S: Store> Driver<'_, S> {
                         self.session.handle_peer_name(name);
                     }
                 }
+                () = told_to_leave.cancelled(), if !is_shed => {
+                    is_shed = true;
+                    self.session.handle_shed(clock::now());
+                }
+                Ok(()) = stress.changed() => {
+                    let is_stressed = *stress.borrow_and_update();
+                    self.session.handle_stress(is_stressed, clock::now());
+                }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
                 () = until(self.ahead.gone_by) => self.session.handle_eof(clock::now()),
                 () = self.stopping.cancelled(), if !self.told_to_stop => self.stop(),
@@ -218,8 +247,38 @@ impl<S: Store> Driver<'_, S> {
                 milters.quit().await;
             }
         };
+        let at_most = if told_to_leave.is_cancelled() {
+            SHED_TIME_MAX
+        } else {
+            CLOSE_TIME_MAX
+        };
         let ends = async { tokio::join!(self.wire.close(&mut buffer), filters_end) };
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, ends).await;
+        let _ = tokio::time::timeout(at_most, ends).await;
+    }
+
+    /// Hands over what the peer has sent before the greeting.
+    async fn listen_first(&mut self, buffer: &mut [u8]) {
+        if self.inbound.session.tls != TlsOffer::Implicit
+            && self.wire.has_octets()
+            && let Ok(count) = self.wire.read(buffer).await
+        {
+            let octets = buffer.get(..count).unwrap_or_default();
+            self.session.handle_early_bytes(octets, clock::now());
+        }
+    }
+
+    /// Lets the peer wait for its reply; nobody else waits.
+    async fn pause(&mut self, duration: Duration) -> Flow {
+        if let Flow::Closed = self.flush().await {
+            return Flow::Closed;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.stopping.cancelled() => {}
+            () = self.place.told_to_leave.cancelled() => {}
+            () = self.wire.gone() => {}
+        }
+        Flow::Continue
     }
 
     async fn take_octets(&mut self, octets: &[u8]) {
@@ -246,6 +305,12 @@ impl<S: Store> Driver<'_, S> {
             let flow = match action {
                 Action::Send(octets) => {
                     self.pending.extend_from_slice(&octets);
+                    Flow::Continue
+                }
+                Action::Pause(duration) => self.pause(duration).await,
+                Action::Count(event) => {
+                    let exceeded = self.place.count(event, &self.inbound.session);
+                    self.session.handle_counted(exceeded, clock::now());
                     Flow::Continue
                 }
                 Action::UpgradeTls => self.upgrade().await,
@@ -289,7 +354,17 @@ impl<S: Store> Driver<'_, S> {
             return Flow::Continue;
         }
         let octets = std::mem::take(&mut self.pending);
-        if let Ok(Ok(())) = tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)).await {
+        let at_most = if self.place.told_to_leave.is_cancelled() {
+            SHED_TIME_MAX
+        } else {
+            self.inbound.session.timeout
+        };
+        let written = tokio::select! {
+            written = tokio::time::timeout(at_most, self.wire.write(&octets)) => written,
+            // Whoever does not read holds a place too.
+            () = self.place.told_to_leave.cancelled(), if at_most > SHED_TIME_MAX => Ok(Err(io::ErrorKind::TimedOut.into())),
+        };
+        if let Ok(Ok(())) = written {
             return Flow::Continue;
         }
         self.session.handle_eof(clock::now());

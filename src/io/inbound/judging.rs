@@ -1,6 +1,11 @@
 //! STARTTLS, and the peer's certificate judged: behind the handshake, and anew when something has changed.
 
+use std::future::pending;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::driver::{Driver, Flow, Judged};
 use super::wire::Wire;
@@ -8,6 +13,7 @@ use crate::cert::identity::Identity;
 use crate::io::clock;
 use crate::observe::log;
 use crate::queue::Store;
+use crate::session::defences::STRESS_TIMEOUT;
 
 impl<S: Store> Driver<'_, S> {
     /// Judges the peer anew when a reload, a revocation list, the deny-list, an OCSP answer or time has changed what it
@@ -56,9 +62,15 @@ impl<S: Store> Driver<'_, S> {
             self.session.handle_eof(clock::now());
             return Flow::Closed;
         };
-        let handshake = tls.acceptor().accept(stream).into_fallible();
+        let limit = self.inbound.session.starttls_timeout;
+        let stress = self.inbound.admission.stress();
         let finished = tokio::select! {
-            finished = tokio::time::timeout(self.inbound.session.starttls_timeout, handshake) => finished,
+            finished = tls.handshake(stream, self.place.handshake_turn()) => finished,
+            why = too_long(limit, self.session.is_stranger(), stress) => Err((why, None)),
+            () = self.place.told_to_leave.cancelled() => {
+                self.session.handle_shed(clock::now());
+                return Flow::Closed;
+            }
             // Nothing can be said in the midst of a handshake, so a stop does not wait for it.
             () = self.stopping.cancelled() => {
                 self.session.handle_shutdown(clock::now());
@@ -66,7 +78,7 @@ impl<S: Store> Driver<'_, S> {
             }
         };
         match finished {
-            Ok(Ok(stream)) => {
+            Ok(stream) => {
                 let connection = stream.get_ref().1;
                 let description = tls.describe(connection);
                 let presented = connection.peer_certificates().unwrap_or_default();
@@ -86,19 +98,30 @@ impl<S: Store> Driver<'_, S> {
                 self.session.handle_tls(identity, description, clock::now());
                 Flow::Continue
             }
-            failed => {
-                let why = match failed {
-                    Ok(Err((error, stream))) => {
-                        // An alert is on its way to the peer.
-                        self.wire = Wire::Plain(stream);
-                        error.to_string()
-                    }
-                    _ => String::from("the handshake took too long"),
-                };
+            Err((error, stream)) => {
+                // An alert is on its way to the peer.
+                self.wire = stream.map_or(Wire::Gone, Wire::Plain);
+                let why = error.to_string();
                 log::tls_failed(&self.session_id, &self.inbound.session.listener, self.peer, &why);
                 self.session.handle_eof(clock::now());
                 Flow::Closed
             }
         }
     }
+}
+
+/// Returns when a handshake has lasted for `smtpd_starttls_timeout`, or, that of a stranger while sessions are short, for
+/// [`STRESS_TIMEOUT`].
+async fn too_long(limit: Duration, is_stranger: bool, mut stress: watch::Receiver<bool>) -> io::Error {
+    let hurried = async {
+        tokio::time::sleep(STRESS_TIMEOUT).await;
+        if !is_stranger || stress.wait_for(|is_stressed| *is_stressed).await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    let why = tokio::select! {
+        () = tokio::time::sleep(limit) => "the handshake took too long",
+        () = hurried => "the handshake took too long while sessions are short",
+    };
+    io::Error::other(why)
 }

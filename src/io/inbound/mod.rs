@@ -3,6 +3,7 @@
 //!
 //! **Does not** decide anything: the session does, and this carries out its actions in order.
 
+mod door;
 mod drafts;
 mod driver;
 mod filtering;

@@ -1,8 +1,11 @@
 //! The socket of a session, in plaintext or in TLS.
 
+use std::future::pending;
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +27,26 @@ impl Wire {
             Self::Plain(stream) => stream.read(buffer).await,
             Self::Tls(stream) => stream.read(buffer).await,
             Self::Gone => Ok(0),
+        }
+    }
+
+    /// Whether octets are there to be read already.
+    pub(super) fn has_octets(&self) -> bool {
+        let Self::Plain(stream) = self else {
+            return false;
+        };
+        matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+    }
+
+    /// Returns when the peer has gone without a word. What it has sent before is not looked past.
+    pub(super) async fn gone(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Gone => return,
+        };
+        if let Ok(1..) = stream.peek(&mut [0]).await {
+            pending::<()>().await;
         }
     }
 

@@ -1,18 +1,21 @@
 //! The server side: a TLS acceptor per listener, its judge, and the record of what was negotiated.
 //!
 //! **Implements** `smtpd_tls_cert_file`, `smtpd_tls_key_file`, `smtpd_tls_ask_ccert`, `smtpd_tls_protocols`.
-//! **Does not** offer ALPN (a client that offers another protocol would be refused), nor bound the time of a
-//! handshake, which is the driver's.
+//! RFC 7301: a client that names application protocols must name ours, and one that names none is welcome.
+//! **Does not** bound the time of a handshake, which is the driver's.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{Acceptor, ServerSessionMemoryCache};
 use rustls::sign::SingleCertAndKey;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::error::TlsFileError;
 use super::judge::Judge;
@@ -29,6 +32,10 @@ use crate::mail::trace_header::TlsDescription;
 
 /// Sessions kept for resumption; the oldest goes first.
 const SESSIONS_MAX: usize = 4096;
+
+/// What a client that speaks of application protocols must name (ALPN), as in Exim: a browser that an attacker leads to
+/// this port names its own, and its handshake fails (ALPACA).
+const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"smtp", b"esmtp"];
 
 /// Questions to OCSP responders under way in the background.
 const QUESTIONS_MAX: usize = 64;
@@ -85,6 +92,7 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.pair)));
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        config.alpn_protocols = APPLICATION_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         Ok(Self {
             config: Arc::new(config),
@@ -96,9 +104,25 @@ impl ServerTls {
         })
     }
 
-    /// For one handshake or many.
-    pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+    /// Does the handshake. `turn` is waited for once the client has said hello, and what it gives is held while our keys
+    /// are worked with: a client that is slow holds no turn, and one that says nothing costs none.
+    ///
+    /// # Errors
+    /// The handshake failed; the stream comes back where there is something to be written still.
+    pub async fn handshake<T>(
+        &self,
+        stream: TcpStream,
+        turn: impl Future<Output = T>,
+    ) -> Result<TlsStream<TcpStream>, (io::Error, Option<TcpStream>)> {
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let started = match (&mut hello).await {
+            Ok(started) => started,
+            Err(error) => return Err((error, hello.take_io())),
+        };
+        let turn = turn.await;
+        let handshake = started.into_stream(Arc::clone(&self.config)).into_fallible();
+        drop(turn);
+        handshake.await.map_err(|(error, stream)| (error, Some(stream)))
     }
 
     /// Who holds the session, at the given time; ask again for a resumed one, and whenever time has passed.

@@ -15,10 +15,13 @@ use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
+mod defence;
 mod filter;
 mod policy;
 mod restriction;
 
+pub(super) use defence::{barred, busy, protocol_error, rate_exceeded, unsynchronised};
+pub use defence::{busy_at_the_door, too_many_connections};
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
@@ -330,6 +333,7 @@ pub(super) fn too_big() -> Reply {
 pub fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference: &str) -> Reply {
     match fault {
         MessageFault::TooBig => too_big(),
+        MessageFault::HeaderTooBig => Reply::new(552, (5, 3, 4), "Error: header field size exceeds fixed limit"),
         MessageFault::TooManyHops => Reply::new(554, (5, 4, 6), "Error: too many hops"),
         MessageFault::BareNewline(which) => {
             Reply::new(550, (5, 5, 2), format!("message rejected: bare {which} received"))

@@ -1,0 +1,304 @@
+//! Who is let in, what each network may do, and who has to go: what all sessions of a daemon share.
+//!
+//! **Implements** the limits of [`crate::policy::session_places`] and [`crate::policy::client_rates`] for sessions that run,
+//! and turns at TLS handshakes: only so many are worked on at a time, and only one of each network.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::clock;
+use crate::net;
+use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
+use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
+use crate::session::Session;
+use crate::session::settings::{SessionSettings, TlsOffer};
+
+/// What all listeners share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionSettings {
+    /// `default_process_limit`.
+    pub sessions_max: usize,
+    /// `smtpd_stranger_session_share`.
+    pub strangers_percent: usize,
+    /// `anvil_rate_time_unit`.
+    pub rate_time_unit: Duration,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            sessions_max: 2_000,
+            strangers_percent: 80,
+            rate_time_unit: Duration::from_mins(1),
+        }
+    }
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Admission {
+    state: Mutex<State>,
+    stress: watch::Sender<bool>,
+    handshakes: Handshakes,
+}
+
+#[derive(Debug)]
+struct State {
+    places: SessionPlaces,
+    rates: ClientRates,
+    /// How a session is told to make room.
+    tokens: HashMap<u64, CancellationToken>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(&AdmissionSettings::default())
+    }
+}
+
+/// Why somebody is refused before any session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `default_process_limit`.
+    Full,
+    /// `smtpd_client_connection_count_limit`: has, may have.
+    Sessions(u64, u64),
+    /// `smtpd_client_connection_rate_limit`, or for a listener that begins in TLS
+    /// `smtpd_client_new_tls_session_rate_limit`.
+    Rate(RateExceeded),
+}
+
+impl Refusal {
+    /// The directive that refuses.
+    pub const fn directive(self) -> &'static str {
+        match self {
+            Self::Full => "default_process_limit",
+            Self::Sessions(..) => "smtpd_client_connection_count_limit",
+            Self::Rate(exceeded) => exceeded.event.directive(),
+        }
+    }
+}
+
+impl Admission {
+    /// Nobody is here yet.
+    pub fn new(settings: &AdmissionSettings) -> Self {
+        let mut rates = ClientRates::default();
+        rates.set_unit(settings.rate_time_unit);
+        Self {
+            state: Mutex::new(State {
+                places: SessionPlaces::new(settings.sessions_max, settings.strangers_percent),
+                rates,
+                tokens: HashMap::new(),
+            }),
+            stress: watch::Sender::new(false),
+            handshakes: Handshakes::default(),
+        }
+    }
+
+    /// Takes other settings; who is here stays.
+    pub fn configure(&self, settings: &AdmissionSettings) {
+        let mut state = self.lock();
+        state.places.resize(settings.sessions_max, settings.strangers_percent);
+        state.rates.set_unit(settings.rate_time_unit);
+    }
+
+    /// Lets a peer in, or not. Another session may be told to make room.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn enter(self: &Arc<Self>, peer: IpAddr, settings: &SessionSettings) -> Result<Place, Refusal> {
+        let peer = net::canonical(peer);
+        let defences = &settings.defences;
+        let client = defences.rates.network(peer);
+        let is_spared = defences.rate_exceptions.contains(peer);
+        let standing = if settings.chain.lists.mynetworks.contains(peer) {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        };
+        let share = (!is_spared).then_some(ClientShare {
+            client,
+            limit: defences.rates.sessions,
+        });
+        let (now, token) = (clock::now(), CancellationToken::new());
+        let mut state = self.lock();
+        for event in [RateEvent::Connection, RateEvent::TlsSession] {
+            let is_due = event == RateEvent::Connection || settings.tls == TlsOffer::Implicit;
+            if is_due
+                && !is_spared
+                && let Some(exceeded) = state.rates.count(client, event, &defences.rates, now.wall)
+            {
+                return Err(Refusal::Rate(exceeded));
+            }
+        }
+        let number = match state.places.enter(peer, share, standing, now.monotonic) {
+            Entry::Full => return Err(Refusal::Full),
+            Entry::ClientFull { count, limit } => return Err(Refusal::Sessions(count, limit)),
+            Entry::Admitted { number, shed } => {
+                if let Some(token) = shed.and_then(|shed| state.tokens.get(&shed)) {
+                    token.cancel();
+                }
+                number
+            }
+        };
+        state.tokens.insert(number, token.clone());
+        self.tell_stress(&mut state);
+        drop(state);
+        Ok(Place {
+            admission: Arc::clone(self),
+            number,
+            client,
+            network: network_of(peer),
+            told_to_leave: token,
+            progress: 0,
+            standing,
+        })
+    }
+
+    /// Whether sessions are short, and every change of that.
+    pub fn stress(&self) -> watch::Receiver<bool> {
+        self.stress.subscribe()
+    }
+
+    /// Sessions now, and the strangers among them.
+    pub fn sessions(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.places.len(), state.places.strangers())
+    }
+
+    fn tell_stress(&self, state: &mut State) {
+        let is_stressed = state.places.is_stressed();
+        self.stress
+            .send_if_modified(|told| std::mem::replace(told, is_stressed) != is_stressed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one session; dropping it leaves.
+#[derive(Debug)]
+pub struct Place {
+    admission: Arc<Admission>,
+    number: u64,
+    client: IpNet,
+    network: IpNet,
+    /// Cancelled when the session has to make room.
+    pub told_to_leave: CancellationToken,
+    progress: u64,
+    standing: Standing,
+}
+
+impl Place {
+    /// Notes how far the session has come and who holds it.
+    pub fn update(&mut self, session: &Session) {
+        let standing = if session.is_stranger() {
+            Standing::Stranger
+        } else {
+            Standing::Known
+        };
+        let progress = session.progress();
+        if (standing, progress) == (self.standing, self.progress) {
+            return;
+        }
+        let is_promoted = standing != self.standing;
+        (self.standing, self.progress) = (standing, progress);
+        let mut state = self.admission.lock();
+        state.places.update(self.number, standing, clock::now().monotonic);
+        if is_promoted {
+            self.admission.tell_stress(&mut state);
+        }
+    }
+
+    /// Counts an event of the session's client.
+    pub fn count(&self, event: RateEvent, settings: &SessionSettings) -> Option<RateExceeded> {
+        let mut state = self.admission.lock();
+        state
+            .rates
+            .count(self.client, event, &settings.defences.rates, clock::timestamp())
+    }
+
+    /// Waits for the turn to work on a handshake; it lasts until it is dropped.
+    pub async fn handshake_turn(&self) -> Turn<'_> {
+        self.admission.handshakes.turn(self.network).await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.admission.lock();
+        state.places.leave(self.number);
+        state.tokens.remove(&self.number);
+        self.admission.tell_stress(&mut state);
+    }
+}
+
+type Queue = Arc<tokio::sync::Mutex<()>>;
+
+/// The public-key work of handshakes: half of the processors at a time, so that handshakes cannot take the other half from
+/// sessions that are through; and one handshake of each network, so that a network with many waits behind itself.
+#[derive(Debug)]
+struct Handshakes {
+    turns: Semaphore,
+    queues: Mutex<HashMap<IpNet, Queue>>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            turns: Semaphore::new((processors / 2).max(1)),
+            queues: Mutex::default(),
+        }
+    }
+}
+
+impl Handshakes {
+    async fn turn(&self, network: IpNet) -> Turn<'_> {
+        let queue = Arc::clone(self.lock().entry(network).or_default());
+        let mut turn = Turn {
+            handshakes: self,
+            network,
+            first: None,
+            permit: None,
+        };
+        turn.first = Some(queue.lock_owned().await);
+        turn.permit = self.turns.acquire().await.ok();
+        turn
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpNet, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn at a handshake.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    handshakes: &'a Handshakes,
+    network: IpNet,
+    first: Option<OwnedMutexGuard<()>>,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.permit = None;
+        self.first = None;
+        let mut queues = self.handshakes.lock();
+        // Whoever waits in it holds another reference.
+        if queues
+            .get(&self.network)
+            .is_some_and(|queue| Arc::strong_count(queue) == 1)
+        {
+            queues.remove(&self.network);
+        }
+    }
+}

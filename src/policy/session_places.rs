@@ -1,0 +1,344 @@
+//! Who has a session, and whose ends when there are too many.
+//!
+//! **Implements** `default_process_limit`, `smtpd_stranger_session_share`, `smtpd_client_connection_count_limit`, and what
+//! Postfix calls stress.
+//! **Does not** end a session: it says which.
+//!
+//! A certificate holder on a train comes from an address that nobody knows, so that it is a stranger until its handshake
+//! is done. Therefore a newcomer is not refused while strangers fill their share: the stranger that uses its place least
+//! makes room, and of all strangers first those whose network holds the most places.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+/// Sessions that were told to end and have not ended yet, at most; past it a stranger is refused at the door.
+pub const LEAVING_MAX: usize = 256;
+
+/// IPv4 addresses this far alike count as one network where strangers have to make room.
+const NETWORK_IPV4_PREFIX: u8 = 24;
+/// IPv6 addresses this far alike do: what one site commonly has.
+const NETWORK_IPV6_PREFIX: u8 = 48;
+
+/// Percent of the strangers' share at which sessions begin to be short, and at which that ends.
+const STRESS_PERCENT: (usize, usize) = (80, 60);
+
+/// Whether somebody vouches for the peer of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody.
+    Stranger,
+    /// `mynetworks`, a verified certificate, or a login.
+    Known,
+}
+
+/// The client that a session counts for, and how many it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientShare {
+    /// The network that counts as one client.
+    pub client: IpNet,
+    /// `smtpd_client_connection_count_limit`; 0 means no limit.
+    pub limit: u64,
+}
+
+/// What becomes of a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Entry {
+    /// It has a place; another session may have to end for that.
+    Admitted {
+        /// Its number.
+        number: u64,
+        /// The session that is to end.
+        shed: Option<u64>,
+    },
+    /// Its client has as many sessions as it may.
+    ClientFull {
+        /// How many it has.
+        count: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// Nobody can make room.
+    Full,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    share: Option<ClientShare>,
+    network: IpNet,
+    standing: Standing,
+    progress: Instant,
+    is_leaving: bool,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub struct SessionPlaces {
+    sessions_max: usize,
+    strangers_max: usize,
+    places: HashMap<u64, Place>,
+    clients: HashMap<IpNet, u64>,
+    /// Strangers of each network that have not been told to end.
+    networks: HashMap<IpNet, usize>,
+    strangers: usize,
+    leaving: usize,
+    next: u64,
+    is_stressed: bool,
+}
+
+impl SessionPlaces {
+    /// Room for so many sessions, of which strangers may have so many percent.
+    pub fn new(sessions_max: usize, strangers_percent: usize) -> Self {
+        let mut places = Self {
+            sessions_max: 0,
+            strangers_max: 0,
+            places: HashMap::new(),
+            clients: HashMap::new(),
+            networks: HashMap::new(),
+            strangers: 0,
+            leaving: 0,
+            next: 0,
+            is_stressed: false,
+        };
+        places.resize(sessions_max, strangers_percent);
+        places
+    }
+
+    /// Changes the room; nobody has to leave for it at once.
+    pub fn resize(&mut self, sessions_max: usize, strangers_percent: usize) {
+        self.sessions_max = sessions_max.max(1);
+        self.strangers_max = (self.sessions_max.saturating_mul(strangers_percent) / 100).max(1);
+    }
+
+    /// Somebody has connected.
+    pub fn enter(&mut self, peer: IpAddr, share: Option<ClientShare>, standing: Standing, now: Instant) -> Entry {
+        if let Some(ClientShare { client, limit }) = share {
+            let count = self.clients.get(&client).copied().unwrap_or_default();
+            if limit > 0 && count >= limit {
+                return Entry::ClientFull { count, limit };
+            }
+        }
+        let active = self.places.len().saturating_sub(self.leaving);
+        let share_is_full = standing == Standing::Stranger && self.strangers >= self.strangers_max;
+        let mut shed = None;
+        if share_is_full || active >= self.sessions_max {
+            shed = self.idlest_stranger().filter(|_| self.leaving < LEAVING_MAX);
+            let Some(number) = shed else {
+                return Entry::Full;
+            };
+            self.tell_to_leave(number);
+        }
+        let place = Place {
+            share,
+            network: network_of(peer),
+            standing,
+            progress: now,
+            is_leaving: false,
+        };
+        if let Some(ClientShare { client, .. }) = share {
+            let count = self.clients.entry(client).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.count_stranger(&place);
+        self.next = self.next.wrapping_add(1);
+        self.places.insert(self.next, place);
+        Entry::Admitted {
+            number: self.next,
+            shed,
+        }
+    }
+
+    /// A session has ended.
+    pub fn leave(&mut self, number: u64) {
+        let Some(place) = self.places.remove(&number) else {
+            return;
+        };
+        if place.is_leaving {
+            self.leaving = self.leaving.saturating_sub(1);
+        } else {
+            self.discount_stranger(&place);
+        }
+        if let Some(ClientShare { client, .. }) = place.share
+            && let Some(count) = self.clients.get_mut(&client)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
+
+    /// A session got on, or somebody vouches for its peer now, or no longer does.
+    pub fn update(&mut self, number: u64, standing: Standing, now: Instant) {
+        let Some(place) = self.places.get_mut(&number) else {
+            return;
+        };
+        place.progress = now;
+        let before = *place;
+        place.standing = standing;
+        let after = *place;
+        if before.standing != standing && !before.is_leaving {
+            self.discount_stranger(&before);
+            self.count_stranger(&after);
+        }
+    }
+
+    /// Whether sessions are short: strangers have nearly filled their share. It ends well below where it begins.
+    pub fn is_stressed(&mut self) -> bool {
+        let (begins, ends) = STRESS_PERCENT;
+        let percent = if self.is_stressed { ends } else { begins };
+        self.is_stressed = self.strangers.saturating_mul(100) >= self.strangers_max.saturating_mul(percent);
+        self.is_stressed
+    }
+
+    /// Sessions, those included that were told to end.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Strangers that were not told to end.
+    pub const fn strangers(&self) -> usize {
+        self.strangers
+    }
+
+    fn idlest_stranger(&self) -> Option<u64> {
+        let strangers = self
+            .places
+            .iter()
+            .filter(|(_, place)| place.standing == Standing::Stranger && !place.is_leaving);
+        let crowd = |place: &Place| self.networks.get(&place.network).copied().unwrap_or_default();
+        strangers
+            .max_by_key(|(_, place)| (crowd(place), std::cmp::Reverse(place.progress)))
+            .map(|(number, _)| *number)
+    }
+
+    fn tell_to_leave(&mut self, number: u64) {
+        let Some(place) = self.places.get_mut(&number) else {
+            return;
+        };
+        place.is_leaving = true;
+        let place = *place;
+        self.leaving = self.leaving.saturating_add(1);
+        self.discount_stranger(&place);
+    }
+
+    fn count_stranger(&mut self, place: &Place) {
+        if place.standing == Standing::Stranger {
+            self.strangers = self.strangers.saturating_add(1);
+            let crowd = self.networks.entry(place.network).or_default();
+            *crowd = crowd.saturating_add(1);
+        }
+    }
+
+    fn discount_stranger(&mut self, place: &Place) {
+        if place.standing == Standing::Stranger {
+            self.strangers = self.strangers.saturating_sub(1);
+            if let Some(crowd) = self.networks.get_mut(&place.network) {
+                *crowd = crowd.saturating_sub(1);
+                if *crowd == 0 {
+                    self.networks.remove(&place.network);
+                }
+            }
+        }
+    }
+}
+
+/// The network of an address, for everything that is shared out by networks.
+pub fn network_of(address: IpAddr) -> IpNet {
+    let prefix = match address {
+        IpAddr::V4(_) => NETWORK_IPV4_PREFIX,
+        IpAddr::V6(_) => NETWORK_IPV6_PREFIX,
+    };
+    IpNet::new(address, prefix).map_or_else(|_| IpNet::from(address), |network| network.trunc())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn admitted(entry: Entry) -> (u64, Option<u64>) {
+        match entry {
+            Entry::Admitted { number, shed } => (number, shed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn client_at_its_limit_is_refused_until_a_session_ends() {
+        let mut places = SessionPlaces::new(10, 80);
+        let peer = address("192.0.2.1");
+        let share = Some(ClientShare {
+            client: IpNet::from(peer),
+            limit: 1,
+        });
+        let now = Instant::now();
+        let (number, _) = admitted(places.enter(peer, share, Standing::Stranger, now));
+        let refused = places.enter(peer, share, Standing::Stranger, now);
+        assert_eq!(refused, Entry::ClientFull { count: 1, limit: 1 });
+        places.leave(number);
+        let _ = admitted(places.enter(peer, share, Standing::Stranger, now));
+    }
+
+    #[test]
+    fn stranger_of_the_most_crowded_network_makes_room_and_of_those_the_idlest() {
+        let mut places = SessionPlaces::new(5, 80);
+        let begin = Instant::now();
+        let later = |seconds| begin + Duration::from_secs(seconds);
+        let mut enter = |peer: &str, at| admitted(places.enter(address(peer), None, Standing::Stranger, later(at)));
+        let (oldest, _) = enter("198.51.100.1", 0);
+        let (first, _) = enter("192.0.2.1", 1);
+        let (second, _) = enter("192.0.2.2", 2);
+        let (_, shed) = enter("203.0.113.1", 3);
+        assert_eq!(shed, None);
+        let (_, shed) = enter("203.0.113.2", 4);
+        assert_eq!(shed, Some(first));
+        places.update(oldest, Standing::Stranger, later(5));
+        let (_, shed) = admitted(places.enter(address("203.0.113.3"), None, Standing::Stranger, later(6)));
+        assert_ne!(shed, Some(oldest));
+        assert_ne!(shed, Some(second));
+    }
+
+    #[test]
+    fn known_peers_leave_the_share_of_strangers_and_never_make_room() {
+        let mut places = SessionPlaces::new(2, 50);
+        let now = Instant::now();
+        let peer = address("192.0.2.1");
+        let (known, _) = admitted(places.enter(peer, None, Standing::Stranger, now));
+        places.update(known, Standing::Known, now);
+        assert_eq!(places.strangers(), 0);
+        let (stranger, shed) = admitted(places.enter(peer, None, Standing::Stranger, now));
+        assert_eq!(shed, None);
+        let (_, shed) = admitted(places.enter(peer, None, Standing::Known, now));
+        assert_eq!(shed, Some(stranger));
+        assert_eq!(places.enter(peer, None, Standing::Stranger, now), Entry::Full);
+    }
+
+    #[test]
+    fn stress_ends_below_where_it_begins() {
+        let mut places = SessionPlaces::new(100, 10);
+        let now = Instant::now();
+        let numbers: Vec<u64> = (0..8)
+            .map(|_| admitted(places.enter(address("192.0.2.1"), None, Standing::Stranger, now)).0)
+            .collect();
+        assert!(places.is_stressed());
+        places.leave(numbers[0]);
+        assert!(places.is_stressed());
+        places.leave(numbers[1]);
+        places.leave(numbers[2]);
+        assert!(!places.is_stressed());
+    }
+}
