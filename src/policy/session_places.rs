@@ -8,7 +8,8 @@
 //! is done. Therefore a newcomer is not refused while strangers fill their share: the stranger that uses its place least
 //! makes room, and of all strangers first those whose network holds the most places.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -81,8 +82,10 @@ pub struct SessionPlaces {
     strangers_max: usize,
     places: HashMap<u64, Place>,
     clients: HashMap<IpNet, u64>,
-    /// Strangers of each network that have not been told to end.
-    networks: HashMap<IpNet, usize>,
+    /// Strangers of each network that have not been told to end, the idlest first.
+    networks: HashMap<IpNet, BTreeSet<(Instant, u64)>>,
+    /// The networks by how many those are, and then by how idle the idlest is: the last one makes room.
+    crowds: BTreeSet<(usize, Reverse<Instant>, IpNet)>,
     strangers: usize,
     leaving: usize,
     next: u64,
@@ -98,6 +101,7 @@ impl SessionPlaces {
             places: HashMap::new(),
             clients: HashMap::new(),
             networks: HashMap::new(),
+            crowds: BTreeSet::new(),
             strangers: 0,
             leaving: 0,
             next: 0,
@@ -142,8 +146,8 @@ impl SessionPlaces {
             let count = self.clients.entry(client).or_default();
             *count = count.saturating_add(1);
         }
-        self.count_stranger(&place);
         self.next = self.next.wrapping_add(1);
+        self.count_stranger(self.next, &place);
         self.places.insert(self.next, place);
         Entry::Admitted {
             number: self.next,
@@ -159,7 +163,7 @@ impl SessionPlaces {
         if place.is_leaving {
             self.leaving = self.leaving.saturating_sub(1);
         } else {
-            self.discount_stranger(&place);
+            self.discount_stranger(number, &place);
         }
         if let Some(ClientShare { client, .. }) = place.share
             && let Some(count) = self.clients.get_mut(&client)
@@ -176,13 +180,13 @@ impl SessionPlaces {
         let Some(place) = self.places.get_mut(&number) else {
             return;
         };
-        place.progress = now;
         let before = *place;
+        place.progress = now;
         place.standing = standing;
         let after = *place;
-        if before.standing != standing && !before.is_leaving {
-            self.discount_stranger(&before);
-            self.count_stranger(&after);
+        if !before.is_leaving {
+            self.discount_stranger(number, &before);
+            self.count_stranger(number, &after);
         }
     }
 
@@ -210,14 +214,9 @@ impl SessionPlaces {
     }
 
     fn idlest_stranger(&self) -> Option<u64> {
-        let strangers = self
-            .places
-            .iter()
-            .filter(|(_, place)| place.standing == Standing::Stranger && !place.is_leaving);
-        let crowd = |place: &Place| self.networks.get(&place.network).copied().unwrap_or_default();
-        strangers
-            .max_by_key(|(_, place)| (crowd(place), std::cmp::Reverse(place.progress)))
-            .map(|(number, _)| *number)
+        let (_, _, network) = self.crowds.last()?;
+        let (_, number) = self.networks.get(network)?.first()?;
+        Some(*number)
     }
 
     fn tell_to_leave(&mut self, number: u64) {
@@ -227,26 +226,37 @@ impl SessionPlaces {
         place.is_leaving = true;
         let place = *place;
         self.leaving = self.leaving.saturating_add(1);
-        self.discount_stranger(&place);
+        self.discount_stranger(number, &place);
     }
 
-    fn count_stranger(&mut self, place: &Place) {
+    fn count_stranger(&mut self, number: u64, place: &Place) {
         if place.standing == Standing::Stranger {
             self.strangers = self.strangers.saturating_add(1);
-            let crowd = self.networks.entry(place.network).or_default();
-            *crowd = crowd.saturating_add(1);
+            self.change_crowd(place.network, |crowd| crowd.insert((place.progress, number)));
         }
     }
 
-    fn discount_stranger(&mut self, place: &Place) {
+    fn discount_stranger(&mut self, number: u64, place: &Place) {
         if place.standing == Standing::Stranger {
             self.strangers = self.strangers.saturating_sub(1);
-            if let Some(crowd) = self.networks.get_mut(&place.network) {
-                *crowd = crowd.saturating_sub(1);
-                if *crowd == 0 {
-                    self.networks.remove(&place.network);
-                }
-            }
+            self.change_crowd(place.network, |crowd| crowd.remove(&(place.progress, number)));
+        }
+    }
+
+    /// Changes the strangers of a network, and its rank among the networks with them.
+    fn change_crowd(&mut self, network: IpNet, change: impl FnOnce(&mut BTreeSet<(Instant, u64)>) -> bool) {
+        let rank = |crowd: &BTreeSet<(Instant, u64)>| {
+            let idlest = crowd.first().map(|(progress, _)| Reverse(*progress));
+            idlest.map(|idlest| (crowd.len(), idlest, network))
+        };
+        let crowd = self.networks.entry(network).or_default();
+        if let Some(before) = rank(crowd) {
+            self.crowds.remove(&before);
+        }
+        change(crowd);
+        match rank(crowd) {
+            Some(after) => drop(self.crowds.insert(after)),
+            None => drop(self.networks.remove(&network)),
         }
     }
 }

@@ -116,7 +116,7 @@ impl Step {
             queue_id: &queue_id,
             size_octets: self.size_octets(),
             recipients: transaction.map_or(0, |transaction| transaction.forward_paths.len()),
-            pipelined_unauthorised: self.is_pipelined(connection),
+            pipelined_unauthorised: connection.spoke_out_of_turn || self.is_pipelined(connection),
             hello: self.hello_name(),
             login: connection.login.as_deref(),
             reverse_path: transaction.map(|transaction| &transaction.reverse_path),

@@ -113,7 +113,7 @@ pub const DIRECTIVES: &[Directive] = &[
         name: "smtpd_forbid_unauth_pipelining",
         default: "true",
         postfix: "yes",
-        meaning: "end sessions that send ahead where RFC 2920 forbids it: before the greeting, before EHLO is answered, behind HELO, EHLO, DATA, NOOP, VRFY",
+        meaning: "end sessions that send ahead where RFC 2920 forbids it: before the greeting, before EHLO is answered, behind HELO, EHLO, DATA, NOOP, VRFY; holders of a verified certificate are spared",
         kind: Kind::Boolean,
         place: Place::Listener,
     },
