@@ -249,7 +249,7 @@ impl State {
 
     /// Counts errors and starts the time limit of the next command.
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
-        if matches!(self, Self::Ready(_) | Self::Denied) {
+        if matches!(self, Self::Ready(_) | Self::Failed(_) | Self::Denied) {
             connection.end_filtering();
         }
         match self {
