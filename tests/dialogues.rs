@@ -29,7 +29,7 @@ use estafette::session::event::Event;
 use estafette::session::filter::FilterVerdict;
 use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
-use script::{Script, Step, matches, scripts};
+use script::{Outside, Script, Step, matches, scripts};
 
 /// How the client's octets arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,8 +38,9 @@ enum Way {
     ByteByByte,
 }
 
-/// A driver without a world.
-struct Driver {
+/// A driver whose world is what the script says.
+struct Driver<'a> {
+    outside: &'a Outside,
     session: Session,
     now: Now,
     chain: Arc<Chain>,
@@ -53,8 +54,8 @@ struct Driver {
     is_closed: bool,
 }
 
-impl Driver {
-    fn connect(script: &Script, address: std::net::IpAddr) -> Self {
+impl<'a> Driver<'a> {
+    fn connect(script: &'a Script, address: std::net::IpAddr) -> Self {
         let now = Now {
             monotonic: Instant::now(),
             wall: Timestamp(1_795_510_800_000),
@@ -63,6 +64,7 @@ impl Driver {
         let peer = SocketAddr::new(address, 40000);
         let session = Session::new(Arc::new(script.settings.clone()), peer, "s1".into(), now);
         let mut driver = Self {
+            outside: &script.outside,
             session,
             now,
             chain: Arc::clone(&script.settings.chain),
@@ -129,7 +131,10 @@ impl Driver {
                 let allowance = self.counters.charge(&charge, self.now.wall);
                 self.session.handle_charged(allowance, self.now);
             }
-            Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
+            Action::Ask(question) => {
+                let answer = self.outside.answer(&question);
+                self.session.handle_answer(answer, self.now);
+            }
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
             Action::TellFilters(_) => {}
             Action::OpenDraft => {

@@ -52,10 +52,11 @@ const SHORT: Duration = Duration::from_secs(2);
 /// Dialogues that run at a time, each on a queue that only one of them uses.
 const AT_A_TIME: usize = 4;
 
-/// Whether a dialogue needs what no handshake here can give.
+/// Whether a dialogue needs what nothing here can give.
 fn cannot_run(script: &Script) -> bool {
     let revoked = Step::Tls("revoked".into());
-    script.steps.iter().any(|(_, step)| *step == revoked)
+    // The outside world of a dialogue is its script's; no server here plays it.
+    !script.outside.is_empty() || script.steps.iter().any(|(_, step)| *step == revoked)
 }
 
 /// One relay with one connection.
@@ -162,6 +163,7 @@ impl<'a> Bench<'a> {
             store: Arc::clone(&now.store),
             queue: Arc::clone(&now.queue),
             outbound: Arc::clone(&now.outbound),
+            filters: None,
             queued: Arc::clone(&now.queued),
             questions: Arc::clone(&now.questions),
             journal: now.journal.clone(),
@@ -265,6 +267,7 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         store: Arc::new(MoodyStore::new(queue.clone())),
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
+        filters: None,
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
         questions: Arc::new(Questions::new(Arc::new(SystemResolver::with_server(SocketAddr::from(

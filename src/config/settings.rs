@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
+use crate::io::milter::settings::Filters;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
 use crate::queue::settings::QueueSettings;
@@ -43,6 +44,8 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// What its sessions are told.
     pub session: Arc<SessionSettings>,
+    /// Its content filters; `None` without any.
+    pub filters: Option<Arc<Filters>>,
     /// Its TLS files; `None` when it offers no TLS.
     pub tls: Option<ServerTlsFiles>,
     /// `socket_name`: the `FileDescriptorName=` of a socket that systemd opened for it.

@@ -13,6 +13,7 @@ pub mod inbound;
 pub mod journal;
 pub mod listener;
 pub mod log_writer;
+pub mod milter;
 pub mod plan;
 pub mod questions;
 pub mod scheduler;

@@ -458,12 +458,12 @@ impl State {
     }
 }
 
-/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, HELP and RSET, and AUTH, which has
-/// a refusal of its own (538) before TLS.
+/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, and AUTH, which has a refusal of its
+/// own (538) before TLS.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
     let is_exempt = matches!(
         verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
+        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Foreign
     );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

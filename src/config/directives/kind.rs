@@ -80,8 +80,18 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Restriction classes: a table of lists, or names.
+    Classes,
+    /// Look-up tables.
+    Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
+    /// Content filters.
+    Milters,
+    /// Names of macros.
+    MacroNames,
+    /// Networks and what holds for them.
+    MilterMaps,
     /// Keywords of EHLO.
     EhloKeywords,
     /// Networks and the keywords of EHLO that are meant for them.
@@ -112,6 +122,11 @@ impl Kind {
             Self::Ipv6 => "IPv6 address",
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
+            Self::Milters => "list of milters",
+            Self::MacroNames => "list of macros",
+            Self::MilterMaps => "list of networks and words",
+            Self::Classes => "table of restriction lists",
+            Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
             Self::EhloKeywordMaps => "table of networks",
         }

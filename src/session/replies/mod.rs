@@ -17,6 +17,7 @@ use crate::wire::reply::Reply;
 
 mod filter;
 mod policy;
+mod restriction;
 
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
@@ -142,7 +143,8 @@ pub(super) fn disabled(verb: &str) -> Reply {
 pub(super) fn not_a_command(why: CommandError) -> Reply {
     match why {
         CommandError::ControlCharacter | CommandError::Empty => Reply::new(500, (5, 5, 2), "Error: bad syntax"),
-        CommandError::Unknown => Reply::new(500, (5, 5, 1), "Error: command not recognized"),
+        // RFC 3463 section 3.6: X.5.2 is for a command that is not recognised, X.5.1 for one that may not be said now.
+        CommandError::Unknown => Reply::new(500, (5, 5, 2), "Error: command not recognized"),
     }
 }
 
