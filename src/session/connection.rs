@@ -23,7 +23,7 @@ use crate::wire::command::CommandError;
 use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
-use crate::wire::reply::Reply;
+use crate::wire::reply::{Charset, Reply};
 
 /// The connection of one session.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub(super) struct Connection {
     pub(super) counters: Counters,
     /// The largest message that the queue has room for, octets; 0 while it has none.
     pub(super) room_octets: u64,
-    /// Whether the client has declared SMTPUTF8 and may be answered in UTF-8.
-    pub(super) speaks_utf8: bool,
+    /// What the client takes in a reply now.
+    pub(super) charset: Charset,
     /// Set when the session ends as soon as the queue has answered, and says nothing more until then.
     pub(super) leaving: Option<CloseReason>,
     pub(super) shutting_down: bool,
@@ -110,7 +110,7 @@ impl Connection {
             input: Input::default(),
             counters: Counters::default(),
             room_octets: u64::MAX,
-            speaks_utf8: false,
+            charset: Charset::Ascii,
             leaving: None,
             shutting_down: false,
             is_stressed: false,
@@ -145,11 +145,7 @@ impl Connection {
         if self.hides(Extension::EnhancedStatusCodes) {
             reply.status = None;
         }
-        let octets = if self.speaks_utf8 {
-            reply.to_utf8_wire()
-        } else {
-            reply.to_wire()
-        };
+        let octets = reply.to_wire_in(self.charset);
         let defences = &self.settings.defences;
         if !defences.error_sleep.is_zero() && self.counters.errors() >= defences.soft_errors_max {
             self.actions.push_back(Action::Pause(defences.error_sleep));

@@ -43,7 +43,7 @@ use crate::time::Now;
 use crate::wire::command::{Command, Verb};
 use crate::wire::data::BareNewline;
 use crate::wire::line::{AUTHENTICATION_LINE_OCTETS_MAX, COMMAND_LINE_OCTETS_MAX, Line, LineEnd};
-use crate::wire::reply::Reply;
+use crate::wire::reply::{Charset, Reply};
 
 /// Where a session stands.
 #[derive(Debug)]
@@ -217,11 +217,11 @@ impl State {
         }
     }
 
-    /// Whether the client has declared SMTPUTF8 for the transaction.
-    const fn is_utf8(&self) -> bool {
+    /// What the client takes in a reply.
+    const fn charset(&self) -> Charset {
         match self {
-            Self::Mail(_, transaction) | Self::Chunks(_, transaction, _) => transaction.is_utf8,
-            _ => false,
+            Self::Mail(_, transaction) | Self::Chunks(_, transaction, _) => transaction.charset(),
+            _ => Charset::Ascii,
         }
     }
 
@@ -230,7 +230,7 @@ impl State {
         if let Self::Unwelcome(fault) = self {
             return Self::turn_away(connection, fault);
         }
-        connection.speaks_utf8 = self.is_utf8();
+        connection.charset = self.charset();
         let state = match line {
             Line::TooLong if matches!(self, Self::Authenticating(_)) => {
                 self.after_response().refuse(replies::response_too_long(), connection)
@@ -265,7 +265,7 @@ impl State {
 
     /// Counts errors and starts the time limit of the next command.
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
-        if matches!(self, Self::Ready(_) | Self::Denied) {
+        if matches!(self, Self::Ready(_) | Self::Failed(_) | Self::Denied) {
             connection.end_filtering();
         }
         match self {
@@ -391,7 +391,9 @@ impl State {
         if !address.is_ascii() && !is_utf8 {
             return self.refuse(replies::cannot_verify_utf8(), connection);
         }
-        connection.speaks_utf8 = is_utf8;
+        if is_utf8 {
+            connection.charset = Charset::Utf8;
+        }
         self.answer(&replies::cannot_verify(address), connection)
     }
 
@@ -444,7 +446,7 @@ impl State {
         }
         match Transaction::begin(argument, &greeting, connection) {
             Ok(transaction) => {
-                connection.speaks_utf8 = transaction.is_utf8;
+                connection.charset = transaction.charset();
                 connection.answers = Answers::default();
                 Self::begin(Step::Mail(greeting, transaction), connection, now)
             }

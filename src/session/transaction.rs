@@ -26,7 +26,7 @@ use crate::wire::chunking::Chunk;
 use crate::wire::command::{PathArgumentError, split_path_argument};
 use crate::wire::parameters::{BodyType, MailParameters, ParameterError, RecipientParameters};
 use crate::wire::path::{ForwardPath, Mailbox, PathError, ReversePath};
-use crate::wire::reply::Reply;
+use crate::wire::reply::{Charset, Reply};
 
 /// A transaction after its MAIL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,11 @@ impl Transaction {
             body,
             overshoot: 0,
         })
+    }
+
+    /// What the client takes in a reply.
+    pub(super) const fn charset(&self) -> Charset {
+        if self.is_utf8 { Charset::Utf8 } else { Charset::Ascii }
     }
 
     /// Whether no more recipients are taken. One that is named twice counts twice, as in Postfix.

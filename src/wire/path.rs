@@ -261,6 +261,13 @@ mod tests {
     }
 
     #[test]
+    fn mailbox_is_the_same_in_either_spelling_of_its_domain() {
+        let one = Mailbox::parse("josé@bücher.example").unwrap();
+        assert_eq!(Ok(&one), Mailbox::parse("josé@xn--bcher-kva.example").as_ref());
+        assert!(one.needs_utf8() && !Mailbox::parse("a@bücher.example").unwrap().needs_utf8());
+    }
+
+    #[test]
     fn bad_paths_are_refused() {
         for (text, why) in [
             ("a@example.org", PathError::Syntax),

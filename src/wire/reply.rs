@@ -18,6 +18,15 @@ pub struct Reply {
     pub lines: Vec<String>,
 }
 
+/// What a client takes in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// ASCII alone.
+    Ascii,
+    /// UTF-8, since it declared SMTPUTF8 (RFC 6531 section 3.7.4).
+    Utf8,
+}
+
 /// The longest reply line we print, octets with the line end (RFC 5321 section 4.5.3.1.5).
 pub const REPLY_LINE_OCTETS_MAX: usize = 512;
 
@@ -61,9 +70,12 @@ impl Reply {
         self.wire_with(printable)
     }
 
-    /// The same in UTF-8, for a client that declared SMTPUTF8 (RFC 6531 section 3.7.4).
-    pub fn to_utf8_wire(&self) -> Vec<u8> {
-        self.wire_with(printable_utf8)
+    /// The same in what the client takes.
+    pub fn to_wire_in(&self, charset: Charset) -> Vec<u8> {
+        match charset {
+            Charset::Ascii => self.wire_with(printable),
+            Charset::Utf8 => self.wire_with(printable_utf8),
+        }
     }
 
     fn wire_with(&self, printable: impl Fn(&str) -> String) -> Vec<u8> {
@@ -134,7 +146,7 @@ mod tests {
     fn reply_is_ascii_unless_utf8_was_declared() {
         let reply = Reply::new(550, (5, 1, 1), "<é\u{85}\u{202E}\r@x>");
         assert_eq!(reply.to_wire(), b"550 5.1.1 <????@x>\r\n");
-        assert_eq!(reply.to_utf8_wire(), "550 5.1.1 <é???@x>\r\n".as_bytes());
+        assert_eq!(reply.to_wire_in(Charset::Utf8), "550 5.1.1 <é???@x>\r\n".as_bytes());
     }
 
     #[test]
