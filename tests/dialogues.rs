@@ -15,6 +15,7 @@ mod records;
 #[path = "dialogues/script.rs"]
 mod script;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +24,7 @@ use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
 use estafette::policy::chain::Chain;
 use estafette::policy::limits::Counters;
+use estafette::policy::stage::Stage;
 use estafette::session::event::Event;
 use estafette::session::filter::FilterVerdict;
 use estafette::session::{Action, QueueRefusal, Session};
@@ -43,6 +45,8 @@ struct Driver {
     chain: Arc<Chain>,
     counters: Counters,
     queue: String,
+    /// What content filters say at a stage, when it is not CONTINUE.
+    filters: HashMap<Stage, FilterVerdict>,
     draft: Option<Vec<Vec<u8>>>,
     message: Option<(Envelope, Vec<Vec<u8>>)>,
     said: Vec<u8>,
@@ -66,6 +70,7 @@ impl Driver {
             chain: Arc::clone(&script.settings.chain),
             counters: Counters::default(),
             queue: "ok".into(),
+            filters: HashMap::new(),
             draft: None,
             message: None,
             said: Vec::new(),
@@ -128,7 +133,11 @@ impl Driver {
                 self.session.handle_charged(allowance, self.now);
             }
             Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
-            Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            Action::Filter(consultation) => {
+                let said = self.filters.get(&consultation.stage).cloned();
+                let verdict = said.unwrap_or(FilterVerdict::Continue);
+                self.session.handle_filtered(verdict, self.now);
+            }
             Action::TellFilters(_) => {}
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
@@ -186,6 +195,9 @@ impl Driver {
                 .session
                 .handle_identity(peers::identity(name), Arc::clone(&self.chain)),
             Step::Queue(mode) => mode.clone_into(&mut self.queue),
+            Step::Filter(stage, verdict) => {
+                self.filters.insert(*stage, verdict.clone());
+            }
             Step::Timeout => {
                 self.now.monotonic = self.session.poll_timeout().expect("a deadline");
                 self.session.handle_timeout(self.now);

@@ -3,6 +3,8 @@
 //! **Implements** the form described in `tests/dialogues/README.md`. **Does not** run a script: the runners do, so
 //! that one file proves the session whole, byte by byte, and over a real connection.
 
+#[path = "filters.rs"]
+mod filters;
 #[path = "rules.rs"]
 mod rules;
 
@@ -18,7 +20,9 @@ use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Lists};
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::policy::stage::Stage;
 use estafette::session::extension::{Extensions, HiddenExtensions};
+use estafette::session::filter::FilterVerdict;
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::wire::data::BareNewline;
 use estafette::wire::domain::Domain;
@@ -59,6 +63,8 @@ pub(crate) enum Step {
     Envelope(String),
     /// `held: REASON`: the message waits on hold; `*` stands for anything.
     Held(String),
+    /// `filter STAGE VERDICT`: what the content filters say at that stage from now on.
+    Filter(Stage, FilterVerdict),
     /// `nothing queued`: no message was committed since the last `queued`.
     NothingQueued,
     /// `timeout`: the deadline passes.
@@ -141,6 +147,11 @@ impl Script {
             ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
             ("held:", reason) => Step::Held(reason.to_owned()),
+            ("filter", rest) => {
+                self.settings.has_filters = true;
+                let (stage, verdict) = filters::parse(rest);
+                Step::Filter(stage, verdict)
+            }
             ("nothing", "queued") => Step::NothingQueued,
             ("timeout", "") => Step::Timeout,
             ("eof", "") => Step::Eof,
