@@ -122,6 +122,7 @@ pub fn session_event(event: &Event) {
             let because = because.to_string();
             line!(debug, origin, "session.closed", because, messages_queued);
         }
+        Event::RestrictionWarned { origin, verdict } => restrictions_warned(origin, verdict),
         Event::RecipientDecided { .. }
         | Event::LimitExceeded { .. }
         | Event::MessageQueued { .. }
@@ -131,6 +132,7 @@ pub fn session_event(event: &Event) {
 }
 
 /// Logs what happened to a message.
+// tidy: table
 fn message_event(event: &Event) {
     match event {
         Event::RecipientDecided {
@@ -175,7 +177,8 @@ fn message_event(event: &Event) {
             origin,
             reference,
             id,
-            filter,
+            decided_by,
+            because,
             size_octets,
             reverse_path,
             forward_paths,
@@ -189,7 +192,8 @@ fn message_event(event: &Event) {
                 "message.discarded",
                 reference,
                 queue_id,
-                filter,
+                decided_by,
+                because,
                 reverse_path,
                 recipients,
                 size_octets,
@@ -309,6 +313,14 @@ fn bare_newline_seen(origin: &Origin, place: BareNewlinePlace, which: BareOctet)
     line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
 }
 
+/// `warn_if_reject`, and WARN of a table.
+fn restrictions_warned(origin: &Origin, verdict: &Verdict) {
+    for step in verdict.trace.iter().filter(|step| step.opinion == Opinion::Warn) {
+        let (list, restriction, because) = (step.list, step.restriction.as_str(), step.because.to_string());
+        line!(warn, origin, "restriction.warned", list, restriction, because);
+    }
+}
+
 fn recipient_decided(
     origin: &Origin,
     reference: &str,
@@ -319,6 +331,7 @@ fn recipient_decided(
     // As text and not by Display: the text format quotes it then, and a name with spaces cannot pose as more fields.
     let (reverse_path, forward_path) = (reverse_path.to_string(), forward_path.to_string());
     let (decided_by, because) = (verdict.decided_by(), verdict.because().to_string());
+    restrictions_warned(origin, verdict);
     match verdict.opinion {
         Opinion::Permit => {
             line!(
@@ -344,7 +357,7 @@ fn recipient_decided(
                 reply = reply.to_string()
             );
         }
-        Opinion::Reject | Opinion::Pass => {
+        _ => {
             line!(
                 info,
                 origin,

@@ -80,6 +80,10 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Restriction classes: a table of lists, or names.
+    Classes,
+    /// Look-up tables.
+    Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
     /// Content filters.
@@ -107,7 +111,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
-            Self::Choices(_) => "list of words",
+            Self::Choices(_) | Self::EhloKeywords => "list of words",
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
@@ -121,8 +125,9 @@ impl Kind {
             Self::Milters => "list of milters",
             Self::MacroNames => "list of macros",
             Self::MilterMaps => "list of networks and words",
+            Self::Classes => "table of restriction lists",
+            Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
-            Self::EhloKeywords => "list of words",
             Self::EhloKeywordMaps => "table of networks",
         }
     }

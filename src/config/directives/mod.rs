@@ -9,6 +9,7 @@ pub mod kind;
 pub mod later;
 pub mod milter;
 pub mod outbound_side;
+pub mod policy_side;
 pub mod server_side;
 pub mod world;
 
@@ -21,6 +22,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
         .chain(milter::DIRECTIVES)
+        .chain(policy_side::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)

@@ -67,12 +67,11 @@ impl Known<'_> {
         let tls = self.consultation.tls.as_ref();
         let certificate = self.consultation.identity.certificate();
         match name {
-            "j" => Some(filters.myhostname.clone()),
+            "j" | "if_name" => Some(filters.myhostname.clone()),
             "v" => Some(filters.version_text.clone()),
             "daemon_name" => Some(filters.daemon_name.clone()),
             "daemon_addr" | "if_addr" => Some(filters.listening?.ip().to_string()),
             "daemon_port" => Some(filters.listening?.port().to_string()),
-            "if_name" => Some(filters.myhostname.clone()),
             "_" => Some(format!("{} [{}]", self.client_name(), self.client().ip())),
             "client_name" | "client_ptr" => Some(self.client_name()),
             "client_addr" => Some(self.client().ip().to_string()),
