@@ -72,7 +72,7 @@ impl Conversation {
         not_skipped(self.event(&event, macros, patience).await?)
     }
 
-    /// Tells of the body. Its end comes empty, as from Sendmail: not every filter looks for a piece there.
+    /// Tells of the body. Its end comes empty, as from Postfix and Sendmail: rspamd does not look for a piece there.
     async fn body(&mut self, message: &Message, patience: Patience) -> Result<Word, Failure> {
         let mut offset = 0_u64;
         while !self.agreed.steps.has(Steps::NO_BODY) {

@@ -50,8 +50,14 @@ impl Known<'_> {
         names.iter().filter_map(pair).collect()
     }
 
-    /// The name of the client as the CONNECT event gives it.
-    pub(super) fn client_name(&self) -> String {
+    /// The name of the client as the CONNECT event gives it: its address in brackets when nobody knows one.
+    pub(super) fn hostname(&self) -> String {
+        let name = self.peer_name.or(self.consultation.peer_name.as_ref());
+        name.map_or_else(|| format!("[{}]", self.client().ip()), |name| name.as_str().to_owned())
+    }
+
+    /// Its name as macros give it.
+    fn client_name(&self) -> String {
         let name = self.peer_name.or(self.consultation.peer_name.as_ref());
         name.map_or_else(|| "unknown".into(), |name| name.as_str().to_owned())
     }
