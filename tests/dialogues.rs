@@ -17,6 +17,7 @@ mod records;
 #[path = "dialogues/script.rs"]
 mod script;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use estafette::mail::queue_id::QueueId;
 use estafette::policy::chain::Chain;
 use estafette::policy::client_rates::{ClientRates, RateLimits};
 use estafette::policy::limits::Counters;
+use estafette::policy::stage::Stage;
 use estafette::session::event::Event;
 use estafette::session::filter::FilterVerdict;
 use estafette::session::{Action, QueueRefusal, Session};
@@ -52,6 +54,8 @@ struct Driver<'a> {
     /// How late replies came altogether.
     paused: Duration,
     queue: String,
+    /// What content filters say at a stage, when it is not CONTINUE.
+    filters: HashMap<Stage, FilterVerdict>,
     draft: Option<Vec<Vec<u8>>>,
     message: Option<(Envelope, Vec<Vec<u8>>)>,
     said: Vec<u8>,
@@ -82,6 +86,7 @@ impl<'a> Driver<'a> {
             peer: address,
             paused: Duration::ZERO,
             queue: "ok".into(),
+            filters: HashMap::new(),
             draft: None,
             message: None,
             said: Vec::new(),
@@ -150,7 +155,11 @@ impl<'a> Driver<'a> {
                 let answer = self.outside.answer(&question);
                 self.session.handle_answer(answer, self.now);
             }
-            Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            Action::Filter(consultation) => {
+                let said = self.filters.get(&consultation.stage).cloned();
+                let verdict = said.unwrap_or(FilterVerdict::Continue);
+                self.session.handle_filtered(verdict, self.now);
+            }
             Action::TellFilters(_) => {}
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
@@ -217,6 +226,9 @@ impl<'a> Driver<'a> {
                 .session
                 .handle_identity(peers::identity(name), Arc::clone(&self.chain)),
             Step::Queue(mode) => mode.clone_into(&mut self.queue),
+            Step::Filter(stage, verdict) => {
+                self.filters.insert(*stage, verdict.clone());
+            }
             Step::Timeout => {
                 self.now.monotonic = self.session.poll_timeout().expect("a deadline");
                 self.session.handle_timeout(self.now);

@@ -44,6 +44,9 @@ use tokio_util::sync::CancellationToken;
 const LEFT_OUT: &[(&str, &str)] = &[
     ("early_talker.smtp", EARLY),
     ("early_talker_let_through.smtp", EARLY),
+    ("filter_changes.smtp", FILTERS),
+    ("filter_discards.smtp", FILTERS),
+    ("filter_refuses.smtp", FILTERS),
     (
         "refused_revoked.smtp",
         "certs-example has no keys of its authorities, so that no revocation list can be signed: tests/certificates has a PKI",
@@ -51,6 +54,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 const EARLY: &str = "whether octets come before the greeting is up to the machine; tests/withstand.rs makes sure of it";
+const FILTERS: &str = "content filters speak the milter protocol over TCP: tests/milter plays one";
 
 /// The time limit of a dialogue in which one passes; long enough for the steps before on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
@@ -61,8 +65,9 @@ const AT_A_TIME: usize = 4;
 /// Whether a dialogue needs what nothing here can give.
 fn cannot_run(script: &Script) -> bool {
     let revoked = Step::Tls("revoked".into());
+    let is_left_out = |step: &Step| *step == revoked || matches!(step, Step::Filter(..));
     // The outside world of a dialogue is its script's; no server here plays it.
-    let is_beyond = |step: &Step| *step == revoked || matches!(step, Step::Early(_));
+    let is_beyond = |step: &Step| is_left_out(step) || matches!(step, Step::Early(_));
     !script.outside.is_empty() || script.steps.iter().any(|(_, step)| is_beyond(step))
 }
 
@@ -140,8 +145,9 @@ impl<'a> Bench<'a> {
                 common::wait_until(place, || self.store.has_had_its_way());
                 self.store.set_mode(mode);
             }
-            // A pause is measured where no machine is in the way. A time limit passes by itself; what the server says and does then is in the steps that follow.
-            Step::Timeout | Step::Early(_) | Step::Paused(_) => {}
+            // A pause is measured where no machine is in the way. A time limit passes by itself; what the server says and
+            // does then is in the steps that follow.
+            Step::Timeout | Step::Early(_) | Step::Paused(_) | Step::Filter(..) => {}
             Step::Eof => self.client.finish().unwrap_or_else(|error| panic!("{place}: {error}")),
             Step::Shutdown => self.stopping.cancel(),
             Step::Closed => self.check_closed(place),

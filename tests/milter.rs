@@ -10,6 +10,8 @@ mod compare;
 mod failures;
 #[path = "milter/fake.rs"]
 mod fake;
+#[path = "common/postfix.rs"]
+mod postfix;
 #[path = "milter/real.rs"]
 mod real;
 #[path = "milter/verdicts.rs"]

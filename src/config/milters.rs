@@ -3,7 +3,6 @@
 //! **Implements** `inet:host:port` and `unix:/path`, a table in the place of a string for a filter with timeouts and a default
 //! action of its own, and `smtpd_milter_maps` with DISABLE.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,22 +12,28 @@ use super::error::Complaint;
 use super::file::{Located, RawTable, RawValue};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
-use super::scope::Scope;
-use crate::io::milter::settings::{DefaultAction, Endpoint, Filters, Milter};
-use crate::net::{CidrSet, parse_network};
+use crate::io::milter::settings::{DefaultAction, Endpoint};
+use crate::net::parse_network;
 use crate::time::parse_duration;
-use crate::wire::milter::options::{MacroStage, VERSION, VERSION_MIN};
+use crate::wire::milter::options::{VERSION, VERSION_MIN};
 
 /// A filter as it is listed, with what it has of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMilter {
-    name: String,
-    endpoint: Endpoint,
-    default_action: Option<DefaultAction>,
-    connect_timeout: Option<Duration>,
-    command_timeout: Option<Duration>,
-    content_timeout: Option<Duration>,
-    version: Option<u32>,
+    /// As it is written.
+    pub name: String,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Its own action.
+    pub default_action: Option<DefaultAction>,
+    /// Its own time for the connection.
+    pub connect_timeout: Option<Duration>,
+    /// Its own time for a command.
+    pub command_timeout: Option<Duration>,
+    /// Its own time for a message.
+    pub content_timeout: Option<Duration>,
+    /// Its own version.
+    pub version: Option<u32>,
 }
 
 const EXPECTED: &str = "a milter such as \"inet:localhost:8891\" or \"unix:/run/opendkim/opendkim.sock\"";
@@ -150,7 +155,8 @@ fn action(reader: &mut Reader<'_>, located: &Located) -> Option<DefaultAction> {
     }
 }
 
-fn action_of(text: &str) -> Option<DefaultAction> {
+/// The action of this name.
+pub fn action_of(text: &str) -> Option<DefaultAction> {
     Some(match text {
         "accept" => DefaultAction::Accept,
         "reject" => DefaultAction::Reject,
@@ -223,43 +229,4 @@ pub fn read_maps(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<IpNet
         }
     }
     networks
-}
-
-/// The filters of a listener.
-pub fn filters(scope: &Scope, listening: SocketAddr) -> Filters {
-    let own_or = |own: Option<Duration>, name: &str| own.unwrap_or_else(|| scope.time(name));
-    let default_action = scope.text("milter_default_action").and_then(action_of);
-    let version = u32::try_from(scope.number("milter_protocol")).unwrap_or(VERSION);
-    let milter = |listed: &ListedMilter| Milter {
-        name: listed.name.clone(),
-        endpoint: listed.endpoint.clone(),
-        default_action: listed
-            .default_action
-            .or(default_action)
-            .unwrap_or(DefaultAction::TempFail),
-        connect_timeout: own_or(listed.connect_timeout, "milter_connect_timeout"),
-        command_timeout: own_or(listed.command_timeout, "milter_command_timeout"),
-        content_timeout: own_or(listed.content_timeout, "milter_content_timeout"),
-        version: listed.version.unwrap_or(version),
-    };
-    let macros = [
-        (MacroStage::Connect, "milter_connect_macros"),
-        (MacroStage::Hello, "milter_helo_macros"),
-        (MacroStage::Mail, "milter_mail_macros"),
-        (MacroStage::Recipient, "milter_rcpt_macros"),
-        (MacroStage::Data, "milter_data_macros"),
-        (MacroStage::EndOfHeader, "milter_end_of_header_macros"),
-        (MacroStage::EndOfMessage, "milter_end_of_data_macros"),
-    ];
-    let text = |name: &str| scope.text(name).unwrap_or_default().to_owned();
-    Filters {
-        milters: scope.milters("smtpd_milters").iter().map(milter).collect(),
-        macros: macros.map(|(stage, name)| (stage, scope.words(name).to_vec())).into(),
-        daemon_name: text("milter_macro_daemon_name"),
-        version_text: text("milter_macro_v"),
-        myhostname: text("myhostname"),
-        listening: Some(listening),
-        disabled: CidrSet::new(scope.networks("smtpd_milter_maps").to_vec()),
-        message_octets_max: scope.number("message_size_limit"),
-    }
 }

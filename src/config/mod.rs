@@ -17,6 +17,7 @@ pub mod error;
 pub mod expand;
 pub mod file;
 pub mod files;
+pub mod filters;
 pub mod forbidden_commands;
 pub mod issuer_policies;
 pub mod list_checks;
@@ -191,7 +192,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         };
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
-        let filters = milters::filters(&scope, endpoint.address);
+        let filters = filters::filters(&scope, endpoint.address);
         let (mut session, tls) = server::build(&endpoint.name, &scope, environment, findings);
         Arc::make_mut(&mut session.chain).lists.server = Some(endpoint.address);
         listeners.push(ListenerSettings {

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn endless_header_is_refused() {
         let mut reader = HeaderReader::default();
-        let piece = [b'a'; 64 * 1024];
+        let piece = vec![b'a'; 64 * 1024];
         let taken = (0..64).take_while(|_| reader.take(&piece).is_ok()).count();
         assert_eq!(taken, HEADER_OCTETS_MAX / piece.len());
     }

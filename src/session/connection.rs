@@ -25,6 +25,16 @@ use crate::wire::domain::Domain;
 use crate::wire::line::Input;
 use crate::wire::reply::{Charset, Reply};
 
+/// What content filters were told of and not yet told the end of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// No transaction.
+    #[default]
+    Nothing,
+    /// One.
+    Transaction,
+}
+
 /// The connection of one session.
 #[derive(Debug)]
 #[expect(
@@ -52,8 +62,8 @@ pub(super) struct Connection {
     pub(super) standing: Obligations,
     /// Transactions begun.
     transactions: u64,
-    /// Whether content filters know of a transaction.
-    pub(super) is_filtered: bool,
+    /// What content filters know of.
+    pub(super) told: Told,
     /// Whether AUTH succeeded for this identity.
     pub(super) is_authenticated: bool,
     pub(super) tls: Option<TlsDescription>,
@@ -99,7 +109,7 @@ impl Connection {
             asked: None,
             standing: Obligations::default(),
             transactions: 0,
-            is_filtered: false,
+            told: Told::Nothing,
             settings,
             peer,
             peer_name: None,
@@ -184,7 +194,7 @@ impl Connection {
 
     /// Tells content filters that the transaction is over, if they know of one.
     pub(super) fn end_filtering(&mut self) {
-        if std::mem::take(&mut self.is_filtered) {
+        if std::mem::take(&mut self.told) == Told::Transaction {
             self.actions.push_back(Action::TellFilters(FilterNotice::Abort));
         }
     }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::action::Action;
-use super::connection::Connection;
+use super::connection::{Connection, Told};
 use super::event::{CloseReason, Event, MessageFault};
 use super::filter::{FilterNotice, FilterRefusal, FilterVerdict};
 use super::limits::Wait;
@@ -64,7 +64,9 @@ impl State {
             pending.gate = Gate::Filter(verdict);
             if connection.settings.has_filters {
                 let consultation = pending.step.consultation(connection);
-                connection.is_filtered |= pending.step.transaction().is_some();
+                if pending.step.transaction().is_some() {
+                    connection.told = Told::Transaction;
+                }
                 connection.actions.push_back(Action::Filter(Box::new(consultation)));
                 connection.wait(Wait::Answer, now);
                 return Self::Asking(Box::new(pending));

@@ -3,6 +3,8 @@
 //! **Implements** the form described in `tests/dialogues/README.md`. **Does not** run a script: the runners do, so
 //! that one file proves the session whole, byte by byte, and over a real connection.
 
+#[path = "filters.rs"]
+mod filters;
 #[path = "outside.rs"]
 mod outside;
 #[path = "rules.rs"]
@@ -21,8 +23,10 @@ use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::DestinationPattern;
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::policy::stage::Stage;
 use estafette::session::defences::{Defences, GreetAction};
 use estafette::session::extension::{Extensions, HiddenExtensions};
+use estafette::session::filter::FilterVerdict;
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::time::parse_duration;
 use estafette::wire::data::BareNewline;
@@ -75,6 +79,8 @@ pub(crate) enum Step {
     Envelope(String),
     /// `held: REASON`: the message waits on hold; `*` stands for anything.
     Held(String),
+    /// `filter STAGE VERDICT`: what the content filters say at that stage from now on.
+    Filter(Stage, FilterVerdict),
     /// `demands WORDS`: what the queued message asks of the next hop.
     Demands(String),
     /// `nothing queued`: no message was committed since the last `queued`.
@@ -177,6 +183,11 @@ impl Script {
             ("demands", rest) => Step::Demands(rest.to_owned()),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
             ("held:", reason) => Step::Held(reason.to_owned()),
+            ("filter", rest) => {
+                self.settings.has_filters = true;
+                let (stage, verdict) = filters::parse(rest);
+                Step::Filter(stage, verdict)
+            }
             ("nothing", "queued") => Step::NothingQueued,
             ("timeout", "") => Step::Timeout,
             ("eof", "") => Step::Eof,

@@ -151,7 +151,7 @@ fn second_filter_sees_what_the_first_changed() {
     assert_eq!(send(&relay, "Subject: 1\r\n\r\nold").code, 250);
     let told: Vec<String> = second.seen().iter().filter_map(crate::verdicts::word).collect();
     assert!(told.contains(&"HEADER X-First|1".to_owned()), "{told:?}");
-    assert!(told.contains(&"BODYEOB new\r\n".to_owned()), "{told:?}");
+    assert!(told.contains(&"BODY new\r\n".to_owned()), "{told:?}");
     let text = delivered(&sink, 0);
     assert!(
         text.contains("X-First: seen\r\n") && text.ends_with("\r\n\r\nnew\r\n"),

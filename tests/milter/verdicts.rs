@@ -30,6 +30,7 @@ pub fn word(command: &Command) -> Option<String> {
             String::from_utf8_lossy(value)
         ),
         Command::EndOfHeader => "EOH".into(),
+        Command::Body(body) if body.len() < 100 => format!("BODY {}", String::from_utf8_lossy(body)),
         Command::Body(body) => format!("BODY {}", body.len()),
         Command::EndOfBody(body) => format!("BODYEOB {}", String::from_utf8_lossy(body)),
         Command::Abort => "ABORT".into(),
@@ -92,7 +93,8 @@ fn filter_is_told_the_whole_dialogue_in_order() {
         "HEADER A| 1",
         "HEADER B|2\n\t3",
         "EOH",
-        "BODYEOB body\r\n.dot\r\n",
+        "BODY body\r\n.dot\r\n",
+        "BODYEOB ",
         "QUIT",
     ];
     assert_eq!(words(&milter), expected);

@@ -9,7 +9,7 @@
 use super::drafts::in_time;
 use super::driver::{Driver, Flow};
 use crate::io::clock;
-use crate::io::milter::{Known, Message, SpoolError};
+use crate::io::milter::{Known, Message, Milters, SpoolError};
 use crate::outbound::route;
 use crate::policy::question::Found;
 use crate::policy::stage::Stage;
@@ -45,7 +45,7 @@ impl Beside {
 impl<S: Store> Driver<'_, S> {
     /// Where a message waits for the filters, when any wants it.
     pub(super) fn new_content(&self) -> Option<Message> {
-        let wanted = self.milters.as_ref().is_some_and(|milters| milters.want_content());
+        let wanted = self.milters.as_ref().is_some_and(Milters::want_content);
         wanted.then(|| Message::new(&self.inbound.queue.directory))
     }
 

@@ -29,14 +29,11 @@ impl Conversation {
         if word != Word::Continue || self.standing != Standing::Asked {
             return Ok((word, None));
         }
-        let rest = match self.body(message, patience).await? {
-            Told::Word(word) => return Ok((word, None)),
-            Told::Rest(rest) => rest,
-        };
-        if self.standing != Standing::Asked {
-            return Ok((Word::Continue, None));
+        let word = self.body(message, patience).await?;
+        if word != Word::Continue || self.standing != Standing::Asked {
+            return Ok((word, None));
         }
-        self.end(rest, message, macros.end, (patience, octets_max)).await
+        self.end(message, macros.end, (patience, octets_max)).await
     }
 
     async fn header(
@@ -75,37 +72,33 @@ impl Conversation {
         not_skipped(self.event(&event, macros, patience).await?)
     }
 
-    /// Tells of the body but for its last piece, which goes with the end.
-    async fn body(&mut self, message: &Message, patience: Patience) -> Result<Told, Failure> {
-        if self.agreed.steps.has(Steps::NO_BODY) {
-            return Ok(Told::Rest(Vec::new()));
-        }
-        let mut piece = message.body_piece(0).await?;
-        let mut offset = piece.len() as u64;
-        loop {
-            let next = message.body_piece(offset).await?;
-            if next.is_empty() {
-                return Ok(Told::Rest(piece));
+    /// Tells of the body. Its end comes empty, as from Postfix and Sendmail: rspamd does not look for a piece there.
+    async fn body(&mut self, message: &Message, patience: Patience) -> Result<Word, Failure> {
+        let mut offset = 0_u64;
+        while !self.agreed.steps.has(Steps::NO_BODY) {
+            let piece = message.body_piece(offset).await?;
+            if piece.is_empty() {
+                break;
             }
-            offset = offset.saturating_add(next.len() as u64);
+            offset = offset.saturating_add(piece.len() as u64);
             let event = Event {
                 letter: b'B',
                 stage: MacroStage::EndOfMessage,
                 left_out: Steps::NO_BODY,
                 silent: Steps::SILENT_BODY,
-                command: Command::Body(std::mem::replace(&mut piece, next)),
+                command: Command::Body(piece),
             };
             match self.event(&event, Vec::new(), patience).await? {
                 Word::Continue if self.standing == Standing::Asked => {}
-                Word::Skip => return Ok(Told::Rest(Vec::new())),
-                word => return Ok(Told::Word(word)),
+                Word::Skip => break,
+                word => return Ok(word),
             }
         }
+        Ok(Word::Continue)
     }
 
     async fn end(
         &mut self,
-        rest: Vec<u8>,
         message: &Message,
         macros: Vec<(String, String)>,
         (patience, octets_max): (Patience, u64),
@@ -116,7 +109,7 @@ impl Conversation {
             let event = letter::END_OF_BODY;
             channel.put(&Command::Macros { event, pairs: macros });
         }
-        channel.put(&Command::EndOfBody(rest));
+        channel.put(&Command::EndOfBody(Vec::new()));
         channel.flush(patience.left()).await?;
         loop {
             match self.response(patience).await? {
@@ -140,12 +133,6 @@ impl Conversation {
             _ => None,
         }
     }
-}
-
-/// How far the body was told.
-enum Told {
-    Word(Word),
-    Rest(Vec<u8>),
 }
 
 /// SKIP has a meaning in the body only.

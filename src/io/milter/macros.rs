@@ -50,8 +50,14 @@ impl Known<'_> {
         names.iter().filter_map(pair).collect()
     }
 
-    /// The name of the client as the CONNECT event gives it.
-    pub(super) fn client_name(&self) -> String {
+    /// The name of the client as the CONNECT event gives it: its address in brackets when nobody knows one.
+    pub(super) fn hostname(&self) -> String {
+        let name = self.peer_name.or(self.consultation.peer_name.as_ref());
+        name.map_or_else(|| format!("[{}]", self.client().ip()), |name| name.as_str().to_owned())
+    }
+
+    /// Its name as macros give it.
+    fn client_name(&self) -> String {
         let name = self.peer_name.or(self.consultation.peer_name.as_ref());
         name.map_or_else(|| "unknown".into(), |name| name.as_str().to_owned())
     }
@@ -67,12 +73,11 @@ impl Known<'_> {
         let tls = self.consultation.tls.as_ref();
         let certificate = self.consultation.identity.certificate();
         match name {
-            "j" => Some(filters.myhostname.clone()),
+            "j" | "if_name" => Some(filters.myhostname.clone()),
             "v" => Some(filters.version_text.clone()),
             "daemon_name" => Some(filters.daemon_name.clone()),
             "daemon_addr" | "if_addr" => Some(filters.listening?.ip().to_string()),
             "daemon_port" => Some(filters.listening?.port().to_string()),
-            "if_name" => Some(filters.myhostname.clone()),
             "_" => Some(format!("{} [{}]", self.client_name(), self.client().ip())),
             "client_name" | "client_ptr" => Some(self.client_name()),
             "client_addr" => Some(self.client().ip().to_string()),

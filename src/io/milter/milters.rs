@@ -310,7 +310,7 @@ fn event_of(known: &Known<'_>) -> Event {
     let forward_path = || consultation.forward_path.as_ref().map(ToString::to_string);
     let (letter, stage, left_out, silent, command) = match consultation.stage {
         Stage::Connect => {
-            let (hostname, address) = (known.client_name(), Some(known.client()));
+            let (hostname, address) = (known.hostname(), Some(known.client()));
             let command = Command::Connect { hostname, address };
             let (left_out, silent) = (Steps::NO_CONNECT, Steps::SILENT_CONNECT);
             (letter::CONNECT, MacroStage::Connect, left_out, silent, command)
