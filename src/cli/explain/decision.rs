@@ -3,6 +3,7 @@
 use rustls::pki_types::CertificateDer;
 
 use super::arguments::ExplainArguments;
+use super::world;
 use crate::cert::examination::Examination;
 use crate::cert::identity::Identity;
 use crate::config::{ListenerSettings, Settings};
@@ -11,6 +12,7 @@ use crate::io::tls::judge::Judge;
 use crate::io::tls::pem;
 use crate::net;
 use crate::policy::facts::Facts;
+use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
 use crate::session::event::MessageFault;
 use crate::session::replies;
@@ -32,6 +34,8 @@ pub(super) struct Decision<'a> {
     /// The reply that ends it before any recipient is named.
     pub(super) before: Option<Reply>,
     pub(super) reverse_path: ReversePath,
+    /// What the lists before any recipient said.
+    pub(super) early: Vec<Verdict>,
     pub(super) answers: Vec<Answer>,
 }
 
@@ -40,6 +44,8 @@ pub(super) struct Answer {
     pub(super) forward_path: ForwardPath,
     pub(super) verdict: Verdict,
     pub(super) reply: Reply,
+    /// What the data and end-of-data lists say of a message to it alone.
+    pub(super) late: Vec<Verdict>,
     /// What the rules with `from_header` say of the From header field.
     pub(super) from_header: Vec<FromHeader>,
 }
@@ -82,28 +88,76 @@ impl<'a> Decision<'a> {
             before: replies::before_recipients(&listener.session, &examination.identity, REFERENCE),
             examination,
             reverse_path,
+            early: Vec::new(),
             answers: Vec::new(),
         };
+        decision.ask_early(arguments, settings)?;
         for text in &arguments.rcpt_to {
             let forward_path =
                 ForwardPath::parse(&bracketed(text)).map_err(|error| format!("--rcpt-to {text}: {error}"))?;
-            let answer = decision.answer(arguments, forward_path, &from);
+            let answer = decision.answer((arguments, settings), forward_path, &from)?;
             decision.answers.push(answer);
         }
         Ok(decision)
     }
 
-    fn answer(&self, arguments: &ExplainArguments, forward_path: ForwardPath, from: &[Mailbox]) -> Answer {
-        let verdict = self.listener.session.chain.decide(&Facts {
+    /// What the lists of a stage say, with whatever they ask of the world.
+    fn verdict(
+        &self,
+        (arguments, settings): (&ExplainArguments, &Settings),
+        stage: Stage,
+        forward_path: Option<&ForwardPath>,
+    ) -> Result<Verdict, String> {
+        let facts = Facts {
             hello: &arguments.helo,
-            reverse_path: Some(&self.reverse_path),
-            forward_path: Some(&forward_path),
+            is_extended: true,
+            instance: REFERENCE,
+            reverse_path: (stage >= Stage::Mail).then_some(&self.reverse_path),
+            forward_path,
             ..Facts::new(
                 net::canonical(arguments.client_address),
                 &self.examination.identity,
                 self.at.seconds(),
             )
-        });
+        };
+        world::decide(settings, |answers| {
+            self.listener.session.chain.evaluate(stage, &Facts { answers, ..facts })
+        })
+    }
+
+    /// Under `smtpd_delay_reject = no` the client, helo and sender lists are asked before any recipient.
+    fn ask_early(&mut self, arguments: &ExplainArguments, settings: &Settings) -> Result<(), String> {
+        for stage in [Stage::Connect, Stage::Hello, Stage::Mail] {
+            if self.before.is_some() || self.listener.session.chain.lists_at(stage).is_empty() {
+                continue;
+            }
+            let verdict = self.verdict((arguments, settings), stage, None)?;
+            let subject = match stage {
+                Stage::Connect => format!("unknown[{}]", arguments.client_address),
+                Stage::Hello => arguments.helo.clone(),
+                _ => self.reverse_path.to_string(),
+            };
+            if verdict.is_refusal() {
+                self.before = Some(replies::stage_refusal(stage, &verdict, &subject, REFERENCE));
+            }
+            self.early.push(verdict);
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        (arguments, settings): (&ExplainArguments, &Settings),
+        forward_path: ForwardPath,
+        from: &[Mailbox],
+    ) -> Result<Answer, String> {
+        let verdict = self.verdict((arguments, settings), Stage::Recipient, Some(&forward_path))?;
+        let late = if verdict.is_permit() {
+            let one = |stage| self.verdict((arguments, settings), stage, Some(&forward_path));
+            vec![one(Stage::Data)?, one(Stage::EndOfData)?]
+        } else {
+            Vec::new()
+        };
         let certificate = self.examination.identity.verified();
         let bindings = verdict.obligations.from_header.iter();
         let from_header = bindings.map(|binding| {
@@ -119,12 +173,13 @@ impl<'a> Decision<'a> {
                 reply,
             }
         });
-        Answer {
+        Ok(Answer {
             from_header: from_header.collect(),
             reply: replies::reply_for(&verdict, &forward_path, REFERENCE),
             forward_path,
             verdict,
-        }
+            late,
+        })
     }
 
     pub(super) fn is_permit(&self) -> bool {
@@ -139,7 +194,9 @@ impl<'a> Decision<'a> {
 
 impl Answer {
     fn is_permit(&self) -> bool {
-        self.verdict.is_permit() && self.from_header.iter().all(|binding| binding.not_owned.is_empty())
+        self.verdict.is_permit()
+            && !self.late.iter().any(Verdict::is_refusal)
+            && self.from_header.iter().all(|binding| binding.not_owned.is_empty())
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn to_json(decision: &Decision<'_>, arguments: &ExplainArguments) -> 
         "until": until,
         "reverse_path": decision.reverse_path.to_string(),
         "permitted": decision.is_permit(),
+        "trace": decision.early.iter().flat_map(decision::trace).collect::<Vec<_>>(),
         "reply": decision.before.as_ref().map(ToString::to_string),
         "recipients": decision.asked().map(|answer| recipient(answer, arguments)).collect::<Vec<_>>(),
     })
@@ -69,6 +70,7 @@ fn recipient(answer: &Answer, arguments: &ExplainArguments) -> Value {
         "because": verdict.because().to_string(),
         "reply": answer.reply.to_string(),
         "trace": decision::trace(verdict),
+        "trace_of_data": answer.late.iter().flat_map(decision::trace).collect::<Vec<_>>(),
         "limits": verdict.obligations.limits.iter().map(|charged| limit::to_json(charged)).collect::<Vec<_>>(),
         "from_header": from_header.collect::<Vec<_>>(),
     })

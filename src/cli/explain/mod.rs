@@ -7,6 +7,7 @@ mod decision;
 mod json;
 mod limit;
 mod text;
+mod world;
 
 use std::process::ExitCode;
 

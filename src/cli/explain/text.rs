@@ -23,6 +23,9 @@ pub(super) fn text(decision: &Decision<'_>, arguments: &ExplainArguments) -> Str
         text.push_str(&format!("at           {}\n", decision.at));
     }
     push_identity(&mut text, decision, arguments);
+    for verdict in &decision.early {
+        text.push_str(&trace_text::steps(&decision::trace(verdict)));
+    }
     if let Some(reply) = &decision.before {
         text.push_str(&format!(
             "  reply      {reply}\n  verdict    refused before any recipient\n"
@@ -83,6 +86,16 @@ fn push_answer(text: &mut String, answer: &Answer, arguments: &ExplainArguments)
     text.push_str(&format!("  reply      {}\n", answer.reply));
     if !verdict.is_permit() {
         return;
+    }
+    for late in &answer.late {
+        text.push_str(&trace_text::steps(&decision::trace(late)));
+        if late.is_refusal() {
+            text.push_str(&format!(
+                "  verdict    {} by {} at the message\n",
+                late.opinion.word(),
+                late.decided_by()
+            ));
+        }
     }
     for limit in &verdict.obligations.limits {
         text.push_str(&format!(
