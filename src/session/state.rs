@@ -71,9 +71,9 @@ pub(super) enum State {
 }
 
 impl State {
-    /// After the greeting.
-    pub(super) const fn greeted() -> Self {
-        Self::Ready(Greeting::NotYet)
+    /// After the greeting; XCLIENT may have told what HELO was.
+    pub(super) fn greeted(given: Option<Hello>) -> Self {
+        Self::Ready(given.map_or(Greeting::NotYet, Greeting::Said))
     }
 
     /// After STARTTLS: nothing is known.
@@ -240,6 +240,7 @@ impl State {
             Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
+            Verb::Xclient => self.on_xclient(argument, connection, now),
             Verb::Auth => self.on_auth(argument, connection),
             Verb::Rset if argument.is_empty() => self.without_transaction().answer(&replies::ok(), connection),
             Verb::Rset => self.refuse(replies::usage("RSET"), connection),
@@ -288,7 +289,7 @@ impl State {
     /// Answers HELO or EHLO.
     pub(super) fn welcome(hello: Hello, connection: &mut Connection) -> Self {
         let reply = if hello.extended {
-            replies::extensions(&connection.settings, &connection.identity)
+            replies::extensions(&connection.settings, &connection.identity, connection.may_xclient())
         } else {
             replies::hello(&connection.settings)
         };
@@ -348,11 +349,19 @@ impl State {
 }
 
 /// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, HELP and RSET, and AUTH, which has
-/// a refusal of its own (538) before TLS.
+/// a refusal of its own (538) before TLS, and XCLIENT as in Postfix.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
     let is_exempt = matches!(
         verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
+        Verb::Noop
+            | Verb::Ehlo
+            | Verb::StartTls
+            | Verb::Auth
+            | Verb::Quit
+            | Verb::Help
+            | Verb::Rset
+            | Verb::Foreign
+            | Verb::Xclient
     );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

@@ -1,6 +1,6 @@
 //! Commands: the verb first, then, when it may be said, its argument.
 //!
-//! **Implements** RFC 5321 section 4.1.1, STARTTLS of RFC 3207 and AUTH of RFC 4954. Letter case does not matter in verbs; a space
+//! **Implements** RFC 5321 section 4.1.1, STARTTLS of RFC 3207 and AUTH of RFC 4954, XCLIENT of Postfix. Letter case does not matter in verbs; a space
 //! behind `FROM:` and `TO:` is let through, as Postfix does.
 //! **Does not** decide whether a command may be said now.
 
@@ -35,11 +35,13 @@ pub enum Verb {
     StartTls,
     /// AUTH.
     Auth,
+    /// XCLIENT.
+    Xclient,
     /// The first word of another protocol (`smtpd_forbidden_commands`: CONNECT, GET, POST).
     Foreign,
 }
 
-const VERBS: [(&str, Verb); 16] = [
+const VERBS: [(&str, Verb); 17] = [
     ("HELO", Verb::Helo),
     ("EHLO", Verb::Ehlo),
     ("MAIL", Verb::Mail),
@@ -53,6 +55,7 @@ const VERBS: [(&str, Verb); 16] = [
     ("QUIT", Verb::Quit),
     ("STARTTLS", Verb::StartTls),
     ("AUTH", Verb::Auth),
+    ("XCLIENT", Verb::Xclient),
     ("CONNECT", Verb::Foreign),
     ("GET", Verb::Foreign),
     ("POST", Verb::Foreign),

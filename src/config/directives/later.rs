@@ -144,7 +144,6 @@ pub const DIRECTIVES: &[Known] = &[
     ),
     known("cleanup_replace_stray_cr_lf", "yes", "outbound smuggling guard"),
     known("smtpd_discard_ehlo_keywords", "empty", "hide extensions"),
-    known("smtpd_authorized_xclient_hosts", "empty", "who may XCLIENT"),
     known(
         "smtpd_hide_client_session",
         "no",

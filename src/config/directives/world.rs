@@ -36,4 +36,12 @@ pub const DIRECTIVES: &[Directive] = &[
         kind: Kind::Networks,
         place: Place::Listener,
     },
+    Directive {
+        name: "smtpd_authorized_xclient_hosts",
+        default: "[]",
+        postfix: "empty",
+        meaning: "networks of the proxies that may say with XCLIENT whom they speak for; their certificates do not count for others",
+        kind: Kind::Networks,
+        place: Place::Listener,
+    },
 ];

@@ -15,9 +15,12 @@ use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
 mod policy;
+mod xclient;
 
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
+use xclient::XCLIENT;
+pub(super) use xclient::{attribute_expected, bad_attribute, insufficient_authorization, unknown_attribute};
 
 /// 220 on connecting.
 pub(super) fn greeting(settings: &SessionSettings) -> Reply {
@@ -30,7 +33,7 @@ pub(super) fn hello(settings: &SessionSettings) -> Reply {
 }
 
 /// The answer to EHLO: the extensions. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
-pub(super) fn extensions(settings: &SessionSettings, identity: &Identity) -> Reply {
+pub(super) fn extensions(settings: &SessionSettings, identity: &Identity, may_xclient: bool) -> Reply {
     let is_encrypted = !matches!(identity, Identity::Plaintext);
     let mut lines = vec![
         settings.myhostname.clone(),
@@ -42,6 +45,9 @@ pub(super) fn extensions(settings: &SessionSettings, identity: &Identity) -> Rep
     }
     if settings.offers_auth(identity) {
         lines.push("AUTH EXTERNAL".into());
+    }
+    if may_xclient {
+        lines.push(XCLIENT.into());
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     lines.push("8BITMIME".into());
@@ -204,7 +210,7 @@ pub(super) fn already_authenticated() -> Reply {
     bad_sequence("Error: already authenticated")
 }
 
-/// AUTH within a transaction.
+/// AUTH or XCLIENT within a transaction.
 pub(super) fn transaction_in_progress() -> Reply {
     bad_sequence("Error: MAIL transaction in progress")
 }
