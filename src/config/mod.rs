@@ -8,6 +8,7 @@ pub mod anchoring;
 pub mod certificate_rules;
 pub mod client;
 pub mod directives;
+pub mod ehlo_keywords;
 pub mod environment;
 pub mod error;
 pub mod expand;

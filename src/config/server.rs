@@ -17,6 +17,7 @@ use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::policy::facts::{DestinationPattern, Lists as PolicyLists};
 use crate::policy::restriction::Restriction;
+use crate::session::extension::{Extensions, HiddenExtensions};
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::wire::data::BareNewline;
 
@@ -52,6 +53,14 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || require,
         require_client_certificate: require,
         tls_received_header: scope.boolean("smtpd_tls_received_header"),
+        smtputf8: scope.boolean("smtputf8_enable"),
+        require_tls: scope.boolean("requiretls_enable"),
+        hidden: HiddenExtensions {
+            from_all: Extensions::of_words(scope.words("smtpd_discard_ehlo_keywords").iter().map(String::as_str)),
+            from_networks: scope
+                .ehlo_keyword_maps("smtpd_discard_ehlo_keyword_address_maps")
+                .to_vec(),
+        },
         has_filters: false,
         auth_external: scope.boolean("smtpd_tls_auth_external"),
         chain: Arc::new(Chain {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::directives::kind::Kind;
+use super::ehlo_keywords;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
 use super::issuer_policies::{self, IssuerPolicy};
@@ -15,6 +16,7 @@ use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
 use crate::net::{CidrError, NextHop, parse_name_server, parse_network};
+use crate::session::extension::Extensions;
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
 
@@ -45,6 +47,8 @@ pub enum Value {
     Restrictions(Vec<Listed>),
     /// What the revocation lists of single issuers mean.
     IssuerPolicies(Vec<IssuerPolicy>),
+    /// Extensions by network.
+    EhloKeywordMaps(Vec<(IpNet, Extensions)>),
 }
 
 /// An entry of a list of domains.
@@ -88,6 +92,8 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
+        Kind::EhloKeywords => ehlo_keywords::read(reader, located).map(Value::Words),
+        Kind::EhloKeywordMaps => ehlo_keywords::read_maps(reader, located).map(Value::EhloKeywordMaps),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), and `smtpd_tls_received_header` of postconf(5): the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), RFC 6531 section 4.3 (UTF8SMTPS and the like), and `smtpd_tls_received_header` of postconf(5): the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -55,6 +55,8 @@ pub struct Received<'a> {
     pub hello: &'a str,
     /// How much of SMTP was spoken.
     pub dialect: Dialect,
+    /// Whether SMTPUTF8 was declared: otherwise the header is ASCII.
+    pub is_utf8: bool,
     /// The peer.
     pub peer: IpAddr,
     /// Its name, when the DNS says that it has this address.
@@ -89,11 +91,16 @@ impl Received<'_> {
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
-        let protocol = match (self.tls.is_some(), self.dialect) {
-            (true, Dialect::Authenticated) => "ESMTPSA",
-            (true, _) => "ESMTPS",
-            (false, Dialect::Plain) => "SMTP",
-            (false, _) => "ESMTP",
+        let protocol = match (self.is_utf8, self.tls.is_some(), self.dialect) {
+            (true, true, Dialect::Authenticated) => "UTF8SMTPSA",
+            (true, true, _) => "UTF8SMTPS",
+            (true, false, Dialect::Authenticated) => "UTF8SMTPA",
+            (true, false, _) => "UTF8SMTP",
+            (false, true, Dialect::Authenticated) => "ESMTPSA",
+            (false, true, _) => "ESMTPS",
+            (false, false, Dialect::Authenticated) => "ESMTPA",
+            (false, false, Dialect::Extended) => "ESMTP",
+            (false, false, Dialect::Plain) => "SMTP",
         };
         out.push_str(&format!(
             "\tby {} (Estafette) with {protocol} id {}",
@@ -207,6 +214,7 @@ mod tests {
         let received = Received {
             hello,
             dialect: Dialect::Extended,
+            is_utf8: false,
             peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::CertificateFault;
+use super::extension::HiddenExtensions;
 use crate::cert::identity::Identity;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
@@ -32,6 +33,12 @@ pub struct SessionSettings {
     pub auth_external: bool,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
+    /// `smtputf8_enable`.
+    pub smtputf8: bool,
+    /// `requiretls_enable`.
+    pub require_tls: bool,
+    /// `smtpd_discard_ehlo_keywords` and `smtpd_discard_ehlo_keyword_address_maps`.
+    pub hidden: HiddenExtensions,
     /// `smtpd_milters`: whether there are content filters to ask.
     pub has_filters: bool,
     /// All restriction lists and what they refer to.
@@ -68,6 +75,11 @@ impl SessionSettings {
     /// Whether AUTH EXTERNAL is announced to this peer: never before TLS, never without a verified certificate.
     pub fn offers_auth(&self, identity: &Identity) -> bool {
         self.auth_external && identity.verified().is_some()
+    }
+
+    /// Whether a message of so many octets is over `message_size_limit`.
+    pub const fn is_too_big(&self, octets: u64) -> bool {
+        self.message_size_octets_max > 0 && octets > self.message_size_octets_max
     }
 
     /// Why a peer in TLS has to go, under `smtpd_tls_req_ccert`.

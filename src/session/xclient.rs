@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::connection::Connection;
 use super::event::Event;
+use super::extension::Extension;
 use super::hello::{Hello, name_of};
 use super::pending::Step;
 use super::replies;
@@ -47,7 +48,7 @@ impl State {
         if argument.is_empty() {
             return self.refuse(replies::usage("XCLIENT attribute=value..."), connection);
         }
-        if !connection.may_xclient() {
+        if !connection.offers(Extension::Xclient) {
             return self.refuse(replies::insufficient_authorization(), connection);
         }
         match Attributes::parse(argument) {

@@ -18,6 +18,7 @@ use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Lists};
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::session::extension::{Extensions, HiddenExtensions};
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::wire::data::BareNewline;
 use estafette::wire::domain::Domain;
@@ -289,6 +290,15 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
             Arc::make_mut(&mut settings.chain).lists.relay_clientcerts =
                 value.split_whitespace().map(fingerprint).collect();
         }
+        "smtputf8" => settings.smtputf8 = yes,
+        "require_tls" => settings.require_tls = yes,
+        "hidden" => settings.hidden.from_all = Extensions::of_words(value.split_whitespace()),
+        "hidden_from" => {
+            let (network, words) = value.split_once(' ').expect("a network and words");
+            let network = parse_network(network).expect("a network");
+            let hidden = Extensions::of_words(words.split_whitespace());
+            settings.hidden.from_networks.push((network, hidden));
+        }
         "require_client_certificate" => settings.require_client_certificate = yes,
         "auth_external" => settings.auth_external = yes,
         "tls_received_header" => settings.tls_received_header = yes,
@@ -315,6 +325,9 @@ pub(crate) fn default_settings() -> SessionSettings {
         tls_received_header: true,
         auth_external: true,
         has_filters: false,
+        smtputf8: true,
+        require_tls: true,
+        hidden: HiddenExtensions::default(),
         chain: Arc::new(Chain {
             relay: Vec::new(),
             recipient: vec![

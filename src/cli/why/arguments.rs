@@ -54,6 +54,7 @@ pub enum VerdictArgument {
     Reject,
     Defer,
     Hold,
+    Discard,
 }
 
 impl VerdictArgument {
@@ -63,6 +64,7 @@ impl VerdictArgument {
             Self::Reject => VerdictWord::Reject,
             Self::Defer => VerdictWord::Defer,
             Self::Hold => VerdictWord::Hold,
+            Self::Discard => VerdictWord::Discard,
         }
     }
 }

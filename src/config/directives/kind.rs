@@ -82,6 +82,10 @@ pub enum Kind {
     Restrictions,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
+    /// Keywords of EHLO.
+    EhloKeywords,
+    /// Networks and the keywords of EHLO that are meant for them.
+    EhloKeywordMaps,
 }
 
 impl Kind {
@@ -109,6 +113,8 @@ impl Kind {
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
             Self::IssuerPolicies => "list of issuers and policies",
+            Self::EhloKeywords => "list of words",
+            Self::EhloKeywordMaps => "table of networks",
         }
     }
 }

@@ -10,7 +10,6 @@ pub const DIRECTIVES: &[Known] = &[
         "no (compat>=1)",
         "complete user@host -> user@host.$mydomain for local mail",
     ),
-    known("smtputf8_enable", "yes (compat>=1)", "announce/require SMTPUTF8"),
     known("compatibility_level", "0", "freezes old defaults after upgrade"),
     known("smtpd_client_restrictions", "empty", "connection-level list"),
     known("smtpd_helo_restrictions", "empty", "HELO list"),
@@ -90,7 +89,6 @@ pub const DIRECTIVES: &[Known] = &[
     known("smtp_tls_servername", "empty", "SNI to send"),
     known("smtp_dns_support_level", "empty", "dnssec needed for dane"),
     known("smtp_tlsrpt_enable", "no", "RFC 8460 reporting"),
-    known("requiretls_enable", "yes", "RFC 8689 verb"),
     known("smtpd_sasl_auth_enable", "no", "AUTH in server"),
     known("smtpd_sasl_type", "cyrus", "cyrus or dovecot"),
     known("smtpd_sasl_path", "smtpd", "back-end socket/name"),
@@ -143,7 +141,6 @@ pub const DIRECTIVES: &[Known] = &[
         "pipelining violation = disconnect",
     ),
     known("cleanup_replace_stray_cr_lf", "yes", "outbound smuggling guard"),
-    known("smtpd_discard_ehlo_keywords", "empty", "hide extensions"),
     known(
         "smtpd_hide_client_session",
         "no",

@@ -4,6 +4,7 @@
 
 pub mod certificate_side;
 pub mod common;
+pub mod extensions;
 pub mod kind;
 pub mod later;
 pub mod outbound_side;
@@ -20,6 +21,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(certificate_side::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)
+        .chain(extensions::DIRECTIVES)
 }
 
 /// The directive of that name, when it works.

@@ -210,7 +210,7 @@ impl<S: Store> Driver<'_, S> {
             // What was sent after the order to stop must not be taken for sent before it.
             self.stop();
         }
-        self.session.handle_space(self.inbound.store.has_space());
+        self.session.handle_space(self.inbound.store.room_octets());
         self.renew_identity().await;
         if self.asking.is_some() {
             self.ahead.octets = self.ahead.octets.saturating_add(octets.len());
@@ -234,6 +234,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(*question),
                 Action::Filter(consultation) => self.filter(&consultation),
+                Action::TellFilters(_) => Flow::Continue,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),

@@ -10,7 +10,7 @@ use crate::net;
 use crate::policy::limits::Charge;
 use crate::policy::question::{Answer, PeerNames, Question};
 use crate::queue::Store;
-use crate::session::{Consultation, FilterVerdict};
+use crate::session::filter::{Consultation, FilterVerdict};
 
 impl<S: Store> Driver<'_, S> {
     /// Answers with the holder's allowance; counting never waits.
