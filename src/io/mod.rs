@@ -14,6 +14,7 @@ pub mod journal;
 pub mod listener;
 pub mod log_writer;
 pub mod plan;
+pub mod policy_service;
 pub mod questions;
 pub mod scheduler;
 pub mod store;
