@@ -21,6 +21,7 @@ use common::client::Client;
 use estafette::io::clock;
 use estafette::io::dns::SystemResolver;
 use estafette::io::inbound::{Inbound, QUEUE_TIME_MAX, serve};
+use estafette::io::policy_service::PolicyConnections;
 use estafette::io::questions::Questions;
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
@@ -284,9 +285,10 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         filters: None,
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
-        questions: Arc::new(Questions::new(Arc::new(SystemResolver::with_server(SocketAddr::from(
-            ([127, 0, 0, 1], 9),
-        ))))),
+        questions: Arc::new(Questions::new(
+            Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
+            PolicyConnections::default(),
+        )),
         journal: None,
         counters: Arc::default(),
         admission: Arc::default(),

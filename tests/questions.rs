@@ -7,6 +7,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 
 use estafette::io::dns::SystemResolver;
+use estafette::io::policy_service::PolicyConnections;
 use estafette::io::questions::{DNS_TIME_MAX, Questions};
 use estafette::policy::chain::Evaluation;
 use estafette::policy::question::{Answer, Answers, Found, Question};
@@ -47,7 +48,7 @@ fn zone(name_asked: &str, kind: RecordType) -> Result<Vec<RData>, ResponseCode> 
 fn world() -> (Questions, NameServer) {
     let server = NameServer::start(zone);
     let resolver = SystemResolver::with_servers(&[server.address]);
-    (Questions::new(Arc::new(resolver)), server)
+    (Questions::new(Arc::new(resolver), PolicyConnections::default()), server)
 }
 
 async fn addresses(questions: &Questions, name: &str, both_families: bool) -> Found<IpAddr> {
@@ -162,7 +163,7 @@ async fn name_of_a_peer_counts_only_when_it_leads_back() {
 async fn silent_server_is_a_failure_in_time() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let resolver = SystemResolver::with_servers(&[silent.local_addr().unwrap()]);
-    let questions = Questions::new(Arc::new(resolver));
+    let questions = Questions::new(Arc::new(resolver), PolicyConnections::default());
     let begun = std::time::Instant::now();
     let found = addresses(&questions, "both.test", false).await;
     assert!(matches!(found, Found::Failed(_)), "{found:?}");

@@ -224,6 +224,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),
+        policy_connections: upstream::policy_connections(&top),
         resolver_addresses: client::resolver_addresses(&top),
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),

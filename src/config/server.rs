@@ -76,6 +76,7 @@ fn session(
         vrfy_disabled: scope.boolean("disable_vrfy_command"),
         timeout: scope.time("smtpd_timeout"),
         starttls_timeout: scope.time("smtpd_starttls_timeout"),
+        xclient_hosts: CidrSet::new(scope.networks("smtpd_authorized_xclient_hosts").to_vec()),
         upstream_proxy: upstream::proxy(scope),
         bare_newline: match scope.text("smtpd_forbid_bare_newline") {
             Some("note") => BareNewline::Note,

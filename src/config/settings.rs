@@ -8,6 +8,7 @@ use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
 use crate::io::admission::AdmissionSettings;
 use crate::io::milter::settings::Filters;
+use crate::io::policy_service::PolicyConnections;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
 use crate::queue::settings::QueueSettings;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub outbound_tls: ClientTlsFiles,
     /// The queue.
     pub queue: QueueSettings,
+    /// How connections to policy services are kept.
+    pub policy_connections: PolicyConnections,
     /// `resolver_addresses`; none: those of resolv.conf.
     pub resolver_addresses: Vec<SocketAddr>,
     /// The log.

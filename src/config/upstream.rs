@@ -1,7 +1,8 @@
-//! The directives about who stands between a client and its listener.
+//! The directives about who stands between a client and its listener, and how policy services are asked.
 
 use super::error::{Complaint, Findings};
 use super::scope::Scope;
+use crate::io::policy_service::PolicyConnections;
 use crate::net::CidrSet;
 use crate::session::settings::UpstreamProxy;
 
@@ -14,6 +15,17 @@ pub fn proxy(scope: &Scope) -> Option<UpstreamProxy> {
         hosts: CidrSet::new(scope.networks(HOSTS).to_vec()),
         timeout: scope.time("smtpd_upstream_proxy_timeout"),
     })
+}
+
+/// How connections to policy services are kept and tried again.
+pub fn policy_connections(scope: &Scope) -> PolicyConnections {
+    PolicyConnections {
+        tries_max: scope.count("smtpd_policy_service_try_limit"),
+        retry_delay: scope.time("smtpd_policy_service_retry_delay"),
+        idle_max: scope.time("smtpd_policy_service_max_idle"),
+        age_max: scope.time("smtpd_policy_service_max_ttl"),
+        requests_max: scope.count("smtpd_policy_service_request_limit"),
+    }
 }
 
 /// A header from anybody could name any client, so that its senders must be named.

@@ -69,7 +69,7 @@ impl Materials {
                 judges,
                 client: Arc::new(client),
                 queue: Arc::new(settings.queue.clone()),
-                questions: Arc::new(Questions::new(Arc::clone(&resolver))),
+                questions: Arc::new(Questions::new(Arc::clone(&resolver), settings.policy_connections)),
                 resolver,
                 outbound: Arc::new(settings.outbound.clone()),
             }),

@@ -16,6 +16,7 @@ pub mod listener;
 pub mod log_writer;
 pub mod milter;
 pub mod plan;
+pub mod policy_service;
 pub mod questions;
 pub mod scheduler;
 pub mod store;

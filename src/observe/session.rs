@@ -46,6 +46,10 @@ pub fn session_event(event: &Event) {
             before,
             identity,
         } => identity_changed(origin, before, identity),
+        Event::ClientNamed { origin, proxy, login } => {
+            let login = login.as_deref().unwrap_or_default();
+            line!(info, origin, "client.named", proxy = %proxy, login);
+        }
         Event::SessionRejected {
             origin,
             reference,

@@ -9,6 +9,7 @@ use super::action::Action;
 use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
 use super::extension::Extension;
 use super::filter::FilterNotice;
+use super::hello::Hello;
 use super::limits::{Counters, Wait};
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
@@ -16,7 +17,7 @@ use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::policy::chain::Chain;
 use crate::policy::client_rates::RateEvent;
-use crate::policy::question::{Answers, Question};
+use crate::policy::question::{Answer, Answers, PeerNames, Question};
 use crate::policy::verdict::Obligations;
 use crate::time::Now;
 use crate::wire::command::CommandError;
@@ -46,8 +47,16 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// What the DNS says of the peer: not learnt from the peer, so it outlives STARTTLS.
     pub(super) peer_name: Option<Domain>,
+    /// Where the connection came from, which XCLIENT does not change.
+    pub(super) proxy: SocketAddr,
+    /// What XCLIENT said of the peer's names.
+    pub(super) given_names: Option<PeerNames>,
+    /// What XCLIENT said of HELO, until the greeting.
+    pub(super) given_hello: Option<Hello>,
     pub(super) session_id: String,
     pub(super) identity: Identity,
+    /// Who is at the other end of the connection: `identity`, unless XCLIENT named somebody elsewhere.
+    pub(super) shown: Identity,
     /// The lists that decide; at first those of the settings.
     pub(super) chain: Arc<Chain>,
     /// What holds from the next EHLO, AUTH or MAIL on.
@@ -113,7 +122,11 @@ impl Connection {
             settings,
             peer,
             peer_name: None,
+            proxy: peer,
+            given_names: None,
+            given_hello: None,
             session_id,
+            shown: identity.clone(),
             identity,
             tls: None,
             origin,
@@ -138,12 +151,28 @@ impl Connection {
     /// Takes an identity, under which everything that follows is recorded. Who authenticated with a verified certificate has
     /// not done so with another one.
     pub(super) fn identify(&mut self, identity: Identity) {
+        self.shown = identity.clone();
+        let identity = if self.is_proxied() && !matches!(identity, Identity::Plaintext) {
+            Identity::NoCertificate
+        } else {
+            identity
+        };
         let is_same =
             identity.verified().map(|new| &new.fingerprint) == self.identity.verified().map(|known| &known.fingerprint);
         self.is_authenticated = self.is_authenticated && is_same;
         let listener = &self.settings.listener;
         self.origin = Arc::new(Origin::new(&self.session_id, listener, self.peer, &identity));
         self.identity = identity;
+    }
+
+    /// Whether XCLIENT named a client at another address: the certificate at the other end is not that client's.
+    pub(super) fn is_proxied(&self) -> bool {
+        net::canonical(self.peer.ip()) != net::canonical(self.proxy.ip())
+    }
+
+    /// `smtpd_authorized_xclient_hosts`: whoever really is at the other end.
+    pub(super) fn may_xclient(&self) -> bool {
+        self.settings.xclient_hosts.contains(self.proxy.ip())
     }
 
     /// Says a reply; late, once the peer has made `smtpd_soft_error_limit` errors.
@@ -177,6 +206,7 @@ impl Connection {
             Extension::StartTls => self.tls.is_none() && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt),
             Extension::Auth => settings.offers_auth(&self.identity),
             Extension::SmtpUtf8 => settings.smtputf8,
+            Extension::Xclient => self.may_xclient(),
             // RFC 8689 section 2: within TLS only.
             Extension::RequireTls => settings.require_tls && self.tls.is_some(),
             _ => true,
@@ -277,6 +307,17 @@ impl Connection {
             BareNewline::Normalize
         } else {
             self.settings.bare_newline
+        }
+    }
+
+    /// What a session knows without asking: the names that XCLIENT gave.
+    pub(super) fn own_answer(&self, question: &Question) -> Option<Answer> {
+        let names = self.given_names.as_ref()?;
+        match question {
+            Question::PeerNames(address) if *address == net::canonical(self.peer.ip()) => {
+                Some(Answer::PeerNames(names.clone()))
+            }
+            _ => None,
         }
     }
 

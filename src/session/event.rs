@@ -84,6 +84,15 @@ pub enum Event {
         /// What it is, with the reason when the certificate does not verify.
         identity: Box<Identity>,
     },
+    /// `client.named`: a proxy said with XCLIENT whom it speaks for.
+    ClientNamed {
+        /// Who, from now on.
+        origin: Arc<Origin>,
+        /// Where the connection came from.
+        proxy: SocketAddr,
+        /// The name that the client proved to the proxy.
+        login: Option<String>,
+    },
     /// `session.rejected`: `smtpd_tls_req_ccert`, and the session ends.
     SessionRejected {
         /// Who.

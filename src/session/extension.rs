@@ -33,6 +33,8 @@ pub enum Extension {
     RequireTls,
     /// RFC 9422.
     Limits,
+    /// XCLIENT of Postfix.
+    Xclient,
 }
 
 /// The words of `smtpd_discard_ehlo_keywords`. `silent-discard` keeps Postfix from logging, which never happens here.
@@ -50,6 +52,7 @@ pub const HIDING_WORDS: &[&str] = &[
     "smtputf8",
     "starttls",
     "vrfy",
+    "xclient",
 ];
 
 impl Extension {
@@ -68,6 +71,7 @@ impl Extension {
             "smtputf8" => Self::SmtpUtf8,
             "starttls" => Self::StartTls,
             "vrfy" => Self::Vrfy,
+            "xclient" => Self::Xclient,
             _ => return None,
         })
     }

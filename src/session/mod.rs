@@ -53,6 +53,7 @@ mod starttls;
 mod state;
 mod synchronisation;
 mod transaction;
+mod xclient;
 
 pub use action::{Action, QueueRefusal};
 use connection::Connection;
@@ -93,9 +94,17 @@ impl Session {
         self.state.takes_octets()
     }
 
-    /// The peer's name, when the driver has found one: it stands in the trace header of what comes after.
+    /// Whose session it is: the peer, or whoever XCLIENT named.
+    pub fn peer(&self) -> SocketAddr {
+        self.connection.peer
+    }
+
+    /// The peer's name, when the driver has found one: it stands in the trace header of what comes after. What XCLIENT said
+    /// of names wins.
     pub fn handle_peer_name(&mut self, name: Domain) {
-        self.connection.peer_name = Some(name);
+        if self.connection.given_names.is_none() {
+            self.connection.peer_name = Some(name);
+        }
     }
 
     /// Octets from the peer. They may hold many commands, or parts of one. What cannot be looked at yet is kept,

@@ -12,7 +12,9 @@ pub(super) fn apply(connection: &mut Connection) -> Option<CertificateFault> {
     let (identity, chain) = connection.renewal.take()?;
     connection.chain = chain;
     let before = connection.identity.clone();
-    connection.identify(identity.clone());
+    let unwelcome = connection.settings.unwelcome(&identity);
+    connection.identify(identity);
+    let identity = connection.identity.clone();
     if standing(&before) != standing(&identity) {
         connection.events.push_back(Event::IdentityChanged {
             origin: connection.origin.clone(),
@@ -20,7 +22,7 @@ pub(super) fn apply(connection: &mut Connection) -> Option<CertificateFault> {
             identity: Box::new(identity),
         });
     }
-    connection.settings.unwelcome(&connection.identity)
+    unwelcome
 }
 
 /// What of an identity is told when it changes.

@@ -62,6 +62,8 @@ pub struct SessionSettings {
     pub timeout: Duration,
     /// `smtpd_starttls_timeout`.
     pub starttls_timeout: Duration,
+    /// `smtpd_authorized_xclient_hosts`: who may say XCLIENT.
+    pub xclient_hosts: CidrSet,
     /// `smtpd_upstream_proxy_protocol`: whoever connects sends a PROXY header first. For the driver: a session begins behind it.
     pub upstream_proxy: Option<UpstreamProxy>,
     /// `smtpd_forbid_bare_newline`.

@@ -51,6 +51,10 @@ impl State {
                 Evaluation::Decided(verdict) => verdict,
                 Evaluation::Ask(question) if pending.questions < QUESTIONS_MAX => {
                     pending.questions = pending.questions.saturating_add(1);
+                    if let Some(answer) = connection.own_answer(&question) {
+                        connection.answers.add(question, answer);
+                        return Self::proceed(pending, connection, now);
+                    }
                     connection.asked = Some(question.clone());
                     connection.actions.push_back(Action::Ask(Box::new(question)));
                     connection.wait(Wait::Answer, now);
@@ -119,7 +123,7 @@ impl Step {
             Self::Connect => {
                 let greeting = replies::greeting(&connection.settings);
                 connection.send(&greeting);
-                State::greeted()
+                State::greeted(connection.given_hello.take())
             }
             Self::Hello(_, hello) => State::welcome(hello, connection),
             Self::Mail(greeting, transaction) => {

@@ -48,13 +48,14 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
     connection.renewal = None;
     connection.login = None;
     connection.answers = Answers::default();
-    connection.identify(identity.clone());
+    let unwelcome = connection.settings.unwelcome(&identity);
+    connection.identify(identity);
     connection.events.push_back(Event::TlsStarted {
         origin: Arc::clone(&connection.origin),
         tls: Box::new(tls.clone()),
-        identity: Box::new(identity),
+        identity: Box::new(connection.identity.clone()),
     });
     connection.tls = Some(tls);
     connection.progress = connection.progress.saturating_add(1);
-    connection.settings.unwelcome(&connection.identity)
+    unwelcome
 }

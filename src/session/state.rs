@@ -102,9 +102,9 @@ pub(super) struct Skipped {
 }
 
 impl State {
-    /// After the greeting.
-    pub(super) const fn greeted() -> Self {
-        Self::Ready(Greeting::NotYet)
+    /// After the greeting; XCLIENT may have told what HELO was.
+    pub(super) fn greeted(given: Option<Hello>) -> Self {
+        Self::Ready(given.map_or(Greeting::NotYet, Greeting::Said))
     }
 
     /// After STARTTLS: nothing is known.
@@ -345,6 +345,7 @@ impl State {
             Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
+            Verb::Xclient => self.on_xclient(argument, connection, now),
             Verb::Auth => self.on_auth(argument, connection),
             Verb::Rset if argument.is_empty() => {
                 self.without_transaction(connection).answer(&replies::ok(), connection)
@@ -483,9 +484,12 @@ impl State {
     }
 }
 
-/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, and AUTH, which has a refusal of its
-/// own (538) before TLS.
+/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, AUTH, which has a refusal of its own
+/// (538) before TLS, and XCLIENT as in Postfix.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
-    let is_exempt = matches!(verb, Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit);
+    let is_exempt = matches!(
+        verb,
+        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Xclient
+    );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

@@ -1,6 +1,6 @@
 //! Commands: the verb first, then, when it may be said, its argument.
 //!
-//! **Implements** RFC 5321 section 4.1.1, STARTTLS of RFC 3207, AUTH of RFC 4954 and BDAT of RFC 3030. Letter case does not matter in verbs; a space
+//! **Implements** RFC 5321 section 4.1.1, STARTTLS of RFC 3207, AUTH of RFC 4954, BDAT of RFC 3030 and XCLIENT of Postfix. Letter case does not matter in verbs; a space
 //! behind `FROM:` and `TO:` is let through, as Postfix does.
 //! **Does not** decide whether a command may be said now.
 
@@ -37,6 +37,8 @@ pub enum Verb {
     StartTls,
     /// AUTH.
     Auth,
+    /// XCLIENT.
+    Xclient,
     /// A command of an extension that no listener here offers: ETRN (RFC 1985), ATRN, BURL, XFORWARD, and what RFC 5321
     /// appendix F took out of SMTP.
     NotImplemented,
@@ -52,7 +54,7 @@ impl Verb {
     }
 }
 
-const VERBS: [(&str, Verb); 22] = [
+const VERBS: [(&str, Verb); 23] = [
     ("HELO", Verb::Helo),
     ("EHLO", Verb::Ehlo),
     ("MAIL", Verb::Mail),
@@ -67,6 +69,7 @@ const VERBS: [(&str, Verb); 22] = [
     ("QUIT", Verb::Quit),
     ("STARTTLS", Verb::StartTls),
     ("AUTH", Verb::Auth),
+    ("XCLIENT", Verb::Xclient),
     ("ETRN", Verb::NotImplemented),
     ("ATRN", Verb::NotImplemented),
     ("TURN", Verb::NotImplemented),

@@ -12,6 +12,7 @@ pub mod line;
 pub mod milter;
 pub mod parameters;
 pub mod path;
+pub mod policy_delegation;
 pub mod proxy_header;
 pub mod reply;
 pub mod status;

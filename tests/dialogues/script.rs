@@ -330,6 +330,7 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
             }
         }
         "bare_newline_exclusions" => settings.bare_newline_exclusions = networks(value.split_whitespace()),
+        "xclient_hosts" => settings.xclient_hosts = networks(value.split_whitespace()),
         "tls" => {
             settings.tls = match value {
                 "none" => TlsOffer::None,
@@ -447,6 +448,7 @@ pub(crate) fn default_settings() -> SessionSettings {
         vrfy_disabled: false,
         timeout: Duration::from_mins(5),
         starttls_timeout: Duration::from_mins(5),
+        xclient_hosts: CidrSet::default(),
         upstream_proxy: None,
         bare_newline: BareNewline::Normalize,
         bare_newline_exclusions: CidrSet::default(),

@@ -25,7 +25,9 @@ pub(super) fn decide(
         let runtime = runtime.map_err(|why| format!("the DNS cannot be asked: {why}"))?;
         Ok(runtime.block_on(async {
             let resolver = Arc::new(SystemResolver::new(&settings.resolver_addresses));
-            Questions::new(resolver).decide(&evaluate).await
+            Questions::new(resolver, settings.policy_connections)
+                .decide(&evaluate)
+                .await
         }))
     };
     // A thread of its own: the caller may be within a runtime already.

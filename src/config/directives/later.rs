@@ -88,7 +88,6 @@ pub const DIRECTIVES: &[Known] = &[
     known("bounce_template_file", "empty", "DSN text templates"),
     known("notify_classes", "resource, software", "what postmaster is told"),
     known("cleanup_replace_stray_cr_lf", "yes", "outbound smuggling guard"),
-    known("smtpd_authorized_xclient_hosts", "empty", "who may XCLIENT"),
     known(
         "smtpd_hide_client_session",
         "no",

@@ -212,6 +212,7 @@ impl<S: Store> Driver<'_, S> {
             if matches!(flow, Flow::Closed) {
                 break;
             }
+            self.notice_new_peer();
             let deadline = self.session.poll_timeout();
             let may_read = self.session.wants_bytes() || self.may_read_ahead();
             tokio::select! {

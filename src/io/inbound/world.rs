@@ -25,6 +25,7 @@ impl<S: Store> Driver<'_, S> {
     /// Begins to ask; the loop of the session takes the answer, so that deadlines, a stop and the peer's going are seen
     /// meanwhile.
     pub(super) fn ask(&mut self, question: Question) -> Flow {
+        self.notice_new_peer();
         let asked: Asking<Answer> = match question {
             Question::PeerNames(address) if address == net::canonical(self.peer.ip()) => {
                 let names = self.look_up_names();
@@ -44,6 +45,15 @@ impl<S: Store> Driver<'_, S> {
             }
         }));
         Flow::Continue
+    }
+
+    /// XCLIENT has named another client, whose names are not those of the proxy.
+    pub(super) fn notice_new_peer(&mut self) {
+        if self.session.peer() != self.peer {
+            self.peer = self.session.peer();
+            self.names = Arc::default();
+            self.naming = Some(self.look_up_names());
+        }
     }
 
     /// The names of the peer, looked up once whoever asks.

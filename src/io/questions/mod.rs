@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::io::dns::SystemResolver;
+use crate::io::policy_service::{PolicyClient, PolicyConnections};
 use crate::policy::chain::Evaluation;
 use crate::policy::question::{Answer, Answers, Found, PeerNames, Question};
 use crate::policy::verdict::Verdict;
@@ -27,14 +28,16 @@ const DNS_QUESTIONS_MAX: usize = 500;
 /// Whoever knows, shared by all sessions.
 pub struct Questions {
     resolver: Arc<SystemResolver>,
+    services: PolicyClient,
     turns: Semaphore,
 }
 
 impl Questions {
-    /// Asks these name servers.
-    pub fn new(resolver: Arc<SystemResolver>) -> Self {
+    /// Asks these name servers, and policy services over connections of its own.
+    pub fn new(resolver: Arc<SystemResolver>, connections: PolicyConnections) -> Self {
         Self {
             resolver,
+            services: PolicyClient::new(connections),
             turns: Semaphore::new(DNS_QUESTIONS_MAX),
         }
     }
@@ -55,7 +58,7 @@ impl Questions {
                 Answer::Texts(self.in_time(asked).await.unwrap_or_else(Found::Failed))
             }
             Question::PeerNames(address) => Answer::PeerNames(self.peer_names(*address).await),
-            Question::Service { .. } => unanswered(question, "policy services are not asked"),
+            Question::Service { service, attributes } => Answer::Service(self.services.ask(service, attributes).await),
         }
     }
 

@@ -19,12 +19,15 @@ mod defence;
 mod filter;
 mod policy;
 mod restriction;
+mod xclient;
 
 pub(super) use defence::{barred, busy, protocol_error, rate_exceeded, unsynchronised};
 pub use defence::{busy_at_the_door, too_many_connections};
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
+use xclient::XCLIENT;
+pub(super) use xclient::{attribute_expected, bad_attribute, insufficient_authorization, unknown_attribute};
 
 /// 220 on connecting.
 pub(super) fn greeting(settings: &SessionSettings) -> Reply {
@@ -43,6 +46,7 @@ pub(super) fn extensions(settings: &SessionSettings, offers: impl Fn(Extension) 
         (Extension::Size, format!("SIZE {}", settings.message_size_octets_max)),
         (Extension::StartTls, "STARTTLS".into()),
         (Extension::Auth, "AUTH EXTERNAL".into()),
+        (Extension::Xclient, XCLIENT.into()),
         (Extension::EnhancedStatusCodes, "ENHANCEDSTATUSCODES".into()),
         (Extension::EightBitMime, "8BITMIME".into()),
         (Extension::Dsn, "DSN".into()),
@@ -246,7 +250,7 @@ pub(super) fn already_authenticated() -> Reply {
     bad_sequence("Error: already authenticated")
 }
 
-/// AUTH within a transaction.
+/// AUTH or XCLIENT within a transaction.
 pub(super) fn transaction_in_progress() -> Reply {
     bad_sequence("Error: MAIL transaction in progress")
 }
