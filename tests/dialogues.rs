@@ -42,6 +42,7 @@ struct Driver {
     chain: Arc<Chain>,
     counters: Counters,
     queue: String,
+    passwords: Vec<(String, String)>,
     draft: Option<Vec<Vec<u8>>>,
     message: Option<(Envelope, Vec<Vec<u8>>)>,
     said: Vec<u8>,
@@ -65,6 +66,7 @@ impl Driver {
             chain: Arc::clone(&script.settings.chain),
             counters: Counters::default(),
             queue: "ok".into(),
+            passwords: script.passwords.clone(),
             draft: None,
             message: None,
             said: Vec::new(),
@@ -123,6 +125,10 @@ impl Driver {
             }
             Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            Action::Authenticate(credentials) => {
+                let verification = peers::verify(&self.passwords, *credentials);
+                self.session.handle_authenticated(verification, self.now);
+            }
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");

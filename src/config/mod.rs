@@ -23,6 +23,7 @@ pub mod nearest;
 pub mod public_bundle;
 pub mod reader;
 pub mod restrictions;
+pub mod sasl;
 pub mod scope;
 pub mod server;
 pub mod settings;
@@ -73,6 +74,14 @@ pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
 /// As [`queue_directory`].
 pub fn deny_list_file(path: &Path) -> Result<PathBuf, Diagnostics> {
     path_alone(path, "smtpd_tls_deny_list_file")
+}
+
+/// `smtpd_sasl_path` at the top alone, as a password file: it may be made before the configuration is whole.
+///
+/// # Errors
+/// As [`queue_directory`].
+pub fn password_file(path: &Path) -> Result<PathBuf, Diagnostics> {
+    path_alone(path, "smtpd_sasl_path")
 }
 
 /// One directive that is a path, whatever else is wrong with the file.
@@ -177,12 +186,13 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         };
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
-        let (session, tls) = server::build(&endpoint.name, &scope, environment, findings);
+        let server = server::build(&endpoint.name, &scope, environment, findings);
         listeners.push(ListenerSettings {
             name: endpoint.name,
             address: endpoint.address,
-            session: Arc::new(session),
-            tls,
+            session: Arc::new(server.session),
+            tls: server.tls,
+            passwords: server.passwords,
             socket_name: endpoint.socket_name,
         });
     }
@@ -203,6 +213,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
     // 0 means no limit, so it is the largest of all.
     let largest = sizes.max_by_key(|size| size.wrapping_sub(1)).unwrap_or_default();
     Settings {
+        failure_limits: sasl::failure_limits(&top),
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),

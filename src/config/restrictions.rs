@@ -30,10 +30,11 @@ pub struct Listed {
 const SENDER_MISMATCH: &str = "reject_sender_certificate_mismatch";
 
 /// The other words that work.
-const WORDS: [(&str, Restriction); 10] = [
+const WORDS: [(&str, Restriction); 11] = [
     ("permit_mynetworks", Restriction::PermitMynetworks),
     ("permit_tls_all_clientcerts", Restriction::PermitTlsAllClientcerts),
     ("permit_tls_clientcerts", Restriction::PermitTlsClientcerts),
+    ("permit_sasl_authenticated", Restriction::PermitSaslAuthenticated),
     ("permit_auth_destination", Restriction::PermitAuthDestination),
     ("reject_unauth_destination", Restriction::RejectUnauthDestination),
     ("defer_unauth_destination", Restriction::DeferUnauthDestination),
@@ -44,7 +45,7 @@ const WORDS: [(&str, Restriction); 10] = [
 ];
 
 /// Words of Postfix that do not work yet.
-const LATER: [&str; 41] = [
+const LATER: [&str; 40] = [
     "check_ccert_access",
     "check_cert",
     "check_client_access",
@@ -69,7 +70,6 @@ const LATER: [&str; 41] = [
     "permit_inet_interfaces",
     "permit_mx_backup",
     "permit_naked_ip_address",
-    "permit_sasl_authenticated",
     "reject_invalid_helo_hostname",
     "reject_invalid_hostname",
     "reject_multi_recipient_bounce",

@@ -10,6 +10,7 @@ use super::issuer_policies::IssuerPolicy;
 use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
+use super::sasl::{self, PasswordSource};
 use super::scope::Scope;
 use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use crate::net::CidrSet;
@@ -19,13 +20,18 @@ use crate::policy::restriction::Restriction;
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::wire::data::BareNewline;
 
-/// The sessions and the TLS files of the listener with this name; faults go to the findings.
-pub fn build(
-    listener: &str,
-    scope: &Scope,
-    environment: &Environment,
-    findings: &mut Findings,
-) -> (SessionSettings, Option<ServerTlsFiles>) {
+/// What a listener is made of.
+pub struct Server {
+    /// Its sessions.
+    pub session: SessionSettings,
+    /// Its TLS files.
+    pub tls: Option<ServerTlsFiles>,
+    /// Who verifies passwords.
+    pub passwords: Option<PasswordSource>,
+}
+
+/// The sessions, TLS files and passwords of the listener with this name; faults go to the findings.
+pub fn build(listener: &str, scope: &Scope, environment: &Environment, findings: &mut Findings) -> Server {
     let offer = tls_offer(scope, findings);
     let lists = Lists::of(scope);
     let trust = PublicTrust::of(scope, environment);
@@ -36,7 +42,11 @@ pub fn build(
     if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
     }
-    (session(listener, scope, offer, &lists), tls)
+    Server {
+        session: session(listener, scope, offer, &lists),
+        tls,
+        passwords: sasl::source(scope, offer, environment, findings),
+    }
 }
 
 fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> SessionSettings {
@@ -52,6 +62,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         tls_received_header: scope.boolean("smtpd_tls_received_header"),
         has_filters: false,
         auth_external: scope.boolean("smtpd_tls_auth_external"),
+        sasl: sasl::session(scope),
         chain: Arc::new(Chain {
             relay: restrictions(&lists.relay),
             recipient: restrictions(&lists.recipient),

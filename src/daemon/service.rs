@@ -79,6 +79,8 @@ impl Daemon {
             stopping: CancellationToken::new(),
             journal: open_journal(&directory, settings.journal_octets_max)?,
             counters: Arc::default(),
+            login_failures: Arc::default(),
+            dovecots: Arc::default(),
         };
         let watch = Arc::new(Watch::default());
         // Before anything listens: whoever sees the daemon answer may stop it.

@@ -1,6 +1,6 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), and `smtpd_tls_received_header` of postconf(5): the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPA, ESMTPSA), `smtpd_tls_received_header` and `smtpd_sasl_authenticated_header`: the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -44,7 +44,7 @@ pub enum Dialect {
     Plain,
     /// EHLO.
     Extended,
-    /// AUTH as well, which is never taken before TLS.
+    /// AUTH as well.
     Authenticated,
 }
 
@@ -69,6 +69,8 @@ pub struct Received<'a> {
     pub with_tls_details: bool,
     /// Whether a client certificate was asked for.
     pub certificate_asked: bool,
+    /// The login, when it is to be named (`smtpd_sasl_authenticated_header`).
+    pub login: Option<&'a str>,
     /// The id.
     pub id: QueueId,
     /// The recipients; named only when there is one.
@@ -89,9 +91,13 @@ impl Received<'_> {
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
         }
+        if let Some(login) = self.login {
+            out.push_str(&format!("\t(Authenticated sender: {})\r\n", comment_safe(login)));
+        }
         let protocol = match (self.tls.is_some(), self.dialect) {
             (true, Dialect::Authenticated) => "ESMTPSA",
             (true, _) => "ESMTPS",
+            (false, Dialect::Authenticated) => "ESMTPA",
             (false, Dialect::Plain) => "SMTP",
             (false, _) => "ESMTP",
         };
@@ -214,6 +220,7 @@ mod tests {
             identity: &Identity::Plaintext,
             with_tls_details: true,
             certificate_asked: true,
+            login: None,
             id: QueueId::from_parts(1, 1),
             forward_paths: &[],
             now: Now {

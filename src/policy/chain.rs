@@ -144,6 +144,10 @@ impl Chain {
                 )
             }),
             Restriction::PermitTlsClientcerts => self.permit_tls_clientcerts(facts.identity),
+            Restriction::PermitSaslAuthenticated => match facts.login {
+                Some(login) => (Opinion::Permit, Because::Authenticated(login.to_owned())),
+                None => (Opinion::Pass, Because::NotAuthenticated),
+            },
             Restriction::Certificate(rule) => with_verified(facts.identity, |certificate| rule.ask(certificate)),
             Restriction::Rule(rule) => {
                 return with_verified(facts.identity, |certificate| ask_rule(rule, certificate, facts));

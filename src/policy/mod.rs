@@ -12,6 +12,7 @@ pub mod condition;
 pub mod facts;
 pub mod glob;
 pub mod limits;
+pub mod login_failures;
 pub mod name_filter;
 pub mod question;
 pub mod restriction;

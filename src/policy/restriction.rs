@@ -20,6 +20,8 @@ pub enum Restriction {
     PermitTlsAllClientcerts,
     /// `permit_tls_clientcerts`: a fingerprint in `relay_clientcerts`; the issuer need not be known.
     PermitTlsClientcerts,
+    /// `permit_sasl_authenticated`: a login that a password proved.
+    PermitSaslAuthenticated,
     /// `CERTISSUER:<regex>`, `CERTSUBJECT:<regex>` or both in one table, with what to do on a match.
     Certificate(CertificateMatch),
     /// The name of a `[[certificate_rule]]`.
@@ -93,6 +95,7 @@ impl fmt::Display for Restriction {
             Self::PermitMynetworks => "permit_mynetworks",
             Self::PermitTlsAllClientcerts => "permit_tls_all_clientcerts",
             Self::PermitTlsClientcerts => "permit_tls_clientcerts",
+            Self::PermitSaslAuthenticated => "permit_sasl_authenticated",
             Self::PermitAuthDestination => "permit_auth_destination",
             Self::RejectUnauthDestination => "reject_unauth_destination",
             Self::DeferUnauthDestination => "defer_unauth_destination",

@@ -38,6 +38,10 @@ pub enum Because {
     CertificateUnverified(Why),
     /// The chain verified up to this issuer (one-line text).
     CertificateVerified(String),
+    /// AUTH with a password proved this login.
+    Authenticated(String),
+    /// There was no AUTH with a password.
+    NotAuthenticated,
     /// This fingerprint is listed.
     FingerprintListed(String),
     /// The fingerprint of the certificate is not listed.
@@ -92,6 +96,8 @@ impl fmt::Display for Because {
             Self::NoCertificateShown => f.write_str("no client certificate was shown"),
             Self::CertificateUnverified(why) => write!(f, "{why}"),
             Self::CertificateVerified(issuer) => write!(f, "certificate verified, issuer {issuer}"),
+            Self::Authenticated(login) => write!(f, "authenticated as {login}"),
+            Self::NotAuthenticated => f.write_str("not authenticated with a password"),
             Self::FingerprintListed(fingerprint) => write!(f, "fingerprint {fingerprint} is in relay_clientcerts"),
             Self::FingerprintNotListed(fingerprint) => {
                 write!(f, "fingerprint {fingerprint} is not in relay_clientcerts")

@@ -6,6 +6,7 @@ use crate::policy::question::Question;
 use crate::policy::stage::Stage;
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
+use crate::wire::sasl::Credentials;
 
 /// One thing to do; the driver does them in the order they are polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Action {
     /// Ask the content filters; answer with `handle_filtered`, also when they fail. Mail data appended between
     /// [`Stage::Data`] and [`Stage::EndOfData`] is theirs to see.
     Filter(Box<Consultation>),
+    /// Verify a login and its password; answer with `handle_authenticated`, also when nobody can.
+    Authenticate(Box<Credentials>),
     /// Begin a message in the queue; answer with `handle_draft`.
     OpenDraft,
     /// Add mail data to the draft; a failure is told with `handle_append_failed`.

@@ -1,7 +1,7 @@
 //! The server dialogue of RFC 5321, without a socket.
 //!
 //! **Implements** RFC 5321 (server side), PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), STARTTLS
-//! (RFC 3207), AUTH EXTERNAL (RFC 4954), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
+//! (RFC 3207), AUTH (RFC 4954), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
 //! **Does not** touch a socket, a clock or a log: a driver hands in octets, facts and the time, and carries out
 //! the [`Action`]s in order.
 //!
@@ -25,6 +25,7 @@ use crate::policy::limits::Allowance;
 use crate::policy::question::Answer;
 use crate::time::Now;
 use crate::wire::domain::Domain;
+use crate::wire::sasl::PasswordMechanisms;
 
 mod action;
 mod auth;
@@ -35,6 +36,7 @@ pub mod event;
 mod hello;
 mod limits;
 mod mail_data;
+pub mod password;
 mod pending;
 mod renewal;
 pub mod replies;
@@ -47,6 +49,7 @@ mod transaction;
 pub use action::{Action, Consultation, FilterVerdict, QueueRefusal};
 use connection::Connection;
 use event::{CloseReason, Event};
+use password::Verification;
 use pending::Step;
 use settings::{SessionSettings, TlsOffer};
 use state::State;
@@ -138,6 +141,21 @@ impl Session {
     /// The answer to [`Action::Filter`].
     pub fn handle_filtered(&mut self, verdict: FilterVerdict, now: Now) {
         self.replace(|state, connection| state.on_filtered(verdict, connection, now));
+        self.advance(now);
+    }
+
+    /// What the password service takes, as far as it has been heard: announced from the next EHLO on.
+    pub fn handle_mechanisms(&mut self, mechanisms: Option<PasswordMechanisms>) {
+        self.connection.mechanisms = mechanisms;
+    }
+
+    /// The answer to [`Action::Authenticate`].
+    pub fn handle_authenticated(&mut self, verification: Verification, now: Now) {
+        self.replace(|state, connection| {
+            state
+                .on_authenticated(verification, connection)
+                .after_command(connection, now)
+        });
         self.advance(now);
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::CertificateFault;
+use super::password::SaslSettings;
 use crate::cert::identity::Identity;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
@@ -30,6 +31,8 @@ pub struct SessionSettings {
     pub require_client_certificate: bool,
     /// `smtpd_tls_auth_external`: AUTH EXTERNAL for whoever holds a verified certificate.
     pub auth_external: bool,
+    /// AUTH with a password.
+    pub sasl: SaslSettings,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
     /// `smtpd_milters`: whether there are content filters to ask.
@@ -61,11 +64,6 @@ pub struct SessionSettings {
 }
 
 impl SessionSettings {
-    /// Whether AUTH EXTERNAL is announced to this peer: never before TLS, never without a verified certificate.
-    pub fn offers_auth(&self, identity: &Identity) -> bool {
-        self.auth_external && identity.verified().is_some()
-    }
-
     /// Why a peer in TLS has to go, under `smtpd_tls_req_ccert`.
     pub fn unwelcome(&self, identity: &Identity) -> Option<CertificateFault> {
         let is_encrypted = !matches!(identity, Identity::Plaintext);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  220 --> Ready --- STARTTLS --> Handshake ------> Ready again, or Unwelcome (first command: 421)
-//!          Ready --- AUTH ------> Authenticating -> Ready again (235 or refused)
+//!          Ready --- AUTH ------> Authenticating -> Ready again (235 or refused), for a password through Verifying
 //!          Ready --- MAIL ------> Mail
 //!
 //!  Mail --- DATA --+---------------> Opening --- draft, 354 --> Content --- CRLF.CRLF --+----------------> Committing
@@ -23,11 +23,13 @@
 use std::sync::Arc;
 
 use super::action::Action;
+use super::auth::Exchange;
 use super::connection::Connection;
 use super::content::Content;
 use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
 use super::hello::{Greeting, Hello, name_of};
 use super::limits::Wait;
+use super::password::Claim;
 use super::pending::{Pending, Step};
 use super::settings::TlsOffer;
 use super::transaction::Transaction;
@@ -38,6 +40,7 @@ use crate::wire::command::{Command, Verb};
 use crate::wire::data::BareNewline;
 use crate::wire::line::{AUTHENTICATION_LINE_OCTETS_MAX, COMMAND_LINE_OCTETS_MAX, Line, LineEnd};
 use crate::wire::reply::Reply;
+use crate::wire::sasl::Secret;
 
 /// Where a session stands.
 #[derive(Debug)]
@@ -49,7 +52,9 @@ pub(super) enum State {
     /// Between transactions.
     Ready(Greeting),
     /// After 334: the next line is a response and no command.
-    Authenticating(Greeting),
+    Authenticating(Greeting, Exchange),
+    /// Waiting for what the password service says.
+    Verifying(Greeting, Claim),
     /// After MAIL.
     Mail(Greeting, Transaction),
     /// Waiting for what the outside world or a content filter says to the last command.
@@ -113,7 +118,7 @@ impl State {
             self,
             Self::Unwelcome(_)
                 | Self::Ready(_)
-                | Self::Authenticating(_)
+                | Self::Authenticating(..)
                 | Self::Mail(..)
                 | Self::Content(..)
                 | Self::Denied
@@ -123,7 +128,7 @@ impl State {
     /// The longest line that may come next, octets with its end.
     pub(super) const fn line_octets_max(&self) -> usize {
         match self {
-            Self::Authenticating(_) => AUTHENTICATION_LINE_OCTETS_MAX,
+            Self::Authenticating(..) => AUTHENTICATION_LINE_OCTETS_MAX,
             _ => COMMAND_LINE_OCTETS_MAX,
         }
     }
@@ -135,7 +140,8 @@ impl State {
             Self::Handshake
             | Self::Unwelcome(_)
             | Self::Ready(_)
-            | Self::Authenticating(_)
+            | Self::Authenticating(..)
+            | Self::Verifying(..)
             | Self::Mail(..)
             | Self::Denied => true,
             _ => false,
@@ -173,7 +179,7 @@ impl State {
             return Self::turn_away(connection, fault);
         }
         let state = match line {
-            Line::TooLong if matches!(self, Self::Authenticating(_)) => {
+            Line::TooLong if matches!(self, Self::Authenticating(..)) => {
                 self.after_response().refuse(replies::response_too_long(), connection)
             }
             Line::TooLong => self.refuse(replies::line_too_long(), connection),
@@ -185,8 +191,10 @@ impl State {
                         return Self::close(connection, CloseReason::BareNewline);
                     }
                 }
-                if matches!(self, Self::Authenticating(_)) {
-                    return self.on_response(&text, connection).after_command(connection, now);
+                if matches!(self, Self::Authenticating(..)) {
+                    let text = Secret::new(text);
+                    let state = self.on_response(text.octets(), connection, now);
+                    return state.after_command(connection, now);
                 }
                 match Command::parse(&text) {
                     Ok(command) => self.on_command(&command, connection, now),
@@ -206,7 +214,7 @@ impl State {
                 connection.send(&replies::too_many_errors(&connection.settings));
                 Self::close(connection, CloseReason::TooManyErrors)
             }
-            Self::Ready(_) | Self::Authenticating(_) | Self::Mail(..) | Self::Denied => {
+            Self::Ready(_) | Self::Authenticating(..) | Self::Mail(..) | Self::Denied => {
                 connection.wait(Wait::Command, now);
                 self
             }
@@ -240,7 +248,7 @@ impl State {
             Verb::Rcpt => self.on_rcpt(argument, connection, now),
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
-            Verb::Auth => self.on_auth(argument, connection),
+            Verb::Auth => self.on_auth(argument, connection, now),
             Verb::Rset if argument.is_empty() => self.without_transaction().answer(&replies::ok(), connection),
             Verb::Rset => self.refuse(replies::usage("RSET"), connection),
             Verb::Noop => self.answer(&replies::ok(), connection),
@@ -288,7 +296,11 @@ impl State {
     /// Answers HELO or EHLO.
     pub(super) fn welcome(hello: Hello, connection: &mut Connection) -> Self {
         let reply = if hello.extended {
-            replies::extensions(&connection.settings, &connection.identity)
+            replies::extensions(
+                &connection.settings,
+                &connection.identity,
+                &connection.offered_mechanisms(),
+            )
         } else {
             replies::hello(&connection.settings)
         };

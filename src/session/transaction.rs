@@ -64,7 +64,7 @@ impl Transaction {
         let reverse_path = ReversePath::parse(path).map_err(|why| replies::bad_reverse_path(why.into()))?;
         let parameters = MailParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
         // RFC 4954 section 5: a parameter of an extension that is announced here, or of none.
-        if parameters.auth && !connection.settings.offers_auth(&connection.identity) {
+        if parameters.auth && connection.offered_mechanisms().is_empty() {
             return Err(replies::bad_parameter(&ParameterError::Unknown("AUTH".into())));
         }
         let limit = connection.settings.message_size_octets_max;

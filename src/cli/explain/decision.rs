@@ -64,6 +64,12 @@ impl<'a> Decision<'a> {
                 "listener {name} takes TLS from the first octet: nothing is said in plaintext there"
             ));
         }
+        if arguments.login.is_some() && !listener.session.sasl.takes_passwords(!arguments.plaintext) {
+            let name = &listener.name;
+            return Err(format!(
+                "--login: listener {name} takes no passwords there (smtpd_sasl_auth_enable, smtpd_tls_auth_only)"
+            ));
+        }
         let at = match &arguments.at {
             Some(text) => Timestamp::parse(text).map_err(|why| format!("--at {text}: {why}"))?,
             None => clock::timestamp(),
@@ -96,6 +102,7 @@ impl<'a> Decision<'a> {
     fn answer(&self, arguments: &ExplainArguments, forward_path: ForwardPath, from: &[Mailbox]) -> Answer {
         let verdict = self.listener.session.chain.decide(&Facts {
             hello: &arguments.helo,
+            login: arguments.login.as_deref(),
             reverse_path: Some(&self.reverse_path),
             forward_path: Some(&forward_path),
             ..Facts::new(

@@ -46,7 +46,6 @@ pub const DIRECTIVES: &[Known] = &[
         "451 4.3.5 Server configuration problem",
         "answer when the policy server fails",
     ),
-    known("smtpd_tls_auth_only", "no", "AUTH only inside TLS"),
     known(
         "smtpd_tls_chain_files",
         "empty",
@@ -91,10 +90,6 @@ pub const DIRECTIVES: &[Known] = &[
     known("smtp_dns_support_level", "empty", "dnssec needed for dane"),
     known("smtp_tlsrpt_enable", "no", "RFC 8460 reporting"),
     known("requiretls_enable", "yes", "RFC 8689 verb"),
-    known("smtpd_sasl_auth_enable", "no", "AUTH in server"),
-    known("smtpd_sasl_type", "cyrus", "cyrus or dovecot"),
-    known("smtpd_sasl_path", "smtpd", "back-end socket/name"),
-    known("smtpd_sasl_security_options", "noanonymous", "mechanism filter"),
     known("smtp_sasl_auth_enable", "no", "AUTH to smarthost"),
     known("smtp_sasl_password_maps", "empty", "credentials per next hop"),
     known(

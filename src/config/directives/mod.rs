@@ -7,6 +7,7 @@ pub mod common;
 pub mod kind;
 pub mod later;
 pub mod outbound_side;
+pub mod sasl;
 pub mod server_side;
 
 use kind::Directive;
@@ -17,6 +18,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .iter()
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
+        .chain(sasl::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::wire::Wire;
+use crate::io::authenticator::Authenticator;
 use crate::io::clock;
 use crate::io::dns::SystemResolver;
 use crate::io::journal::Journal;
@@ -53,6 +54,8 @@ pub struct Inbound<S> {
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent; the same through every reload.
     pub counters: Arc<Mutex<Counters>>,
+    /// Verifies passwords; `None` where none is taken.
+    pub authenticator: Option<Arc<Authenticator>>,
 }
 
 /// What a session was judged by.
@@ -73,6 +76,8 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) session: Session,
     pub(super) session_id: String,
     pub(super) peer: SocketAddr,
+    /// Our address, as the peer sees it.
+    pub(super) local: Option<SocketAddr>,
     /// The settings the session began with.
     pub(super) inbound: Arc<Inbound<S>>,
     /// The listener's settings as they are now.
@@ -102,7 +107,9 @@ pub async fn serve<S: Store>(
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
+    let local = stream.local_addr().ok();
     let mut driver = Driver {
+        local,
         wire: Wire::Plain(stream),
         session,
         session_id,
@@ -147,6 +154,7 @@ impl<S: Store> Driver<'_, S> {
                             self.session.handle_shutdown(clock::now());
                         }
                         self.session.handle_space(self.inbound.store.has_space());
+                        self.hear_mechanisms().await;
                         self.renew_identity().await;
                         self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
                     }
@@ -177,6 +185,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(&question),
                 Action::Filter(consultation) => self.filter(&consultation),
+                Action::Authenticate(credentials) => self.authenticate(*credentials).await,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),

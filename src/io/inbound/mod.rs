@@ -6,6 +6,7 @@
 mod drafts;
 mod driver;
 mod judging;
+mod passwords;
 mod wire;
 mod world;
 

@@ -4,7 +4,7 @@
 //! that postmasters and their scripts recognise it.
 
 use super::action::QueueRefusal;
-use super::event::{AuthenticationFault, BareOctet, CertificateFault, MessageFault};
+use super::event::{BareOctet, CertificateFault, MessageFault};
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
@@ -14,8 +14,10 @@ use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
+mod authentication;
 mod policy;
 
+pub(super) use authentication::*;
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
 
@@ -29,8 +31,8 @@ pub(super) fn hello(settings: &SessionSettings) -> Reply {
     Reply::bare(250, vec![settings.myhostname.clone()])
 }
 
-/// The answer to EHLO: the extensions. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
-pub(super) fn extensions(settings: &SessionSettings, identity: &Identity) -> Reply {
+/// The answer to EHLO: the extensions, AUTH with these mechanisms. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
+pub(super) fn extensions(settings: &SessionSettings, identity: &Identity, mechanisms: &[&str]) -> Reply {
     let is_encrypted = !matches!(identity, Identity::Plaintext);
     let mut lines = vec![
         settings.myhostname.clone(),
@@ -40,8 +42,8 @@ pub(super) fn extensions(settings: &SessionSettings, identity: &Identity) -> Rep
     if !is_encrypted && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt) {
         lines.push("STARTTLS".into());
     }
-    if settings.offers_auth(identity) {
-        lines.push("AUTH EXTERNAL".into());
+    if !mechanisms.is_empty() {
+        lines.push(format!("AUTH {}", mechanisms.join(" ")));
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     lines.push("8BITMIME".into());
@@ -167,72 +169,6 @@ pub(super) fn tls_not_offered() -> Reply {
 /// `smtpd_tls_security_level = encrypt`.
 pub(super) fn must_start_tls() -> Reply {
     Reply::new(530, (5, 7, 0), "Must issue a STARTTLS command first")
-}
-
-/// 334 behind AUTH: EXTERNAL challenges with nothing.
-pub(super) fn empty_challenge() -> Reply {
-    Reply::bare(334, vec![String::new()])
-}
-
-/// AUTH.
-pub(super) fn authenticated() -> Reply {
-    Reply::new(235, (2, 7, 0), "Authentication successful")
-}
-
-/// AUTH that failed, and why.
-pub(super) fn authentication_failed(because: &AuthenticationFault, reference: &str) -> Reply {
-    let why = match because {
-        AuthenticationFault::Certificate(CertificateFault::NotShown) => "no client certificate was shown".to_owned(),
-        AuthenticationFault::Certificate(CertificateFault::Unverified(why)) => format!("your {why}"),
-        AuthenticationFault::NotNamed(_) => "your certificate does not name this authorization identity".to_owned(),
-    };
-    policy(
-        535,
-        (5, 7, 8),
-        &format!("Error: authentication failed: {why}"),
-        reference,
-    )
-}
-
-/// AUTH where the settings do not offer it.
-pub(super) fn authentication_not_enabled() -> Reply {
-    bad_sequence("Error: authentication not enabled")
-}
-
-/// AUTH again.
-pub(super) fn already_authenticated() -> Reply {
-    bad_sequence("Error: already authenticated")
-}
-
-/// AUTH within a transaction.
-pub(super) fn transaction_in_progress() -> Reply {
-    bad_sequence("Error: MAIL transaction in progress")
-}
-
-/// AUTH before TLS.
-pub(super) fn encryption_required() -> Reply {
-    let text = "Encryption required for requested authentication mechanism";
-    Reply::new(538, (5, 7, 11), text)
-}
-
-/// AUTH with another mechanism than EXTERNAL.
-pub(super) fn unknown_mechanism() -> Reply {
-    Reply::new(504, (5, 5, 4), "Error: unrecognized authentication mechanism")
-}
-
-/// A response that is not Base64, or stands for no text.
-pub(super) fn bad_response() -> Reply {
-    Reply::new(501, (5, 5, 2), "Error: cannot decode the response")
-}
-
-/// A response beyond RFC 4954 section 4.
-pub(super) fn response_too_long() -> Reply {
-    Reply::new(500, (5, 5, 6), "Error: authentication exchange line is too long")
-}
-
-/// `*` instead of a response.
-pub(super) fn authentication_cancelled() -> Reply {
-    Reply::new(501, (5, 7, 0), "Authentication cancelled")
 }
 
 /// A bad reverse-path (5.1.7) or the wrong form of MAIL.
