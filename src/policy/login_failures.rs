@@ -396,7 +396,7 @@ mod tests {
     fn flood_of_names_stays_within_the_bound_and_washes_nothing_out() {
         let mut bench = Bench::new();
         let _ = bench.guesses("192.0.2.1", |_| "tim".into());
-        for n in 0..(ENTRIES_MAX as u32 + 10_000) {
+        for n in 0..u32::try_from(ENTRIES_MAX + 10_000).unwrap() {
             let address = IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + n));
             let _ = bench.attempt(&address.to_string(), &format!("user{n}"), u64::from(n), Ending::Wrong);
         }

@@ -93,14 +93,13 @@ impl Handshake {
         }
         match line {
             ServerLine::Version(1) => self.has_version = true,
-            ServerLine::Version(_) => return Err(Fault::Version),
             ServerLine::Mechanism(name) => match PasswordMechanism::of(name) {
                 Some(PasswordMechanism::Plain) => self.mechanisms.plain = true,
                 Some(PasswordMechanism::Login) => self.mechanisms.login = true,
                 None => {}
             },
             ServerLine::Done if self.has_version => return Ok(Some(self.mechanisms)),
-            ServerLine::Done => return Err(Fault::Version),
+            ServerLine::Version(_) | ServerLine::Done => return Err(Fault::Version),
             ServerLine::Other => {}
             ServerLine::Answer(..) => return Err(Fault::Line),
         }
@@ -191,14 +190,14 @@ pub fn read_line(line: &[u8]) -> Result<ServerLine, Fault> {
         }
         "FAIL" => {
             let id = number(next()?)?;
-            ServerLine::Answer(id, Answer::Wrong(refusal(words)))
+            ServerLine::Answer(id, Answer::Wrong(refusal(&words)))
         }
         "CONT" => ServerLine::Answer(number(next()?)?, Answer::Challenge),
         _ => ServerLine::Other,
     })
 }
 
-fn refusal<'a>(words: impl Iterator<Item = &'a str> + Clone) -> Refusal {
+fn refusal<'a>(words: &(impl Iterator<Item = &'a str> + Clone)) -> Refusal {
     let reason = parameter(words.clone(), "reason").map(|reason| printable(&reason));
     match parameter(words.clone(), "code").as_deref() {
         Some("user_disabled") => Refusal::Disabled,

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::config_argument::ConfigArgument;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an argument of its own")]
 pub struct PasswdArguments {
     #[command(flatten)]
     pub config: ConfigArgument,

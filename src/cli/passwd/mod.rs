@@ -83,16 +83,12 @@ fn ask(arguments: &PasswdArguments, login: &str, asked: Asked) -> Result<Secret,
 }
 
 fn delete(path: &Path, login: &str) -> Result<ExitCode, String> {
-    match password_edit::remove(path, login)? {
-        Change::Absent => {
-            eprintln!("estafette: {} has no {}", path.display(), printable(login));
-            Ok(ExitCode::from(NO))
-        }
-        _ => {
-            done(&format!("deleted {} from {}", printable(login), path.display()));
-            Ok(ExitCode::SUCCESS)
-        }
+    if password_edit::remove(path, login)? == Change::Absent {
+        eprintln!("estafette: {} has no {}", path.display(), printable(login));
+        return Ok(ExitCode::from(NO));
     }
+    done(&format!("deleted {} from {}", printable(login), path.display()));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(path: &Path) -> Result<ExitCode, String> {

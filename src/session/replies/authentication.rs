@@ -20,11 +20,7 @@ pub fn authenticated() -> Reply {
 }
 
 /// AUTH that failed, and why.
-pub fn authentication_failed(
-    because: &AuthenticationFault,
-    settings: &SessionSettings,
-    reference: &str,
-) -> Reply {
+pub fn authentication_failed(because: &AuthenticationFault, settings: &SessionSettings, reference: &str) -> Reply {
     let why = match because {
         AuthenticationFault::Certificate(CertificateFault::NotShown) => "no client certificate was shown".to_owned(),
         AuthenticationFault::Certificate(CertificateFault::Unverified(why)) => format!("your {why}"),
