@@ -155,6 +155,20 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, std::net::AddrParseError> 
     text.trim().parse()
 }
 
+/// Reads the address of a name server: `192.0.2.53`, `[2001:db8::53]:5353`. The port is 53 unless written; 0 is none.
+pub fn parse_name_server(text: &str) -> Option<SocketAddr> {
+    let text = text.trim();
+    let plain = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = plain
+        .unwrap_or(text)
+        .parse()
+        .map(|address| SocketAddr::new(address, 53));
+    address
+        .or_else(|_| text.parse())
+        .ok()
+        .filter(|server: &SocketAddr| server.port() != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +188,22 @@ mod tests {
         let set = CidrSet::new(vec![parse_network("127.0.0.0/8").unwrap()]);
         assert!(set.contains("::ffff:127.0.0.1".parse().unwrap()));
         assert!(!set.contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn name_server_is_read_with_and_without_port() {
+        for (text, server) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("192.0.2.53:5353", "192.0.2.53:5353"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("[2001:db8::53]", "[2001:db8::53]:53"),
+            ("[2001:db8::53]:5353", "[2001:db8::53]:5353"),
+        ] {
+            assert_eq!(parse_name_server(text), server.parse().ok(), "{text}");
+        }
+        for text in ["", "dns.example.org", "192.0.2.53:0", "192.0.2.53:", "[192.0.2.53"] {
+            assert_eq!(parse_name_server(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Deliveries over loopback TCP to scripted next hops, DNS answers from a name server of our own, and bounces as
 //! another program reads them.
 
+#[path = "common/name_server.rs"]
+mod name_server;
 #[path = "delivery/names.rs"]
 mod names;
 #[path = "delivery/peer.rs"]
@@ -31,6 +33,7 @@ use estafette::wire::path::{ForwardPath, Mailbox};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
+use name_server::NameServer;
 use peer::{Behaviour, Peer, Starttls};
 use world::{deliver, settings, short};
 
@@ -283,7 +286,7 @@ async fn silent_peer_times_out() {
 #[tokio::test]
 async fn dead_exchanger_is_passed_over_for_the_next() {
     let peer = Peer::start(Behaviour::default()).await;
-    let dns = SystemResolver::with_server(names::start().await);
+    let dns = SystemResolver::with_server(NameServer::start(names::zone).address);
     let settings = settings(&format!("two.test:{}", peer.address.port()), TlsLevel::May);
     let attempts = deliver(settings, dns, Ok(DATA.to_vec()), &ONE).await;
     assert_eq!(short(&attempts), ["7 relayed 2.0.0"]);
@@ -338,7 +341,7 @@ async fn domain_with_a_thousand_exchangers_does_not_hold_a_delivery_for_hours() 
 
 #[tokio::test]
 async fn dns_answers_become_targets_in_order_or_a_reason() {
-    let dns = SystemResolver::with_server(names::start().await);
+    let dns = SystemResolver::with_server(NameServer::start(names::zone).address);
     let settings = settings("", TlsLevel::May);
     for (domain, expected) in [
         (

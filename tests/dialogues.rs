@@ -24,7 +24,8 @@ use estafette::mail::queue_id::QueueId;
 use estafette::policy::chain::Chain;
 use estafette::policy::limits::Counters;
 use estafette::session::event::Event;
-use estafette::session::{Action, FilterVerdict, QueueRefusal, Session};
+use estafette::session::filter::FilterVerdict;
+use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
 use script::{Script, Step, matches, scripts};
 
@@ -89,7 +90,12 @@ impl Driver {
                 self.is_closed,
                 "an open session has a deadline"
             );
-            self.session.handle_space(self.queue != "full");
+            let room = match self.queue.strip_prefix("room ") {
+                Some(octets) => octets.parse().expect("a number"),
+                None if self.queue == "full" => 0,
+                None => u64::MAX,
+            };
+            self.session.handle_space(room);
             self.session.handle_bytes(piece, self.now);
             self.drive();
         }
@@ -129,6 +135,7 @@ impl Driver {
                 let verification = peers::verify(&self.passwords, *credentials);
                 self.session.handle_authenticated(verification, self.now);
             }
+            Action::TellFilters(_) => {}
             Action::OpenDraft => {
                 assert!(self.draft.is_none(), "one draft at a time");
                 let refusal = self.refusal("draft-");

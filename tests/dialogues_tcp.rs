@@ -24,6 +24,7 @@ use estafette::io::dns::SystemResolver;
 use estafette::io::dovecot_auth::{DovecotAuth, Endpoint};
 use estafette::io::inbound::{Inbound, QUEUE_TIME_MAX, serve};
 use estafette::io::password_file::{self, PasswordFile};
+use estafette::io::questions::Questions;
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
 use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
@@ -163,7 +164,7 @@ impl<'a> Bench<'a> {
             queue: Arc::clone(&now.queue),
             outbound: Arc::clone(&now.outbound),
             queued: Arc::clone(&now.queued),
-            resolver: Arc::clone(&now.resolver),
+            questions: Arc::clone(&now.questions),
             journal: now.journal.clone(),
             counters: Arc::clone(&now.counters),
             authenticator: now.authenticator.clone(),
@@ -268,7 +269,9 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         outbound: Arc::new(outbound_settings()),
         queued: Arc::new(Notify::new()),
         // Nobody answers there: the peers of the dialogues have no names.
-        resolver: Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
+        questions: Arc::new(Questions::new(Arc::new(SystemResolver::with_server(SocketAddr::from(
+            ([127, 0, 0, 1], 9),
+        ))))),
         journal: None,
         counters: Arc::default(),
         authenticator: authenticator(script, directory),

@@ -2,6 +2,8 @@
 
 #[path = "store_contract/common.rs"]
 mod common;
+#[path = "store_contract/demands.rs"]
+mod demands;
 #[path = "store_contract/faults.rs"]
 mod faults;
 #[path = "store_contract/forgotten.rs"]
@@ -58,6 +60,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     hold::contract(&make).await;
     fresh::contract(&make).await;
     states::contract(&make).await;
+    demands::contract(&make).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -221,6 +221,12 @@ pub fn queue(scope: &Scope, message_size_octets_max: u64, findings: &mut Finding
     settings
 }
 
+/// The name servers.
+pub fn resolver_addresses(scope: &Scope) -> Vec<SocketAddr> {
+    let words = scope.words("resolver_addresses").iter();
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 /// The log.
 pub fn log(scope: &Scope) -> LogSettings {
     LogSettings {

@@ -8,6 +8,7 @@ pub mod anchoring;
 pub mod certificate_rules;
 pub mod client;
 pub mod directives;
+pub mod ehlo_keywords;
 pub mod environment;
 pub mod error;
 pub mod expand;
@@ -28,6 +29,7 @@ pub mod scope;
 pub mod server;
 pub mod settings;
 pub mod strangers;
+pub mod upstream;
 pub mod value;
 
 use std::io::Read;
@@ -217,6 +219,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),
+        resolver_addresses: client::resolver_addresses(&top),
         log: client::log(&top),
         journal_octets_max: top.number("decision_journal_size_limit"),
         shutdown_timeout: top.time("shutdown_timeout"),

@@ -20,6 +20,7 @@ use super::reader::Reader;
 use super::restrictions::Listed;
 use super::value::{self, ListedDomain, Value};
 use crate::net::NextHop;
+use crate::session::extension::Extensions;
 
 /// The defaults, read from the table of directives once.
 #[derive(Debug)]
@@ -288,6 +289,14 @@ impl Scope {
     pub fn issuer_policies(&self, name: &str) -> &[IssuerPolicy] {
         match self.value(name) {
             Some(Value::IssuerPolicies(policies)) => policies,
+            _ => &[],
+        }
+    }
+
+    /// Extensions by network.
+    pub fn ehlo_keyword_maps(&self, name: &str) -> &[(IpNet, Extensions)] {
+        match self.value(name) {
+            Some(Value::EhloKeywordMaps(maps)) => maps,
             _ => &[],
         }
     }

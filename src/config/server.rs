@@ -12,11 +12,13 @@ use super::public_bundle::PublicTrust;
 use super::restrictions::Listed;
 use super::sasl::{self, PasswordSource};
 use super::scope::Scope;
+use super::upstream;
 use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::policy::facts::{DestinationPattern, Lists as PolicyLists};
 use crate::policy::restriction::Restriction;
+use crate::session::extension::{Extensions, HiddenExtensions};
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::wire::data::BareNewline;
 
@@ -38,6 +40,7 @@ pub fn build(listener: &str, scope: &Scope, environment: &Environment, findings:
     list_checks::check(&lists, scope, offer, &trust, findings);
     check_required_certificate(scope, offer, findings);
     tell_what_has_no_effect(scope, findings);
+    upstream::check(scope, findings);
     let tls = tls_files(scope, offer, findings);
     if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
@@ -60,6 +63,14 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         ask_client_certificate: scope.boolean("smtpd_tls_ask_ccert") || require,
         require_client_certificate: require,
         tls_received_header: scope.boolean("smtpd_tls_received_header"),
+        smtputf8: scope.boolean("smtputf8_enable"),
+        require_tls: scope.boolean("requiretls_enable"),
+        hidden: HiddenExtensions {
+            from_all: Extensions::of_words(scope.words("smtpd_discard_ehlo_keywords").iter().map(String::as_str)),
+            from_networks: scope
+                .ehlo_keyword_maps("smtpd_discard_ehlo_keyword_address_maps")
+                .to_vec(),
+        },
         has_filters: false,
         auth_external: scope.boolean("smtpd_tls_auth_external"),
         sasl: sasl::session(scope),
@@ -81,6 +92,7 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
         vrfy_disabled: scope.boolean("disable_vrfy_command"),
         timeout: scope.time("smtpd_timeout"),
         starttls_timeout: scope.time("smtpd_starttls_timeout"),
+        upstream_proxy: upstream::proxy(scope),
         bare_newline: match scope.text("smtpd_forbid_bare_newline") {
             Some("note") => BareNewline::Note,
             Some("reject") => BareNewline::Reject,

@@ -28,6 +28,8 @@ pub struct Settings {
     pub outbound_tls: ClientTlsFiles,
     /// The queue.
     pub queue: QueueSettings,
+    /// `resolver_addresses`; none: those of resolv.conf.
+    pub resolver_addresses: Vec<SocketAddr>,
     /// The log.
     pub log: LogSettings,
     /// `decision_journal_size_limit`, octets; 0 keeps no journal.

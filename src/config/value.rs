@@ -8,13 +8,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::directives::kind::Kind;
+use super::ehlo_keywords;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
 use super::issuer_policies::{self, IssuerPolicy};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
 use super::restrictions::{self, Listed};
-use crate::net::{CidrError, NextHop, parse_network};
+use crate::net::{CidrError, NextHop, parse_name_server, parse_network};
+use crate::session::extension::Extensions;
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
 
@@ -45,6 +47,8 @@ pub enum Value {
     Restrictions(Vec<Listed>),
     /// What the revocation lists of single issuers mean.
     IssuerPolicies(Vec<IssuerPolicy>),
+    /// Extensions by network.
+    EhloKeywordMaps(Vec<(IpNet, Extensions)>),
 }
 
 /// An entry of a list of domains.
@@ -76,6 +80,7 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::Networks => networks(reader, located),
         Kind::Domains => each_word(reader, located, "domain names", domain).map(Value::Domains),
         Kind::Interfaces => each_word(reader, located, "all, loopback-only or addresses", interface).map(Value::Words),
+        Kind::NameServers => each_word(reader, located, "addresses of name servers", name_server).map(Value::Words),
         Kind::Fingerprints => each_word(reader, located, "SHA-256 fingerprints", fingerprint).map(Value::Words),
         Kind::NextHop => next_hop(reader, located),
         Kind::Ipv4 => address(reader, located, "an IPv4 address", |text| {
@@ -88,6 +93,8 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
+        Kind::EhloKeywords => ehlo_keywords::read(reader, located).map(Value::Words),
+        Kind::EhloKeywordMaps => ehlo_keywords::read_maps(reader, located).map(Value::EhloKeywordMaps),
     }
 }
 
@@ -332,6 +339,15 @@ fn interface(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
         "all, loopback-only or an IP address",
         hint,
     )
+}
+
+/// `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`.
+fn name_server(reader: &mut Reader<'_>, word: &Word) -> Option<String> {
+    if let Some(server) = parse_name_server(&word.text) {
+        return Some(server.to_string());
+    }
+    let expected = "the IP address of a name server, with a port when it is not 53";
+    reader.wrong(word.span.clone(), &word.text, expected, None)
 }
 
 fn fingerprint(reader: &mut Reader<'_>, word: &Word) -> Option<String> {

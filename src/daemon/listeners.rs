@@ -19,6 +19,7 @@ use crate::io::dns::SystemResolver;
 use crate::io::inbound::Inbound;
 use crate::io::listener::{self, Activated, Shared};
 use crate::io::plan::Plan;
+use crate::io::questions::Questions;
 use crate::io::store::SqliteStore;
 use crate::io::tls::client::ClientTls;
 use crate::io::tls::error::TlsFileError;
@@ -39,6 +40,7 @@ pub(super) struct Materials {
     client: Arc<ClientTls>,
     queue: Arc<QueueSettings>,
     resolver: Arc<SystemResolver>,
+    questions: Arc<Questions>,
     outbound: Arc<OutboundSettings>,
 }
 
@@ -63,6 +65,8 @@ impl Materials {
                     .map(Arc::new),
             );
         }
+        // Made anew on reload, so that a changed resolv.conf is read.
+        let resolver = Arc::new(SystemResolver::new(&settings.resolver_addresses));
         match ClientTls::load(&settings.outbound_tls, now) {
             Ok(client) if errors.is_empty() => Ok(Self {
                 server,
@@ -70,8 +74,8 @@ impl Materials {
                 judges,
                 client: Arc::new(client),
                 queue: Arc::new(settings.queue.clone()),
-                // Made anew on reload, so that a changed resolv.conf is read.
-                resolver: Arc::new(SystemResolver::from_system()),
+                questions: Arc::new(Questions::new(Arc::clone(&resolver))),
+                resolver,
                 outbound: Arc::new(settings.outbound.clone()),
             }),
             Ok(_) => Err(errors),
@@ -331,7 +335,7 @@ fn inbound(
         queue: Arc::clone(&materials.queue),
         outbound: Arc::clone(&materials.outbound),
         queued: Arc::clone(queued),
-        resolver: Arc::clone(&materials.resolver),
+        questions: Arc::clone(&materials.questions),
         journal: shared.journal.clone(),
         counters: Arc::clone(&shared.counters),
     }

@@ -1,4 +1,4 @@
-//! The DNS: mail exchangers and addresses of hosts.
+//! The DNS: mail exchangers and addresses of hosts, names of addresses, texts.
 //!
 //! **Implements** the lookups of RFC 5321 section 5.1 over hickory-resolver, `smtp_host_lookup = dns` of postconf(5):
 //! names are asked for as they stand, without search domains and without /etc/hosts; only `localhost` is known here.
@@ -27,6 +27,13 @@ const QUERY_ATTEMPTS: usize = 2;
 /// An end to a lookup with all its servers, attempts and aliases.
 const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Answers that are kept and shared by all who ask; failures are not kept.
+const CACHED_ANSWERS_MAX: u64 = 8192;
+/// How long an answer is kept at most, whatever its records allow.
+const POSITIVE_TTL_MAX: Duration = Duration::from_hours(1);
+/// How long it is kept at most that there is no answer.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_mins(5);
+
 /// Whoever answers for names.
 pub trait Resolver: Send + Sync + 'static {
     /// The MX records of a domain, in no order. Cancel-safe.
@@ -53,6 +60,15 @@ pub struct SystemResolver {
 }
 
 impl SystemResolver {
+    /// These name servers (`resolver_addresses`), or without any those of resolv.conf.
+    pub fn new(servers: &[SocketAddr]) -> Self {
+        if servers.is_empty() {
+            Self::from_system()
+        } else {
+            Self::with_servers(servers)
+        }
+    }
+
     /// The name servers of resolv.conf. Without a usable file every lookup fails for now: mail waits, and nothing else
     /// stops.
     pub fn from_system() -> Self {
@@ -65,11 +81,21 @@ impl SystemResolver {
         }
     }
 
-    /// One name server, asked over UDP.
+    /// One name server.
     pub fn with_server(server: SocketAddr) -> Self {
-        let mut connection = ConnectionConfig::udp();
-        connection.port = server.port();
-        let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
+        Self::with_servers(&[server])
+    }
+
+    /// These name servers, asked over UDP, and over TCP for what UDP does not hold.
+    pub fn with_servers(servers: &[SocketAddr]) -> Self {
+        let server = |address: &SocketAddr| {
+            let mut ways = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for way in &mut ways {
+                way.port = address.port();
+            }
+            NameServerConfig::new(address.ip(), true, ways)
+        };
+        let servers = servers.iter().map(server).collect();
         let mut builder = TokioResolver::builder_with_config(
             ResolverConfig::from_parts(None, Vec::new(), servers),
             TokioRuntimeProvider::default(),
@@ -84,6 +110,8 @@ impl SystemResolver {
         let resolver = self.inner.as_ref().map_err(|why| LookupError::Temporary(why.clone()))?;
         // The trailing dot keeps the search domains of resolv.conf out.
         let absolute = format!("{}.", name.trim_end_matches('.'));
+        // What cannot be asked for cannot be there either: longer than 255 octets, or with a label longer than 63.
+        let absolute = Name::from_utf8(absolute).map_err(|_| LookupError::NotFound)?;
         match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(absolute, kind)).await {
             Ok(Ok(answer)) => Ok(answer.answers().to_vec()),
             Ok(Err(error)) => Err(lookup_error(&error)),
@@ -96,11 +124,7 @@ impl SystemResolver {
             return Err(LookupError::NoRecords);
         }
         let records = self.lookup(host, kind).await?;
-        let addresses: Vec<IpAddr> = records.iter().filter_map(|record| address_of(&record.data)).collect();
-        if addresses.is_empty() {
-            return Err(LookupError::NoRecords);
-        }
-        Ok(addresses)
+        some_of(&records, address_of)
     }
 }
 
@@ -108,6 +132,9 @@ fn set_options(options: &mut ResolverOpts) {
     options.use_hosts_file = ResolveHosts::Never;
     options.timeout = QUERY_TIMEOUT;
     options.attempts = QUERY_ATTEMPTS;
+    options.cache_size = CACHED_ANSWERS_MAX;
+    options.positive_max_ttl = Some(POSITIVE_TTL_MAX);
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
 }
 
 fn address_of(data: &RData) -> Option<IpAddr> {
@@ -133,20 +160,13 @@ fn lookup_error(error: &NetError) -> LookupError {
 impl Resolver for SystemResolver {
     async fn mx(&self, domain: &str) -> Result<Vec<MailExchanger>, LookupError> {
         let records = self.lookup(domain, RecordType::MX).await?;
-        let found: Vec<MailExchanger> = records
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::MX(mx) => Some(MailExchanger {
-                    preference: mx.preference,
-                    host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-                }),
-                _ => None,
-            })
-            .collect();
-        if found.is_empty() {
-            return Err(LookupError::NoRecords);
-        }
-        Ok(found)
+        some_of(&records, |data| match data {
+            RData::MX(mx) => Some(MailExchanger {
+                preference: mx.preference,
+                host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
+            }),
+            _ => None,
+        })
     }
 
     async fn addresses(&self, host: &str, ipv4: bool, ipv6: bool) -> Result<Vec<IpAddr>, LookupError> {
@@ -161,42 +181,40 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// How long the name of a peer may take: nobody waits for it, but it is of no use after the message.
-const PEER_NAME_TIMEOUT: Duration = Duration::from_secs(10);
-/// Names of one address that are looked at.
-const PEER_NAMES_MAX: usize = 5;
-
 impl SystemResolver {
-    /// The name of an address that has that address in turn, as Postfix's `smtpd_peername_lookup` finds it; nothing when
-    /// there is none, or when the DNS does not answer in time. Cancel-safe.
-    pub async fn verified_name(&self, address: IpAddr) -> Option<Domain> {
-        let address = net::canonical(address);
-        if address.is_loopback() {
-            return Domain::parse("localhost");
-        }
-        tokio::time::timeout(PEER_NAME_TIMEOUT, self.look_up_verified_name(address))
-            .await
-            .ok()
-            .flatten()
+    /// The names that the DNS gives an address, one or more, in no order; what is no host name is left out. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub async fn pointers(&self, address: IpAddr) -> Result<Vec<Domain>, LookupError> {
+        let reverse = Name::from(net::canonical(address)).to_ascii();
+        let records = self.lookup(&reverse, RecordType::PTR).await?;
+        some_of(&records, |data| match data {
+            RData::PTR(name) => Domain::parse(name.0.to_ascii().trim_end_matches('.')),
+            _ => None,
+        })
     }
 
-    async fn look_up_verified_name(&self, address: IpAddr) -> Option<Domain> {
-        let reverse = Name::from(address).to_ascii();
-        let records = self.lookup(&reverse, RecordType::PTR).await.ok()?;
-        let names = records.iter().filter_map(|record| match &record.data {
-            RData::PTR(name) => Domain::parse(&name.0.to_ascii()),
+    /// The texts of a name, one or more; the parts of each are put together. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, LookupError> {
+        let records = self.lookup(name, RecordType::TXT).await?;
+        some_of(&records, |data| match data {
+            RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
             _ => None,
-        });
-        for name in names.take(PEER_NAMES_MAX) {
-            let addresses = self
-                .addresses(name.as_str(), address.is_ipv4(), address.is_ipv6())
-                .await;
-            if addresses.is_ok_and(|addresses| addresses.contains(&address)) {
-                return Some(name);
-            }
-        }
-        None
+        })
     }
+}
+
+/// What is wanted of the records, or that there is none of it.
+fn some_of<T>(records: &[Record], wanted: impl Fn(&RData) -> Option<T>) -> Result<Vec<T>, LookupError> {
+    let found: Vec<T> = records.iter().filter_map(|record| wanted(&record.data)).collect();
+    if found.is_empty() {
+        return Err(LookupError::NoRecords);
+    }
+    Ok(found)
 }
 
 /// RFC 6761 section 6.3: name resolution "SHOULD recognize localhost names as special and SHOULD always return the IP

@@ -18,6 +18,7 @@ pub mod log_writer;
 pub mod password_edit;
 pub mod password_file;
 pub mod plan;
+pub mod questions;
 pub mod replacing;
 pub mod scheduler;
 pub mod store;

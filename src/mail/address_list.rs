@@ -209,8 +209,9 @@ fn is_phrase(words: &[(String, bool)]) -> bool {
 }
 
 /// Whether every reader takes the local-part for one: no separator is in its quotes, and nothing that looks like an encoded
-/// word, which some decode even there.
+/// word, which some decode even there. Of UTF-8 that holds for letters and digits: the rest has look-alikes of separators.
 fn is_plain(local_part: &str) -> bool {
-    let has_separator = local_part.contains(|c| r#"<>()[]:;,@"\"#.contains(c));
+    let is_separator = |c: char| r#"<>()[]:;,@"\"#.contains(c) || !(c.is_ascii() || c.is_alphanumeric());
+    let has_separator = local_part.contains(is_separator);
     !has_separator && !local_part.contains("=?")
 }

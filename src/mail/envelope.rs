@@ -8,14 +8,22 @@ use std::net::SocketAddr;
 use super::dsn::{MessageRequest, RecipientRequest};
 use crate::wire::path::{ForwardPath, ReversePath};
 
-/// The BODY parameter of RFC 6152.
+/// The BODY parameter of RFC 6152, or what the mail data turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Body {
-    /// No octet above 127, or nothing declared.
+    /// No octet above 127.
     #[default]
     SevenBit,
-    /// `BODY=8BITMIME`.
+    /// `BODY=8BITMIME`, or octets above 127 that nobody declared: the queue looks when it takes a message.
     EightBitMime,
+}
+
+impl Body {
+    /// With the mail data looked at.
+    #[must_use]
+    pub const fn with(self, has_high_octets: bool) -> Self {
+        if has_high_octets { Self::EightBitMime } else { self }
+    }
 }
 
 /// Who handed a message in and what let it through; kept with the message.
@@ -67,6 +75,22 @@ pub struct Demands {
     /// NOTIFY and ORCPT (RFC 3461), one for each of the envelope's forward-paths and in their order, or none at all when no
     /// RCPT asked anything.
     pub recipients: Vec<RecipientRequest>,
+}
+
+impl Demands {
+    /// What RCPT asked for the recipient of that place.
+    pub fn of_recipient(&self, place: usize) -> RecipientRequest {
+        self.recipients.get(place).cloned().unwrap_or_default()
+    }
+
+    /// What MAIL asked, without the recipients.
+    #[must_use]
+    pub fn of_message(self) -> Self {
+        Self {
+            recipients: Vec::new(),
+            ..self
+        }
+    }
 }
 
 /// What a message is queued with.

@@ -4,8 +4,11 @@
 
 pub mod address_list;
 pub mod dsn;
+pub mod dsn_parameters;
 pub mod envelope;
 pub mod from_header;
+pub mod header_edit;
+pub mod header_fields;
 pub mod outcome;
 pub mod queue_id;
 pub mod trace_header;

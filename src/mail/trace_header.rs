@@ -1,6 +1,7 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPA, ESMTPSA), `smtpd_tls_received_header` and `smtpd_sasl_authenticated_header`: the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPA, ESMTPSA), RFC 6531 section 4.3 (UTF8SMTPS and the like),
+//! `smtpd_tls_received_header` and `smtpd_sasl_authenticated_header` of postconf(5): the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -55,6 +56,8 @@ pub struct Received<'a> {
     pub hello: &'a str,
     /// How much of SMTP was spoken.
     pub dialect: Dialect,
+    /// Whether SMTPUTF8 was declared: otherwise the header is ASCII.
+    pub is_utf8: bool,
     /// The peer.
     pub peer: IpAddr,
     /// Its name, when the DNS says that it has this address.
@@ -94,12 +97,16 @@ impl Received<'_> {
         if let Some(login) = self.login {
             out.push_str(&format!("\t(Authenticated sender: {})\r\n", comment_safe(login)));
         }
-        let protocol = match (self.tls.is_some(), self.dialect) {
-            (true, Dialect::Authenticated) => "ESMTPSA",
-            (true, _) => "ESMTPS",
-            (false, Dialect::Authenticated) => "ESMTPA",
-            (false, Dialect::Plain) => "SMTP",
-            (false, _) => "ESMTP",
+        let protocol = match (self.is_utf8, self.tls.is_some(), self.dialect) {
+            (true, true, Dialect::Authenticated) => "UTF8SMTPSA",
+            (true, true, _) => "UTF8SMTPS",
+            (true, false, Dialect::Authenticated) => "UTF8SMTPA",
+            (true, false, _) => "UTF8SMTP",
+            (false, true, Dialect::Authenticated) => "ESMTPSA",
+            (false, true, _) => "ESMTPS",
+            (false, false, Dialect::Authenticated) => "ESMTPA",
+            (false, false, Dialect::Extended) => "ESMTP",
+            (false, false, Dialect::Plain) => "SMTP",
         };
         out.push_str(&format!(
             "\tby {} (Estafette) with {protocol} id {}",
@@ -213,6 +220,7 @@ mod tests {
         let received = Received {
             hello,
             dialect: Dialect::Extended,
+            is_utf8: false,
             peer_name: None,
             peer: IpAddr::from([192, 0, 2, 1]),
             myhostname: "relay.example.org",

@@ -15,6 +15,9 @@ use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
 
+/// What decides when a content filter does.
+const FILTERS: &str = "smtpd_milters";
+
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +42,8 @@ pub enum VerdictWord {
     Defer,
     /// Queued, and waiting for the postmaster.
     Hold,
+    /// Answered 250 and thrown away, as a content filter had it.
+    Discard,
 }
 
 /// One record of the decision journal.
@@ -214,6 +219,7 @@ impl Decision {
     }
 
     /// A message, AUTH or a session that policy refused.
+    // tidy: table
     fn of_refusal(event: &Event) -> Option<Self> {
         Some(match event {
             Event::MessageRejected {
@@ -230,6 +236,37 @@ impl Decision {
                 reverse_path: Some(reverse_path.to_string()),
                 decided_by: because.decided_by().to_owned(),
                 ..Self::refusal(origin, reference, &because.to_string(), reply)
+            },
+            Event::FilterRejected {
+                origin,
+                reference,
+                reverse_path,
+                forward_path,
+                refusal,
+                ..
+            } => Self {
+                forward_paths: forward_path.iter().map(ToString::to_string).collect(),
+                reverse_path: reverse_path.as_ref().map(ToString::to_string),
+                decided_by: FILTERS.to_owned(),
+                ..Self::refusal(origin, reference, &refusal.to_string(), &refusal.reply)
+            },
+            Event::MessageDiscarded {
+                origin,
+                reference,
+                id,
+                filter,
+                size_octets,
+                reverse_path,
+                forward_paths,
+                reply,
+            } => Self {
+                queue_id: id.map(|id| id.to_string()),
+                forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
+                size_octets: Some(*size_octets),
+                reverse_path: Some(reverse_path.to_string()),
+                decided_by: FILTERS.to_owned(),
+                verdict: VerdictWord::Discard,
+                ..Self::refusal(origin, reference, &format!("milter {filter} discarded"), reply)
             },
             Event::SessionRejected {
                 origin,
@@ -392,6 +429,7 @@ impl VerdictWord {
             Self::Reject => "reject",
             Self::Defer => "defer",
             Self::Hold => "hold",
+            Self::Discard => "discard",
         }
     }
 }

@@ -66,6 +66,16 @@ pub fn tls_failed(session_id: &str, listener: &str, peer: SocketAddr, why: &str)
     info!(session_id, listener, %peer, because = why, "tls.failed");
 }
 
+/// A load balancer names its client.
+pub fn proxy_accepted(session_id: &str, listener: &str, proxy: SocketAddr, peer: SocketAddr) {
+    debug!(session_id, listener, %proxy, %peer, "proxy.accepted");
+}
+
+/// A connection without the PROXY header that its listener wants, or from a stranger; it is closed without a greeting.
+pub fn proxy_refused(session_id: &str, listener: &str, peer: SocketAddr, why: &str) {
+    info!(session_id, listener, %peer, because = why, "proxy.refused");
+}
+
 /// The queue did not take a message.
 pub fn queue_refused(session_id: &str, peer: SocketAddr, why: &StoreError) {
     warn!(session_id, %peer, because = why.to_string(), "queue.refused");

@@ -85,6 +85,29 @@ pub fn session_event(event: &Event) {
             let mechanism = mechanism.name();
             line!(info, origin, "authentication.succeeded", mechanism);
         }
+        Event::FilterRejected {
+            origin,
+            reference,
+            stage,
+            reverse_path,
+            forward_path,
+            refusal,
+        } => {
+            let reverse_path = reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            let forward_path = forward_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            let (because, reply, stage) = (refusal.to_string(), refusal.reply.to_string(), stage.word());
+            line!(
+                info,
+                origin,
+                "filter.rejected",
+                reference,
+                stage,
+                reverse_path,
+                forward_path,
+                because,
+                reply
+            );
+        }
         Event::AuthenticationRejected {
             origin,
             reference,
@@ -107,6 +130,7 @@ pub fn session_event(event: &Event) {
         Event::RecipientDecided { .. }
         | Event::LimitExceeded { .. }
         | Event::MessageQueued { .. }
+        | Event::MessageDiscarded { .. }
         | Event::MessageRejected { .. } => message_event(event),
     }
 }
@@ -151,6 +175,31 @@ fn message_event(event: &Event) {
             let references = some_of(references);
             let hold = hold.as_deref().unwrap_or_default();
             line!(info, origin, "message.queued", queue_id = %id, fingerprint, size_octets, reverse_path, recipients, decided_by, references, hold);
+        }
+        Event::MessageDiscarded {
+            origin,
+            reference,
+            id,
+            filter,
+            size_octets,
+            reverse_path,
+            forward_paths,
+            reply,
+        } => {
+            let queue_id = id.map(|id| id.to_string()).unwrap_or_default();
+            let (recipients, reverse_path, reply) = (forward_paths.len(), reverse_path.to_string(), reply.to_string());
+            line!(
+                info,
+                origin,
+                "message.discarded",
+                reference,
+                queue_id,
+                filter,
+                reverse_path,
+                recipients,
+                size_octets,
+                reply
+            );
         }
         Event::MessageRejected {
             origin,

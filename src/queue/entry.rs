@@ -1,6 +1,7 @@
 //! What the queue hands out: leases, listings, settlements.
 
-use crate::mail::envelope::{Body, Submitter};
+use crate::mail::dsn::RecipientRequest;
+use crate::mail::envelope::{Body, Demands, Submitter};
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -40,6 +41,8 @@ pub struct Lease {
     pub expires: Timestamp,
     /// Who handed it in.
     pub submitter: Submitter,
+    /// What MAIL asked; what RCPT asked stands with the recipients.
+    pub demands: Demands,
     /// The due recipients.
     pub recipients: Vec<LeasedRecipient>,
     /// Whether the destination was backing off and this is the one lease that finds out whether it is reached again.
@@ -55,6 +58,8 @@ pub struct LeasedRecipient {
     pub number: u32,
     /// RCPT TO.
     pub forward_path: ForwardPath,
+    /// NOTIFY and ORCPT.
+    pub request: RecipientRequest,
     /// Attempts made so far.
     pub attempts: u32,
     /// Whether the sender was told of the delay (`delay_warning_time`).
@@ -132,6 +137,8 @@ pub struct Entry {
     pub reverse_path: ReversePath,
     /// Who handed it in.
     pub submitter: Submitter,
+    /// What MAIL asked; what RCPT asked stands with the recipients.
+    pub demands: Demands,
     /// Why it is held; begins with `damaged: ` when it cannot be delivered as it was taken.
     pub hold: Option<String>,
     /// The recipients that are not settled.
@@ -145,6 +152,8 @@ pub struct EntryRecipient {
     pub number: u32,
     /// RCPT TO.
     pub forward_path: ForwardPath,
+    /// NOTIFY and ORCPT.
+    pub request: RecipientRequest,
     /// Scheduling key.
     pub destination: String,
     /// Next attempt not before; [`NEVER`] when held.

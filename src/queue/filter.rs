@@ -167,7 +167,8 @@ fn hexadecimal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::envelope::Submitter;
+    use crate::mail::dsn::RecipientRequest;
+    use crate::mail::envelope::{Demands, Submitter};
     use crate::mail::queue_id::QueueId;
     use crate::wire::path::ForwardPath;
 
@@ -186,10 +187,12 @@ mod tests {
             size_octets: 500,
             reverse_path: ReversePath::parse("<alice@lab.example.org>").unwrap(),
             submitter,
+            demands: Demands::default(),
             hold: None,
             recipients: vec![EntryRecipient {
                 number: 0,
                 forward_path: ForwardPath::parse("<bob@example.net>").unwrap(),
+                request: RecipientRequest::default(),
                 destination: "example.net".into(),
                 due: Timestamp(1000),
                 attempts: 1,

@@ -206,7 +206,7 @@ impl Fresh {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::envelope::{Body, Submitter};
+    use crate::mail::envelope::{Body, Demands, Submitter};
     use crate::time::Timestamp;
     use crate::wire::path::ReversePath;
 
@@ -220,6 +220,7 @@ mod tests {
             arrived: Timestamp(0),
             expires: Timestamp(1),
             submitter: Submitter::local("test"),
+            demands: Demands::default(),
             recipients: Vec::new(),
             is_probe: false,
             failures: 0,

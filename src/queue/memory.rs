@@ -140,6 +140,7 @@ impl Store for MemoryStore {
             size_octets: message.octets.len() as u64,
             reverse_path: message.envelope.reverse_path.clone(),
             submitter: message.envelope.submitter.clone(),
+            demands: message.envelope.demands.clone(),
             hold: message.envelope.hold.clone(),
             recipients: message.recipients.values().map(|r| r.entry.clone()).collect(),
         });
@@ -159,8 +160,8 @@ impl Store for MemoryStore {
         std::future::ready(Ok(()))
     }
 
-    fn has_space(&self) -> bool {
-        true
+    fn room_octets(&self) -> u64 {
+        u64::MAX
     }
 
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send {
@@ -215,10 +216,15 @@ impl Draft for MemoryDraft {
         let mut queue = self.store.queue();
         let is_held = envelope.hold.is_some();
         let due = if is_held { NEVER } else { arrived };
+        let mut envelope = envelope;
+        envelope.body = envelope.body.with(!self.octets.is_ascii());
+        let demands = std::mem::take(&mut envelope.demands);
+        envelope.demands = demands.clone().of_message();
         let rows = (0..).zip(recipients).map(|(number, recipient)| {
             let entry = EntryRecipient {
                 number,
                 forward_path: recipient.forward_path,
+                request: demands.of_recipient(number as usize),
                 destination: recipient.destination,
                 due,
                 attempts: 0,

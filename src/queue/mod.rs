@@ -207,8 +207,9 @@ pub trait Store: Send + Sync + 'static {
     /// Those of one destination: when they grow, mail for it comes in faster than it goes out.
     fn fresh_waiting_for(&self, destination: &str) -> usize;
 
-    /// Whether a message of this size may begin: the free-space mark of `queue_minfree` is kept.
-    fn has_space(&self) -> bool;
+    /// The largest message that may begin, octets: one and a half times as much is free beyond `queue_minfree`. 0 when
+    /// none may.
+    fn room_octets(&self) -> u64;
 
     /// Makes all recipients due now (`estafette queue flush`); returns how many.
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;

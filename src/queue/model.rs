@@ -147,10 +147,12 @@ impl Queue {
             arrived: message.arrived,
             expires: message.expires,
             submitter: message.envelope.submitter.clone(),
+            demands: message.envelope.demands.clone(),
             recipients: recipients
                 .map(|(number, recipient)| LeasedRecipient {
                     number: *number,
                     forward_path: recipient.entry.forward_path.clone(),
+                    request: recipient.entry.request.clone(),
                     attempts: recipient.entry.attempts,
                     warned: recipient.warned,
                 })

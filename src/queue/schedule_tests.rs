@@ -1,7 +1,7 @@
 //! What the schedule promises.
 
 use super::*;
-use crate::mail::envelope::{Body, Submitter};
+use crate::mail::envelope::{Body, Demands, Submitter};
 use crate::wire::path::ReversePath;
 
 const A: (DestinationNumber, &str) = (1, "a.example");
@@ -20,6 +20,7 @@ fn lease(number: i64, from: &str) -> Lease {
         arrived: Timestamp(5),
         expires: Timestamp(1_000),
         submitter: Submitter::local("test"),
+        demands: Demands::default(),
         recipients: Vec::new(),
         is_probe: false,
         failures: 0,

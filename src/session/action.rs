@@ -1,11 +1,9 @@
 //! What the session asks its driver to do, and what the queue may answer.
 
+use super::filter::{Consultation, FilterNotice};
 use crate::mail::envelope::Envelope;
 use crate::policy::limits::Charge;
 use crate::policy::question::Question;
-use crate::policy::stage::Stage;
-use crate::wire::path::{ForwardPath, ReversePath};
-use crate::wire::reply::Reply;
 use crate::wire::sasl::Credentials;
 
 /// One thing to do; the driver does them in the order they are polled.
@@ -19,13 +17,15 @@ pub enum Action {
     /// Ask the outside world; answer with `handle_answer`, also when nobody knows.
     Ask(Box<Question>),
     /// Ask the content filters; answer with `handle_filtered`, also when they fail. Mail data appended between
-    /// [`Stage::Data`] and [`Stage::EndOfData`] is theirs to see.
+    /// DATA and the end of data is theirs to see, the first octets, our trace header, are not.
     Filter(Box<Consultation>),
     /// Verify a login and its password; answer with `handle_authenticated`, also when nobody can.
     Authenticate(Box<Credentials>),
+    /// Tell the content filters; there is no answer.
+    TellFilters(FilterNotice),
     /// Begin a message in the queue; answer with `handle_draft`.
     OpenDraft,
-    /// Add mail data to the draft; a failure is told with `handle_append_failed`.
+    /// Add mail data to the draft, first the trace header as a whole; a failure is told with `handle_append_failed`.
     Append(Vec<u8>),
     /// Charge the holder of the session's certificate; answer with `handle_charged`.
     Charge(Box<Charge>),
@@ -35,29 +35,6 @@ pub enum Action {
     Discard,
     /// Flush and close the connection. Nothing follows.
     Close,
-}
-
-/// What content filters are asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consultation {
-    /// Where the dialogue stands.
-    pub stage: Stage,
-    /// HELO or EHLO.
-    pub hello: String,
-    /// MAIL FROM, from MAIL on.
-    pub reverse_path: Option<ReversePath>,
-    /// RCPT TO, at RCPT.
-    pub forward_path: Option<ForwardPath>,
-}
-
-/// What content filters say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum FilterVerdict {
-    /// Go on.
-    Continue,
-    /// Answer this instead.
-    Refuse(Reply),
 }
 
 /// Why the queue did not take a message.

@@ -7,14 +7,17 @@ use std::time::Instant;
 
 use super::action::Action;
 use super::event::{BareNewlinePlace, BareOctet, CloseReason, Event, Origin};
+use super::extension::Extension;
+use super::filter::FilterNotice;
 use super::limits::{Counters, Wait};
-use super::settings::SessionSettings;
+use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::policy::chain::Chain;
 use crate::policy::question::{Answers, Question};
 use crate::time::Now;
+use crate::wire::command::CommandError;
 use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
@@ -40,6 +43,8 @@ pub(super) struct Connection {
     pub(super) answers: Answers,
     /// What it was asked last.
     pub(super) asked: Option<Question>,
+    /// Whether content filters know of a transaction.
+    pub(super) is_filtered: bool,
     /// Whether AUTH succeeded, with a password or for this identity.
     pub(super) is_authenticated: bool,
     /// What the password service takes; `None` as long as it has not been heard.
@@ -48,7 +53,10 @@ pub(super) struct Connection {
     pub(super) origin: Arc<Origin>,
     pub(super) input: Input,
     pub(super) counters: Counters,
-    pub(super) has_space: bool,
+    /// The largest message that the queue has room for, octets; 0 while it has none.
+    pub(super) room_octets: u64,
+    /// Whether the client has declared SMTPUTF8 and may be answered in UTF-8.
+    pub(super) speaks_utf8: bool,
     /// Set when the session ends as soon as the queue has answered, and says nothing more until then.
     pub(super) leaving: Option<CloseReason>,
     pub(super) shutting_down: bool,
@@ -75,6 +83,7 @@ impl Connection {
             login: None,
             answers: Answers::default(),
             asked: None,
+            is_filtered: false,
             settings,
             peer,
             peer_name: None,
@@ -84,7 +93,8 @@ impl Connection {
             origin,
             input: Input::default(),
             counters: Counters::default(),
-            has_space: true,
+            room_octets: u64::MAX,
+            speaks_utf8: false,
             leaving: None,
             shutting_down: false,
             messages_queued: 0,
@@ -121,7 +131,7 @@ impl Connection {
     }
 
     /// The mechanisms announced behind AUTH: those that would work now. EXTERNAL never without a verified certificate.
-    pub(super) fn offered_mechanisms(&self) -> Vec<&'static str> {
+    pub(super) fn auth_mechanisms(&self) -> Vec<&'static str> {
         if self.is_auth_exception() {
             return Vec::new();
         }
@@ -138,9 +148,40 @@ impl Connection {
 
     /// Says a reply.
     pub(super) fn send(&mut self, reply: &Reply) {
-        if self.leaving.is_none() {
-            self.actions.push_back(Action::Send(reply.to_wire()));
+        if self.leaving.is_some() {
+            return;
         }
+        let mut reply = reply.clone();
+        if self.hides(Extension::EnhancedStatusCodes) {
+            reply.status = None;
+        }
+        let octets = if self.speaks_utf8 {
+            reply.to_utf8_wire()
+        } else {
+            reply.to_wire()
+        };
+        self.actions.push_back(Action::Send(octets));
+    }
+
+    /// Whether an extension is hidden from this peer.
+    pub(super) fn hides(&self, extension: Extension) -> bool {
+        let address = net::canonical(self.peer.ip());
+        self.settings.hidden.from(address).contains(extension)
+    }
+
+    /// Whether an extension is announced to this peer now.
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        let settings = &self.settings;
+        let is_there = match extension {
+            // RFC 3207 section 4.2: not again within TLS.
+            Extension::StartTls => self.tls.is_none() && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt),
+            Extension::Auth => !self.auth_mechanisms().is_empty(),
+            Extension::SmtpUtf8 => settings.smtputf8,
+            // RFC 8689 section 2: within TLS only.
+            Extension::RequireTls => settings.require_tls && self.tls.is_some(),
+            _ => true,
+        };
+        is_there && !self.hides(extension)
     }
 
     /// Refuses a command: says so, counts it, records it.
@@ -149,6 +190,22 @@ impl Connection {
         self.counters.error();
         let origin = Arc::clone(&self.origin);
         self.events.push_back(Event::CommandRejected { origin, reply });
+    }
+
+    /// Tells content filters that the transaction is over, if they know of one.
+    pub(super) fn end_filtering(&mut self) {
+        if std::mem::take(&mut self.is_filtered) {
+            self.actions.push_back(Action::TellFilters(FilterNotice::Abort));
+        }
+    }
+
+    /// Tells content filters of a line that is no command.
+    pub(super) fn tell_of_unknown(&mut self, why: CommandError, line: &[u8]) {
+        if self.settings.has_filters && why == CommandError::Unknown {
+            let line = String::from_utf8_lossy(line).into_owned();
+            let notice = FilterNotice::UnknownCommand(line);
+            self.actions.push_back(Action::TellFilters(notice));
+        }
     }
 
     /// Starts a time limit anew.

@@ -1,6 +1,6 @@
 //! The mail data of one message as it streams through: decoded, counted, cut into pieces for the queue.
 //!
-//! **Implements** RFC 5321 section 4.1.1.4, `message_size_limit`, `hopcount_limit` (section 6.3 of RFC 5321).
+//! **Implements** RFC 5321 section 4.1.1.4, the chunks of RFC 3030, `message_size_limit`, `hopcount_limit` (section 6.3 of RFC 5321).
 //! **Does not** keep a message: at most one piece of it.
 
 use super::action::QueueRefusal;
@@ -8,6 +8,7 @@ use super::event::{BareOctet, MessageFault};
 use super::limits::DATA_BLOCK_OCTETS;
 use super::settings::SessionSettings;
 use crate::mail::from_header::FromCollector;
+use crate::wire::chunking::{Chunk, ChunkDecoder};
 use crate::wire::data::{BareNewline, DataDecoder};
 
 /// Octets of mail data handed to the queue at a time.
@@ -16,14 +17,23 @@ const PIECE_OCTETS: usize = 64 * 1024;
 /// Mail data on its way.
 #[derive(Debug)]
 pub(super) struct Content {
-    decoder: DataDecoder,
+    framing: Framing,
     piece: Vec<u8>,
-    hops: HopCounter,
+    header: HeaderScanner,
     from: Option<FromCollector>,
     size_octets: u64,
     fault: Option<MessageFault>,
     block_octets: usize,
     has_begun: bool,
+}
+
+/// How the end of the mail data is told.
+#[derive(Debug)]
+enum Framing {
+    /// DATA: by a dot.
+    Dot(DataDecoder),
+    /// BDAT: by the length of the last chunk.
+    Chunks(ChunkDecoder),
 }
 
 /// What became of some octets.
@@ -38,12 +48,16 @@ pub(super) struct Progress {
 }
 
 impl Content {
-    /// Nothing received yet; the From header field is kept when there is something to keep it.
-    pub(super) fn new(from: Option<FromCollector>) -> Self {
+    /// Nothing received yet, of DATA or of the first chunk; the From header field is kept when there is something to keep it.
+    pub(super) fn new(from: Option<FromCollector>, first_chunk: Option<Chunk>) -> Self {
+        let framing = match first_chunk {
+            None => Framing::Dot(DataDecoder::new()),
+            Some(chunk) => Framing::Chunks(ChunkDecoder::new(chunk)),
+        };
         Self {
-            decoder: DataDecoder::new(),
+            framing,
             piece: Vec::new(),
-            hops: HopCounter::default(),
+            header: HeaderScanner::default(),
             from,
             size_octets: 0,
             fault: None,
@@ -52,27 +66,45 @@ impl Content {
         }
     }
 
-    /// Takes octets up to the end of data or the end of a piece. Pieces, and so the queue's work, do not depend on
+    /// The next chunk begins.
+    pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
+        if let Framing::Chunks(decoder) = &mut self.framing {
+            decoder.begin(chunk);
+        }
+    }
+
+    /// The chunk that was read whole, when more of the message is to come.
+    pub(super) fn finished_chunk(&self) -> Option<Chunk> {
+        match &self.framing {
+            Framing::Chunks(decoder) if decoder.remaining() == 0 && !decoder.has_ended() => Some(decoder.chunk()),
+            _ => None,
+        }
+    }
+
+    /// Takes octets up to the end of the chunk, the end of data or the end of a piece. Pieces, and so the queue's work, do not depend on
     /// how the octets arrived.
     pub(super) fn take(&mut self, octets: &[u8], settings: &SessionSettings) -> Progress {
-        // An octet becomes at most two, so that this many never go past the end of a piece.
-        let room = PIECE_OCTETS.saturating_sub(self.piece.len()).saturating_sub(2).max(2) / 2;
+        // An octet becomes at most two, a CR before them and the end of an open line add three: this many never go past the
+        // end of a piece.
+        let room = PIECE_OCTETS.saturating_sub(self.piece.len()).saturating_sub(6).max(2) / 2;
         let octets = octets.get(..room).unwrap_or(octets);
         let before = self.piece.len();
-        let read = self.decoder.decode(octets, &mut self.piece);
+        let read = match &mut self.framing {
+            Framing::Dot(decoder) => decoder.decode(octets, &mut self.piece),
+            Framing::Chunks(decoder) => decoder.decode(octets, &mut self.piece),
+        };
         self.begin(before);
         let fresh = self.piece.get(before..).unwrap_or_default();
         self.size_octets = self.size_octets.saturating_add(fresh.len() as u64);
-        self.hops.take(fresh);
+        self.header.take(fresh);
         if let Some(from) = &mut self.from {
             from.take(fresh);
         }
         let had_fault = self.fault.is_some();
-        let limit = settings.message_size_octets_max;
-        if limit > 0 && self.size_octets > limit {
+        if settings.is_too_big(self.size_octets) {
             self.fault.get_or_insert(MessageFault::TooBig);
         }
-        if self.hops.count >= settings.hops_max {
+        if self.header.hops >= settings.hops_max {
             self.fault.get_or_insert(MessageFault::TooManyHops);
         }
         if self.fault.is_some() {
@@ -103,7 +135,7 @@ impl Content {
 
     /// The next piece for the queue: a full one, or at the end of data whatever is left.
     pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
-        let is_due = self.piece.len() >= PIECE_OCTETS - 1 || (self.has_ended() && !self.piece.is_empty());
+        let is_due = self.piece.len() >= PIECE_OCTETS - 4 || (self.has_ended() && !self.piece.is_empty());
         is_due.then(|| std::mem::take(&mut self.piece))
     }
 
@@ -117,7 +149,15 @@ impl Content {
 
     /// Whether the end of data was seen.
     pub(super) fn has_ended(&self) -> bool {
-        self.decoder.has_ended()
+        match &self.framing {
+            Framing::Dot(decoder) => decoder.has_ended(),
+            Framing::Chunks(decoder) => decoder.has_ended(),
+        }
+    }
+
+    /// Whether the header holds an octet above 127.
+    pub(super) fn has_utf8_header(&self) -> bool {
+        self.header.has_utf8
     }
 
     /// The From header field, when it was asked for.
@@ -132,9 +172,13 @@ impl Content {
 
     /// A bare newline seen so far; the LF, which is the dangerous one, first.
     pub(super) fn bare_octet(&self) -> Option<BareOctet> {
-        if self.decoder.saw_bare_lf() {
+        let (lf, cr) = match &self.framing {
+            Framing::Dot(decoder) => (decoder.saw_bare_lf(), decoder.saw_bare_cr()),
+            Framing::Chunks(decoder) => (decoder.saw_bare_lf(), decoder.saw_bare_cr()),
+        };
+        if lf {
             Some(BareOctet::Lf)
-        } else if self.decoder.saw_bare_cr() {
+        } else if cr {
             Some(BareOctet::Cr)
         } else {
             None
@@ -155,16 +199,17 @@ impl Content {
     }
 }
 
-/// Counts Received headers in content whose lines end in CRLF, up to the empty line.
+/// Counts Received headers and looks for UTF-8 in content whose lines end in CRLF, up to the empty line.
 #[derive(Clone, Copy, Debug, Default)]
-struct HopCounter {
-    count: usize,
+struct HeaderScanner {
+    hops: usize,
+    has_utf8: bool,
     column: usize,
     matches: bool,
     in_body: bool,
 }
 
-impl HopCounter {
+impl HeaderScanner {
     const NAME: &'static [u8] = b"received:";
 
     fn take(&mut self, content: &[u8]) {
@@ -185,10 +230,11 @@ impl HopCounter {
             self.matches = true;
             self.in_body = octet == b'\r';
         }
+        self.has_utf8 = self.has_utf8 || !octet.is_ascii();
         if let Some(expected) = Self::NAME.get(self.column) {
             self.matches = self.matches && octet.eq_ignore_ascii_case(expected);
             if self.matches && self.column + 1 == Self::NAME.len() {
-                self.count = self.count.saturating_add(1);
+                self.hops = self.hops.saturating_add(1);
             }
         }
         self.column = self.column.saturating_add(1);
@@ -201,10 +247,23 @@ mod tests {
 
     #[test]
     fn received_headers_are_counted_in_the_header_only() {
-        let mut hops = HopCounter::default();
+        let mut header = HeaderScanner::default();
         for octet in b"Received: a\r\n\tReceived: b\r\nX: Received:\r\nRECEIVED: c\r\n\r\nReceived: d\r\n" {
-            hops.take(&[*octet]);
+            header.take(&[*octet]);
         }
-        assert_eq!(hops.count, 2);
+        assert_eq!(header.hops, 2);
+    }
+
+    #[test]
+    fn utf8_counts_in_the_header_only() {
+        for (content, has_utf8) in [
+            ("Subject: a\r\n\r\né", false),
+            ("Subject: é\r\n\r\n", true),
+            ("\r\né", false),
+        ] {
+            let mut header = HeaderScanner::default();
+            header.take(content.as_bytes());
+            assert_eq!(header.has_utf8, has_utf8, "{content:?}");
+        }
     }
 }

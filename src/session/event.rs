@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::action::QueueRefusal;
+use super::filter::FilterRefusal;
 use super::password::PasswordFault;
 use crate::cert::certificate::Certificate;
 use crate::cert::identity::{Identity, Why};
@@ -198,6 +199,40 @@ pub enum Event {
         /// What was answered.
         reply: Reply,
     },
+    /// `filter.rejected`: a content filter refused the connection, HELO, MAIL or a recipient.
+    FilterRejected {
+        /// Who.
+        origin: Arc<Origin>,
+        /// Names the decision in log and journal; the filter's reply has none.
+        reference: String,
+        /// Where.
+        stage: Stage,
+        /// MAIL FROM, from MAIL on.
+        reverse_path: Option<ReversePath>,
+        /// RCPT TO, at RCPT.
+        forward_path: Option<ForwardPath>,
+        /// Which filter, why, and what was answered.
+        refusal: Box<FilterRefusal>,
+    },
+    /// `message.discarded`: a content filter had it taken and thrown away, or took away its recipients.
+    MessageDiscarded {
+        /// Who.
+        origin: Arc<Origin>,
+        /// Names the decision in log and journal.
+        reference: String,
+        /// The id that the client was told.
+        id: Option<QueueId>,
+        /// The filter.
+        filter: String,
+        /// Octets of mail data received, dots taken out.
+        size_octets: u64,
+        /// MAIL FROM.
+        reverse_path: ReversePath,
+        /// RCPT TO, each once.
+        forward_paths: Vec<ForwardPath>,
+        /// What was answered.
+        reply: Reply,
+    },
     /// `command.rejected`.
     CommandRejected {
         /// Who.
@@ -314,8 +349,8 @@ pub enum MessageFault {
     #[error("{}", .1.because())]
     Restriction(Stage, Box<Verdict>),
     /// A content filter, with what it answers.
-    #[error("refused by a content filter: {0}")]
-    Filter(Reply),
+    #[error("{0}")]
+    Filter(Box<FilterRefusal>),
     /// The queue did not take it.
     #[error(transparent)]
     Queue(#[from] QueueRefusal),
@@ -326,7 +361,7 @@ impl MessageFault {
     pub const fn is_policy(&self) -> bool {
         matches!(
             self,
-            Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_) | Self::Restriction(..)
+            Self::FromHeader(_) | Self::FromNotOwned(_) | Self::Limit(_) | Self::Restriction(..) | Self::Filter(_)
         )
     }
 
@@ -386,6 +421,12 @@ pub enum CloseReason {
     /// `smtpd_forbid_bare_newline = reject`.
     #[error("bare newline")]
     BareNewline,
+    /// BDAT without a length that can be read: nobody knows where the next command begins.
+    #[error("chunk of unknown length")]
+    ChunkOfUnknownLength,
+    /// A refused BDAT with more octets than are read and thrown away.
+    #[error("refused chunk too long")]
+    ChunkTooLong,
     /// A restriction list or a content filter ended it.
     #[error("refused")]
     Refused,

@@ -63,10 +63,15 @@ impl Counters {
             Verb::Helo | Verb::Ehlo | Verb::Noop | Verb::Vrfy | Verb::Expn | Verb::Rset | Verb::Help
         );
         if is_junk {
-            self.junk = self.junk.saturating_add(1);
-            if self.junk > settings.junk_commands_max {
-                self.error();
-            }
+            self.junk(settings);
+        }
+    }
+
+    /// A command that brings no mail any further; past the limit it counts as an error.
+    pub(super) fn junk(&mut self, settings: &SessionSettings) {
+        self.junk = self.junk.saturating_add(1);
+        if self.junk > settings.junk_commands_max {
+            self.error();
         }
     }
 

@@ -78,23 +78,31 @@ impl State {
         }
         match size_octets {
             None => Self::open_draft(greeting, transaction, connection),
-            Some(size_octets) => Self::commit(greeting, transaction, size_octets, connection),
+            Some(size_octets) => {
+                Self::commit(greeting, transaction, size_octets, connection).after_command(connection, now)
+            }
         }
     }
 
-    /// Takes the queue's answer to the draft: the trace header, then 354.
+    /// Takes the queue's answer to the draft: the trace header, then 354 or the first chunk.
     pub(super) fn on_draft(self, result: Result<QueueId, QueueRefusal>, connection: &mut Connection, now: Now) -> Self {
-        let Self::Opening(greeting, transaction) = self else {
+        let Self::Opening(greeting, mut transaction) = self else {
             return self;
         };
         match result {
             Ok(id) => {
+                transaction.id = Some(id);
                 let header = trace_header(id, &greeting, &transaction, connection, now);
                 connection.actions.push_back(Action::Append(header.into_bytes()));
-                connection.send(&replies::start_data());
                 connection.wait(Wait::DataBlock, now);
-                let content = Content::new(transaction.collector_of_from());
-                Self::Content(greeting, transaction, Box::new(content))
+                let chunk = transaction.chunk.take();
+                let content = Content::new(transaction.collector_of_from(), chunk);
+                let state = Self::Content(greeting, transaction, Box::new(content));
+                if chunk.is_some() {
+                    // Its octets may be here already, and a chunk without any is complete.
+                    return state.on_content(connection, now);
+                }
+                state.answer(&replies::start_data(), connection)
             }
             Err(refusal) => {
                 Self::reject(greeting, &transaction, 0, refusal.into(), connection).after_command(connection, now)
@@ -104,7 +112,7 @@ impl State {
 
     /// Takes unread octets as mail data.
     pub(super) fn on_content(self, connection: &mut Connection, now: Now) -> Self {
-        let Self::Content(greeting, transaction, mut content) = self else {
+        let Self::Content(greeting, mut transaction, mut content) = self else {
             return self;
         };
         let progress = content.take(connection.input.unread(), &connection.settings);
@@ -115,10 +123,14 @@ impl State {
         if progress.fault_found {
             connection.actions.push_back(Action::Discard);
         }
+        if let Some(chunk) = content.finished_chunk() {
+            return Self::chunk_taken(greeting, transaction, content, chunk, connection, now);
+        }
         if !content.has_ended() {
             connection.actions.extend(content.next_piece().map(Action::Append));
             return Self::Content(greeting, transaction, content);
         }
+        transaction.has_utf8_header = content.has_utf8_header();
         Self::end_of_data(greeting, transaction, &mut content, connection, now)
     }
 
@@ -138,10 +150,7 @@ impl State {
             connection.actions.extend(content.next_piece().map(Action::Append));
             return Self::begin(Step::EndOfData(greeting, transaction, size_octets), connection, now);
         };
-        if content.has_draft() {
-            connection.actions.push_back(Action::Discard);
-        }
-        Self::reject(greeting, &transaction, size_octets, fault, connection).after_command(connection, now)
+        Self::give_up(greeting, &transaction, content, fault, connection).after_command(connection, now)
     }
 
     /// Everybody agrees to the message: the holder's allowance, then the commit.
@@ -154,13 +163,17 @@ impl State {
     ) -> Self {
         connection.wait(Wait::DataTermination, now);
         let Some(charge) = transaction.octets_charge(size_octets, connection) else {
-            return Self::commit(greeting, transaction, size_octets, connection);
+            return Self::commit(greeting, transaction, size_octets, connection).after_command(connection, now);
         };
         connection.actions.push_back(Action::Charge(charge));
         Self::Weighing(greeting, transaction, size_octets)
     }
 
     fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
+        if let Some(filter) = &transaction.discarded_by {
+            transaction.throw_away(filter, size_octets, connection);
+            return Self::Ready(greeting);
+        }
         let envelope = transaction.envelope(connection);
         connection.actions.push_back(Action::Commit(Box::new(envelope)));
         Self::Committing(greeting, transaction, size_octets)
@@ -168,6 +181,13 @@ impl State {
 
     /// An append failed: the draft goes, at once or, when the data has ended already, with the answer.
     pub(super) fn on_append_failed(self, why: QueueRefusal, connection: &mut Connection, now: Now) -> Self {
+        if let Some(at) = connection.actions.iter().position(|action| *action == Action::Discard) {
+            // The message is gone already, and what is asked and done behind that belongs to the next one.
+            let mut behind = connection.actions.split_off(at);
+            connection.actions.retain(|action| !matches!(action, Action::Append(_)));
+            connection.actions.append(&mut behind);
+            return self;
+        }
         connection.actions.retain(|action| {
             !matches!(
                 action,
@@ -180,6 +200,12 @@ impl State {
                     connection.actions.push_back(Action::Discard);
                 }
                 Self::Content(greeting, transaction, content)
+            }
+            Self::Chunks(greeting, transaction, mut content) => {
+                if content.fail(why) {
+                    connection.actions.push_back(Action::Discard);
+                }
+                Self::Chunks(greeting, transaction, content)
             }
             Self::Weighing(greeting, transaction, size_octets)
             | Self::Committing(greeting, transaction, size_octets) => {
@@ -245,7 +271,6 @@ impl State {
     ) -> Self {
         let reference = because.is_policy().then(|| connection.next_reference());
         let reply = replies::message_fault(&because, &connection.settings, reference.as_deref().unwrap_or_default());
-        connection.send(&reply);
         connection.counters.error();
         if let MessageFault::Limit(exceeded) = &because {
             transaction.record_exceeded((**exceeded).clone(), reference.clone(), connection);
@@ -253,6 +278,7 @@ impl State {
         let reason = match because {
             MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
             MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
+            MessageFault::Filter(_) if reply.code == 421 => Some(CloseReason::Refused),
             _ => None,
         };
         connection.events.push_back(Event::MessageRejected {
@@ -262,11 +288,18 @@ impl State {
             size_octets,
             because,
             reference,
-            reply,
+            reply: reply.clone(),
         });
-        match connection.leaving.or(reason) {
-            Some(reason) => Self::close(connection, reason),
-            None => Self::Ready(greeting),
+        match (connection.leaving.or(reason), transaction.chunk) {
+            (Some(reason), _) => {
+                connection.send(&reply);
+                Self::close(connection, reason)
+            }
+            (None, Some(chunk)) => {
+                let back = Self::behind_failed(chunk, greeting);
+                Self::answer_behind_chunk(back, chunk, reply, connection)
+            }
+            (None, None) => Self::Ready(greeting).answer(&reply, connection),
         }
     }
 }
@@ -290,6 +323,7 @@ fn trace_header(
     let received = Received {
         hello: name,
         dialect,
+        is_utf8: transaction.is_utf8,
         peer: net::canonical(connection.peer.ip()),
         peer_name: connection.peer_name.as_ref(),
         myhostname: &connection.settings.myhostname,

@@ -1,7 +1,8 @@
 //! The server dialogue of RFC 5321, without a socket.
 //!
 //! **Implements** RFC 5321 (server side), PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), STARTTLS
-//! (RFC 3207), AUTH (RFC 4954), enhanced status codes (RFC 2034), and the smtpd directives in [`settings::SessionSettings`].
+//! (RFC 3207), AUTH (RFC 4954), enhanced status codes (RFC 2034), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING
+//! (RFC 3030), REQUIRETLS (RFC 8689), LIMITS (RFC 9422), and the smtpd directives in [`settings::SessionSettings`].
 //! **Does not** touch a socket, a clock or a log: a driver hands in octets, facts and the time, and carries out
 //! the [`Action`]s in order.
 //!
@@ -30,9 +31,12 @@ use crate::wire::sasl::PasswordMechanisms;
 mod action;
 mod auth;
 mod authentication;
+mod bdat;
 mod connection;
 mod content;
 pub mod event;
+pub mod extension;
+pub mod filter;
 mod hello;
 mod limits;
 mod mail_data;
@@ -46,12 +50,14 @@ mod starttls;
 mod state;
 mod transaction;
 
-pub use action::{Action, Consultation, FilterVerdict, QueueRefusal};
+pub use action::{Action, QueueRefusal};
 use connection::Connection;
 use event::{CloseReason, Event};
+use filter::FilterVerdict;
 use password::Verification;
 use pending::Step;
 use settings::{SessionSettings, TlsOffer};
+pub use stages::QUESTIONS_MAX;
 use state::State;
 
 /// The most unread octets kept while the session waits for its driver; one read of the socket stays far below.
@@ -159,9 +165,10 @@ impl Session {
         self.advance(now);
     }
 
-    /// Whether the queue has space; MAIL is answered with 452 4.3.1 while it has none.
-    pub fn handle_space(&mut self, has_space: bool) {
-        self.connection.has_space = has_space;
+    /// The largest message that the queue has room for, octets: MAIL is answered with 452 4.3.1 when it declares more, and
+    /// always while there is no room at all (0).
+    pub fn handle_space(&mut self, room_octets: u64) {
+        self.connection.room_octets = room_octets;
     }
 
     /// The answer to [`Action::OpenDraft`].
@@ -254,11 +261,11 @@ impl Session {
             if !self.state.takes_octets() {
                 return;
             }
-            if matches!(self.state, State::Content(..)) {
+            if matches!(self.state, State::Content(..) | State::Skipping(_)) {
                 if self.connection.input.unread().is_empty() {
                     return;
                 }
-                self.replace(|state, connection| state.on_content(connection, now));
+                self.replace(|state, connection| state.on_octets(connection, now));
             } else {
                 let Some(line) = self.connection.input.next_line(self.state.line_octets_max()) else {
                     return;

@@ -1,7 +1,7 @@
 //! A step of the dialogue that waits: what it is, what a list may look at, what a filter is told.
 
-use super::action::Consultation;
 use super::connection::Connection;
+use super::filter::Consultation;
 use super::hello::{Greeting, Hello};
 use super::transaction::{Recipient, Transaction};
 use crate::net;
@@ -82,6 +82,16 @@ impl Step {
         }
     }
 
+    pub(super) const fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Self::Connect | Self::Hello(..) => None,
+            Self::Mail(_, transaction)
+            | Self::Recipient(_, transaction, _)
+            | Self::Data(_, transaction)
+            | Self::EndOfData(_, transaction, _) => Some(transaction),
+        }
+    }
+
     pub(super) const fn recipient(&self) -> Option<&Recipient> {
         match self {
             Self::Recipient(_, _, recipient) => Some(recipient),
@@ -106,12 +116,24 @@ impl Step {
         connection.chain.evaluate(self.stage(), &facts)
     }
 
-    pub(super) fn consultation(&self) -> Consultation {
+    pub(super) fn consultation(&self, connection: &Connection) -> Consultation {
+        let parameters = match self {
+            Self::Mail(_, transaction) => transaction.parameters.as_slice(),
+            Self::Recipient(_, _, recipient) => recipient.parameters.as_slice(),
+            _ => &[],
+        };
         Consultation {
             stage: self.stage(),
+            peer: connection.peer,
+            peer_name: connection.peer_name.clone(),
+            identity: connection.identity.clone(),
+            tls: connection.tls.clone(),
+            login: connection.login.clone(),
+            is_authenticated: connection.is_authenticated,
             hello: self.hello_name().to_owned(),
             reverse_path: self.transaction().map(|transaction| transaction.reverse_path.clone()),
             forward_path: self.recipient().map(|recipient| recipient.forward_path.clone()),
+            parameters: parameters.to_vec(),
         }
     }
 

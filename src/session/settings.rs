@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::CertificateFault;
+use super::extension::HiddenExtensions;
 use super::password::SaslSettings;
 use crate::cert::identity::Identity;
 use crate::net::CidrSet;
@@ -35,6 +36,12 @@ pub struct SessionSettings {
     pub sasl: SaslSettings,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
+    /// `smtputf8_enable`.
+    pub smtputf8: bool,
+    /// `requiretls_enable`.
+    pub require_tls: bool,
+    /// `smtpd_discard_ehlo_keywords` and `smtpd_discard_ehlo_keyword_address_maps`.
+    pub hidden: HiddenExtensions,
     /// `smtpd_milters`: whether there are content filters to ask.
     pub has_filters: bool,
     /// All restriction lists and what they refer to.
@@ -57,6 +64,8 @@ pub struct SessionSettings {
     pub timeout: Duration,
     /// `smtpd_starttls_timeout`.
     pub starttls_timeout: Duration,
+    /// `smtpd_upstream_proxy_protocol`: whoever connects sends a PROXY header first. For the driver: a session begins behind it.
+    pub upstream_proxy: Option<UpstreamProxy>,
     /// `smtpd_forbid_bare_newline`.
     pub bare_newline: BareNewline,
     /// `smtpd_forbid_bare_newline_exclusions`.
@@ -64,11 +73,25 @@ pub struct SessionSettings {
 }
 
 impl SessionSettings {
+    /// Whether a message of so many octets is over `message_size_limit`.
+    pub const fn is_too_big(&self, octets: u64) -> bool {
+        self.message_size_octets_max > 0 && octets > self.message_size_octets_max
+    }
+
     /// Why a peer in TLS has to go, under `smtpd_tls_req_ccert`.
     pub fn unwelcome(&self, identity: &Identity) -> Option<CertificateFault> {
         let is_encrypted = !matches!(identity, Identity::Plaintext);
         CertificateFault::of(identity).filter(|_| self.require_client_certificate && is_encrypted)
     }
+}
+
+/// `smtpd_upstream_proxy_protocol = haproxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamProxy {
+    /// `smtpd_upstream_proxy_hosts`: who may send the header; nobody else is served.
+    pub hosts: CidrSet,
+    /// `smtpd_upstream_proxy_timeout`.
+    pub timeout: Duration,
 }
 
 /// What a listener offers of TLS.

@@ -12,26 +12,31 @@
 
 use std::sync::Arc;
 
-use super::action::{Action, FilterVerdict};
+use super::action::Action;
 use super::connection::Connection;
 use super::event::{CloseReason, Event, MessageFault};
+use super::filter::{FilterNotice, FilterRefusal, FilterVerdict};
 use super::limits::Wait;
 use super::pending::{Gate, Pending, Step};
 use super::replies;
 use super::state::State;
 use crate::policy::chain::Evaluation;
 use crate::policy::question::Answer;
+use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
 use crate::time::Now;
 use crate::wire::reply::Reply;
 
 /// Questions at one step, at most; a list that asks more is a refusal for the time being.
-const QUESTIONS_MAX: usize = 64;
+pub const QUESTIONS_MAX: usize = 64;
 
 impl State {
     /// Begins a step: asks everybody who has a say, then carries it on.
     pub(super) fn begin(step: Step, connection: &mut Connection, now: Now) -> Self {
         connection.answers.forget_services();
+        if matches!(step, Step::Connect | Step::Hello(..) | Step::Mail(..)) {
+            connection.end_filtering();
+        }
         let pending = Pending {
             step,
             gate: Gate::Restrictions,
@@ -58,7 +63,8 @@ impl State {
             }
             pending.gate = Gate::Filter(verdict);
             if connection.settings.has_filters {
-                let consultation = pending.step.consultation();
+                let consultation = pending.step.consultation(connection);
+                connection.is_filtered |= pending.step.transaction().is_some();
                 connection.actions.push_back(Action::Filter(Box::new(consultation)));
                 connection.wait(Wait::Answer, now);
                 return Self::Asking(Box::new(pending));
@@ -84,10 +90,18 @@ impl State {
     /// Takes the answer to [`Action::Filter`].
     pub(super) fn on_filtered(self, verdict: FilterVerdict, connection: &mut Connection, now: Now) -> Self {
         match self {
-            Self::Asking(pending) if matches!(pending.gate, Gate::Filter(_)) => match verdict {
-                FilterVerdict::Continue => Self::proceed(*pending, connection, now),
-                FilterVerdict::Refuse(reply) => pending.step.filtered_out(reply, connection, now),
-            },
+            Self::Asking(mut pending) if matches!(pending.gate, Gate::Filter(_)) => {
+                let transaction = pending.step.transaction_mut();
+                match (verdict, transaction) {
+                    (FilterVerdict::Refuse(refusal), _) => {
+                        return pending.step.filtered_out(refusal, connection, now);
+                    }
+                    (FilterVerdict::Changed(changes), Some(transaction)) => transaction.change(*changes),
+                    (FilterVerdict::Discard(filter), Some(transaction)) => transaction.discarded_by = Some(filter),
+                    _ => {}
+                }
+                Self::proceed(*pending, connection, now)
+            }
             other => other,
         }
     }
@@ -108,7 +122,7 @@ impl Step {
                 State::Mail(greeting, transaction)
             }
             Self::Recipient(greeting, mut transaction, recipient) => {
-                transaction.decided(recipient, verdict, connection);
+                let _ = transaction.decided(recipient, verdict, connection);
                 State::Mail(greeting, transaction)
             }
             Self::Data(greeting, transaction) => return State::open(greeting, transaction, connection, now),
@@ -122,9 +136,13 @@ impl Step {
     /// A list refused.
     fn refuse(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
         let stage = self.stage();
+        let has_filters = connection.settings.has_filters;
+        let told = (has_filters && stage == Stage::Recipient).then(|| Box::new(self.consultation(connection)));
         let state = match self {
             Self::Recipient(greeting, mut transaction, recipient) => {
-                transaction.decided(recipient, verdict, connection);
+                let reply = transaction.decided(recipient, verdict, connection);
+                let notice = told.map(|told| FilterNotice::RecipientRefused(told, reply));
+                connection.actions.extend(notice.map(Action::TellFilters));
                 State::Mail(greeting, transaction)
             }
             Self::Data(greeting, transaction) => {
@@ -156,22 +174,29 @@ impl Step {
     }
 
     /// A content filter refused.
-    fn filtered_out(self, reply: Reply, connection: &mut Connection, now: Now) -> State {
+    fn filtered_out(self, refusal: Box<FilterRefusal>, connection: &mut Connection, now: Now) -> State {
+        let reply = refusal.reply.clone();
         let state = match self {
-            Self::Recipient(greeting, mut transaction, _) => {
-                transaction.has_refused = true;
-                connection.refuse(reply);
-                State::Mail(greeting, transaction)
-            }
             Self::Data(greeting, transaction) => {
-                State::reject(greeting, &transaction, 0, MessageFault::Filter(reply), connection)
+                State::reject(greeting, &transaction, 0, MessageFault::Filter(refusal), connection)
             }
             Self::EndOfData(greeting, transaction, size_octets) => {
                 connection.actions.push_back(Action::Discard);
-                let fault = MessageFault::Filter(reply);
+                let fault = MessageFault::Filter(refusal);
                 State::reject(greeting, &transaction, size_octets, fault, connection)
             }
-            early => return early.go_back(&reply, connection, now),
+            early => {
+                let reference = connection.next_reference();
+                connection.events.push_back(Event::FilterRejected {
+                    origin: Arc::clone(&connection.origin),
+                    reference,
+                    stage: early.stage(),
+                    reverse_path: early.transaction().map(|transaction| transaction.reverse_path.clone()),
+                    forward_path: early.recipient().map(|recipient| recipient.forward_path.clone()),
+                    refusal,
+                });
+                return early.go_back(&reply, connection, now);
+            }
         };
         state.after_command(connection, now)
     }
@@ -185,9 +210,12 @@ impl Step {
         }
         let state = match self {
             Self::Connect => State::Denied,
+            Self::Recipient(greeting, mut transaction, _) => {
+                transaction.has_refused = true;
+                State::Mail(greeting, transaction)
+            }
             Self::Hello(greeting, _)
             | Self::Mail(greeting, _)
-            | Self::Recipient(greeting, ..)
             | Self::Data(greeting, _)
             | Self::EndOfData(greeting, ..) => State::Ready(greeting),
         };

@@ -24,7 +24,7 @@ pub(super) fn check(connection: &Connection, argument: &str) -> Result<(), Reply
     if connection.tls.is_some() {
         Err(replies::tls_already_active())
     } else if !matches!(connection.settings.tls, TlsOffer::May | TlsOffer::Encrypt) {
-        Err(replies::tls_not_offered())
+        Err(replies::not_implemented())
     } else if argument.is_empty() {
         Ok(())
     } else {

@@ -14,19 +14,26 @@
 //!  Mail ----------------------------------------------- RSET, EHLO --> Ready
 //!  Connecting, HELO, EHLO, MAIL, RCPT, DATA and the final dot go through Asking while a list or a filter is asked.
 //!
+//!  Content --- chunk of BDAT, 250 --> Chunks --- BDAT --> Content, until the last one; RSET, EHLO --> Ready
+//!  BDAT --- refused --> Skipping --- its octets are read, then the reply --> where it came from, Ready, or
+//!                                    Failed (more BDAT: 551, anything else: as in Ready)
+//!
 //!  Charging, Opening, Content, Weighing, Committing --- refused -----> Ready
 //!  Committing ----------------------------------------- 250 ---------> Ready
 //! ```
 //!
-//! Charging and Weighing wait for the holder's allowance, where a rule limits it. `mail_data` holds what follows DATA.
+//! Charging and Weighing wait for the holder's allowance, where a rule limits it. `mail_data` holds what follows DATA, `bdat`
+//! what is particular to BDAT.
 
 use std::sync::Arc;
 
 use super::action::Action;
 use super::auth::Exchange;
+use super::bdat::{Skipped, refusal_between_chunks};
 use super::connection::Connection;
 use super::content::Content;
 use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
+use super::extension::Extension;
 use super::hello::{Greeting, Hello, name_of};
 use super::limits::Wait;
 use super::password::Claim;
@@ -67,6 +74,12 @@ pub(super) enum State {
     Opening(Greeting, Transaction),
     /// After 354.
     Content(Greeting, Transaction, Box<Content>),
+    /// Between two chunks of BDAT, with a draft or the fault that cost it.
+    Chunks(Greeting, Transaction, Box<Content>),
+    /// Reading the octets of a BDAT that is refused.
+    Skipping(Box<Skipped>),
+    /// After a BDAT whose message was refused, before the last one: more may be in the pipeline.
+    Failed(Greeting),
     /// After the final dot, waiting for the holder's allowance; with the octets received.
     Weighing(Greeting, Transaction, u64),
     /// After the final dot, waiting for the queue; with the octets received.
@@ -121,6 +134,9 @@ impl State {
                 | Self::Authenticating(..)
                 | Self::Mail(..)
                 | Self::Content(..)
+                | Self::Chunks(..)
+                | Self::Skipping(_)
+                | Self::Failed(_)
                 | Self::Denied
         )
     }
@@ -143,6 +159,7 @@ impl State {
             | Self::Authenticating(..)
             | Self::Verifying(..)
             | Self::Mail(..)
+            | Self::Failed(_)
             | Self::Denied => true,
             _ => false,
         }
@@ -160,17 +177,32 @@ impl State {
 
     /// Ends the session wherever it stands; a draft goes, a commit handed over stays the queue's.
     pub(super) fn abort(self, connection: &mut Connection, because: CloseReason) -> Self {
-        let has_draft = match &self {
-            Self::Closed => return self,
-            Self::Opening(..) | Self::Weighing(..) => true,
-            Self::Content(_, _, content) => content.has_draft(),
-            Self::Asking(pending) => pending.step.has_draft(),
-            _ => false,
-        };
-        if has_draft {
+        if self.is_closed() {
+            return self;
+        }
+        if self.has_draft() {
             connection.actions.push_back(Action::Discard);
         }
         Self::close(connection, because)
+    }
+
+    /// Whether the queue holds a draft that nothing has become of yet.
+    fn has_draft(&self) -> bool {
+        match self {
+            Self::Opening(..) | Self::Weighing(..) => true,
+            Self::Content(_, _, content) | Self::Chunks(_, _, content) => content.has_draft(),
+            Self::Asking(pending) => pending.step.has_draft(),
+            Self::Skipping(skipped) => skipped.back().has_draft(),
+            _ => false,
+        }
+    }
+
+    /// Whether the client has declared SMTPUTF8 for the transaction.
+    const fn is_utf8(&self) -> bool {
+        match self {
+            Self::Mail(_, transaction) | Self::Chunks(_, transaction, _) => transaction.is_utf8,
+            _ => false,
+        }
     }
 
     /// Takes a command line, or the response to 334.
@@ -178,6 +210,7 @@ impl State {
         if let Self::Unwelcome(fault) = self {
             return Self::turn_away(connection, fault);
         }
+        connection.speaks_utf8 = self.is_utf8();
         let state = match line {
             Line::TooLong if matches!(self, Self::Authenticating(..)) => {
                 self.after_response().refuse(replies::response_too_long(), connection)
@@ -188,7 +221,7 @@ impl State {
                     connection.note_bare_newline(BareNewlinePlace::Command, BareOctet::Lf);
                     if connection.bare_newline() == BareNewline::Reject {
                         connection.refuse(replies::bare_newline_in_command());
-                        return Self::close(connection, CloseReason::BareNewline);
+                        return self.abort(connection, CloseReason::BareNewline);
                     }
                 }
                 if matches!(self, Self::Authenticating(..)) {
@@ -198,7 +231,10 @@ impl State {
                 }
                 match Command::parse(&text) {
                     Ok(command) => self.on_command(&command, connection, now),
-                    Err(why) => self.refuse(replies::not_a_command(why), connection),
+                    Err(why) => {
+                        connection.tell_of_unknown(why, &text);
+                        self.refuse(replies::not_a_command(why), connection)
+                    }
                 }
             }
         };
@@ -207,15 +243,27 @@ impl State {
 
     /// Counts errors and starts the time limit of the next command.
     pub(super) fn after_command(self, connection: &mut Connection, now: Now) -> Self {
+        if matches!(self, Self::Ready(_) | Self::Denied) {
+            connection.end_filtering();
+        }
         match self {
-            Self::Ready(_) | Self::Mail(..) | Self::Denied
+            Self::Ready(_) | Self::Mail(..) | Self::Chunks(..) | Self::Failed(_) | Self::Denied
                 if connection.counters.is_exhausted(&connection.settings) =>
             {
                 connection.send(&replies::too_many_errors(&connection.settings));
-                Self::close(connection, CloseReason::TooManyErrors)
+                self.abort(connection, CloseReason::TooManyErrors)
             }
-            Self::Ready(_) | Self::Authenticating(..) | Self::Mail(..) | Self::Denied => {
+            Self::Ready(_)
+            | Self::Authenticating(..)
+            | Self::Mail(..)
+            | Self::Chunks(..)
+            | Self::Failed(_)
+            | Self::Denied => {
                 connection.wait(Wait::Command, now);
+                self
+            }
+            Self::Skipping(_) => {
+                connection.wait(Wait::DataBlock, now);
                 self
             }
             waiting => waiting,
@@ -233,15 +281,36 @@ impl State {
     }
 
     fn on_command(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
-        if matches!(self, Self::Denied) && command.verb != Verb::Quit {
-            let reply = replies::denied(&connection.peer_in_words());
-            return self.refuse(reply, connection);
-        }
         let argument = command.argument.as_str();
-        connection.counters.command(command.verb, &connection.settings);
-        if needs_tls(command.verb, connection) {
-            return self.refuse(replies::must_start_tls(), connection);
+        if !matches!(self, Self::Denied) {
+            connection.counters.command(command.verb, &connection.settings);
         }
+        let blocked = self.refusal_of(command.verb, connection);
+        match (command.verb, blocked, self) {
+            (Verb::Bdat, blocked, state) => state.on_bdat(argument, blocked, connection, now),
+            (_, Some(reply), state) => state.refuse(reply, connection),
+            (_, None, Self::Failed(greeting)) => Self::Ready(greeting).carry_out(command, connection, now),
+            (_, None, state) => state.carry_out(command, connection, now),
+        }
+    }
+
+    /// Why a command may not be said here, whatever its argument.
+    fn refusal_of(&self, verb: Verb, connection: &Connection) -> Option<Reply> {
+        match (self, verb) {
+            (Self::Denied, Verb::Quit) => None,
+            (Self::Denied, _) => Some(replies::denied(&connection.peer_in_words())),
+            _ if needs_tls(verb, connection) => Some(replies::must_start_tls()),
+            (_, Verb::StartTls) if connection.hides(Extension::StartTls) => Some(replies::not_implemented()),
+            (_, Verb::Auth) if connection.hides(Extension::Auth) => Some(replies::authentication_not_enabled()),
+            (_, Verb::NotImplemented) => Some(replies::not_implemented()),
+            (_, Verb::Expn) => Some(replies::disabled("EXPN")),
+            (Self::Chunks(..), verb) => refusal_between_chunks(verb),
+            _ => None,
+        }
+    }
+
+    fn carry_out(self, command: &Command, connection: &mut Connection, now: Now) -> Self {
+        let argument = command.argument.as_str();
         match command.verb {
             Verb::Helo | Verb::Ehlo => self.on_hello(command, connection, now),
             Verb::Mail => self.on_mail(argument, connection, now),
@@ -249,30 +318,57 @@ impl State {
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
             Verb::Auth => self.on_auth(argument, connection, now),
-            Verb::Rset if argument.is_empty() => self.without_transaction().answer(&replies::ok(), connection),
+            Verb::Rset if argument.is_empty() => {
+                self.without_transaction(connection).answer(&replies::ok(), connection)
+            }
             Verb::Rset => self.refuse(replies::usage("RSET"), connection),
             Verb::Noop => self.answer(&replies::ok(), connection),
             Verb::Help => self.answer(&replies::help(), connection),
-            Verb::Vrfy if connection.settings.vrfy_disabled => self.refuse(replies::disabled("VRFY"), connection),
-            Verb::Vrfy if argument.is_empty() => self.refuse(replies::usage("VRFY address"), connection),
-            Verb::Vrfy => self.answer(&replies::cannot_verify(argument), connection),
-            Verb::Expn => self.refuse(replies::disabled("EXPN"), connection),
+            Verb::Vrfy => self.on_vrfy(argument, connection),
             Verb::Quit => {
                 connection.send(&replies::bye());
-                Self::close(connection, CloseReason::Quit)
+                self.abort(connection, CloseReason::Quit)
             }
             Verb::Foreign => {
                 connection.send(&replies::foreign_protocol());
-                Self::close(connection, CloseReason::ForeignProtocol)
+                self.abort(connection, CloseReason::ForeignProtocol)
             }
+            Verb::Bdat | Verb::Expn | Verb::NotImplemented => self,
         }
     }
 
-    fn without_transaction(self) -> Self {
+    /// Forgets the transaction, and the draft of one that came in chunks.
+    fn without_transaction(self, connection: &mut Connection) -> Self {
+        if self.has_draft() {
+            connection.actions.push_back(Action::Discard);
+        }
         match self {
-            Self::Mail(greeting, _) => Self::Ready(greeting),
+            Self::Mail(greeting, _) | Self::Chunks(greeting, ..) => Self::Ready(greeting),
             other => other,
         }
+    }
+
+    /// RFC 6531 section 3.7.4.2: SMTPUTF8 behind the address lets it, and the answer, hold UTF-8.
+    fn on_vrfy(self, argument: &str, connection: &mut Connection) -> Self {
+        if connection.settings.vrfy_disabled || connection.hides(Extension::Vrfy) {
+            return self.refuse(replies::disabled("VRFY"), connection);
+        }
+        let (address, is_utf8) = match argument.rsplit_once([' ', '\t']) {
+            Some((address, word))
+                if word.eq_ignore_ascii_case("SMTPUTF8") && connection.offers(Extension::SmtpUtf8) =>
+            {
+                (address.trim_end(), true)
+            }
+            _ => (argument, false),
+        };
+        if address.is_empty() {
+            return self.refuse(replies::usage("VRFY address"), connection);
+        }
+        if !address.is_ascii() && !is_utf8 {
+            return self.refuse(replies::cannot_verify_utf8(), connection);
+        }
+        connection.speaks_utf8 = is_utf8;
+        self.answer(&replies::cannot_verify(address), connection)
     }
 
     /// RFC 5321 section 4.1.4: "the server MUST clear all buffers and reset the state exactly as if a RSET command
@@ -283,24 +379,22 @@ impl State {
             let syntax = if extended { "EHLO hostname" } else { "HELO hostname" };
             return self.refuse(replies::usage(syntax), connection);
         };
+        let before = match self.without_transaction(connection) {
+            Self::Ready(greeting) => greeting,
+            other => return other,
+        };
         if let Some(fault) = renewal::apply(connection) {
             return Self::turn_away(connection, fault);
         }
-        let before = match self {
-            Self::Ready(greeting) | Self::Mail(greeting, _) => greeting,
-            other => return other,
-        };
         Self::begin(Step::Hello(before, Hello { name, extended }), connection, now)
     }
 
     /// Answers HELO or EHLO.
     pub(super) fn welcome(hello: Hello, connection: &mut Connection) -> Self {
         let reply = if hello.extended {
-            replies::extensions(
-                &connection.settings,
-                &connection.identity,
-                &connection.offered_mechanisms(),
-            )
+            replies::extensions(&connection.settings, &connection.auth_mechanisms(), |extension| {
+                connection.offers(extension)
+            })
         } else {
             replies::hello(&connection.settings)
         };
@@ -326,8 +420,9 @@ impl State {
         if let Some(fault) = renewal::apply(connection) {
             return Self::turn_away(connection, fault);
         }
-        match Transaction::begin(argument, connection) {
+        match Transaction::begin(argument, &greeting, connection) {
             Ok(transaction) => {
+                connection.speaks_utf8 = transaction.is_utf8;
                 connection.answers = Answers::default();
                 Self::begin(Step::Mail(greeting, transaction), connection, now)
             }
@@ -348,7 +443,7 @@ impl State {
             }
             return Self::Mail(greeting, transaction);
         }
-        match Transaction::read_recipient(argument) {
+        match transaction.read_recipient(argument, &greeting, connection) {
             Ok(recipient) => return Self::begin(Step::Recipient(greeting, transaction, recipient), connection, now),
             Err(reply) => {
                 transaction.has_refused = true;

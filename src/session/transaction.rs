@@ -1,23 +1,31 @@
 //! MAIL and RCPT: the envelope as it grows.
 //!
-//! **Implements** RFC 5321 sections 4.1.1.2 and 4.1.1.3, the declared size of RFC 1870 section 6.1,
-//! `smtpd_recipient_limit`. The chain decides on every recipient; what its permissions are bound to is kept here.
+//! **Implements** RFC 5321 sections 4.1.1.2 and 4.1.1.3, the declared size of RFC 1870 section 6.1, the requests of RFC 3461,
+//! the UTF-8 addresses of RFC 6531, `smtpd_recipient_limit`. The chain decides on every recipient; what its permissions are bound to is kept here.
 
 use std::sync::Arc;
 
+use super::action::Action;
 use super::connection::Connection;
 use super::event::{Event, MessageFault};
+use super::extension::Extension;
+use super::filter::{EnvelopeChanges, RecipientChange};
+use super::hello::Greeting;
 use super::replies;
 use super::settings::SessionSettings;
 use crate::cert::identity::Identity;
+use crate::mail::dsn::{MessageRequest, RecipientRequest};
+use crate::mail::dsn_parameters::{is_envelope_id, notify_of, original_recipient_of, return_of};
 use crate::mail::envelope::{Body, Demands, Envelope, Submitter};
 use crate::mail::from_header::FromCollector;
+use crate::mail::queue_id::QueueId;
 use crate::policy::limits::{Amount, Charge, Exceeded, Limit};
 use crate::policy::sender_binding::SenderBinding;
 use crate::policy::verdict::{Obligations, Verdict};
-use crate::wire::command::split_path_argument;
-use crate::wire::parameters::{BodyType, MailParameters, ParameterError, parse_rcpt_parameters};
-use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
+use crate::wire::chunking::Chunk;
+use crate::wire::command::{PathArgumentError, split_path_argument};
+use crate::wire::parameters::{BodyType, MailParameters, ParameterError, RecipientParameters};
+use crate::wire::path::{ForwardPath, Mailbox, PathError, ReversePath};
 use crate::wire::reply::Reply;
 
 /// A transaction after its MAIL.
@@ -27,6 +35,8 @@ pub(super) struct Transaction {
     pub(super) reverse_path: ReversePath,
     /// RCPT TO, permitted, each once.
     pub(super) forward_paths: Vec<ForwardPath>,
+    /// What was asked for each of them.
+    requests: Vec<RecipientRequest>,
     /// RCPT commands permitted, the same recipient counted again.
     permitted: usize,
     /// The restriction that permitted the last recipient.
@@ -39,7 +49,21 @@ pub(super) struct Transaction {
     pub(super) hold: Option<String>,
     /// Whether any RCPT was refused.
     pub(super) has_refused: bool,
+    /// Whether SMTPUTF8 was declared.
+    pub(super) is_utf8: bool,
+    /// Whether the header turned out to hold UTF-8.
+    pub(super) has_utf8_header: bool,
+    /// The chunk that BDAT has announced and of which nothing was read.
+    pub(super) chunk: Option<Chunk>,
+    /// The parameters of MAIL as they were said.
+    pub(super) parameters: Vec<String>,
+    /// The id of its draft.
+    pub(super) id: Option<QueueId>,
+    /// The content filter that has it thrown away.
+    pub(super) discarded_by: Option<String>,
     body: Body,
+    require_tls: bool,
+    dsn: MessageRequest,
     overshoot: usize,
 }
 
@@ -48,6 +72,9 @@ pub(super) struct Transaction {
 pub(super) struct Recipient {
     /// RCPT TO.
     pub(super) forward_path: ForwardPath,
+    request: RecipientRequest,
+    /// The parameters of RCPT as they were said.
+    pub(super) parameters: Vec<String>,
 }
 
 /// Recipients past `smtpd_recipient_limit` that are not counted as errors (`smtpd_recipient_overshoot_limit`): RFC
@@ -59,21 +86,21 @@ impl Transaction {
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn begin(argument: &str, connection: &Connection) -> Result<Self, Reply> {
+    pub(super) fn begin(argument: &str, greeting: &Greeting, connection: &Connection) -> Result<Self, Reply> {
         let (path, parameters) = split_path_argument(argument, "FROM:").map_err(replies::bad_reverse_path)?;
-        let reverse_path = ReversePath::parse(path).map_err(|why| replies::bad_reverse_path(why.into()))?;
+        let words = words_of(parameters);
         let parameters = MailParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
-        // RFC 4954 section 5: a parameter of an extension that is announced here, or of none.
-        if parameters.auth && connection.offered_mechanisms().is_empty() {
-            return Err(replies::bad_parameter(&ParameterError::Unknown("AUTH".into())));
-        }
-        let limit = connection.settings.message_size_octets_max;
-        if limit > 0 && parameters.size_octets.is_some_and(|size| size > limit) {
+        let path = declared(path, parameters.smtputf8).map_err(replies::bad_reverse_path)?;
+        let reverse_path = ReversePath::parse(path).map_err(|why| replies::bad_reverse_path(why.into()))?;
+        check_offered(parameters.keywords(), greeting, connection)?;
+        let size_octets = parameters.size_octets.unwrap_or_default();
+        if connection.settings.is_too_big(size_octets) {
             return Err(replies::too_big());
         }
-        if !connection.has_space {
+        if connection.room_octets == 0 || size_octets > connection.room_octets {
             return Err(replies::no_space());
         }
+        let dsn = message_request(&parameters).map_err(|why| replies::bad_parameter(&why))?;
         let body = match parameters.body {
             Some(BodyType::EightBitMime) => Body::EightBitMime,
             Some(BodyType::SevenBit) | None => Body::SevenBit,
@@ -81,13 +108,22 @@ impl Transaction {
         Ok(Self {
             reverse_path,
             forward_paths: Vec::new(),
+            requests: Vec::new(),
             permitted: 0,
             decided_by: String::new(),
             references: Vec::new(),
             obligations: Obligations::default(),
             hold: None,
             has_refused: false,
+            is_utf8: parameters.smtputf8,
+            has_utf8_header: false,
+            chunk: None,
+            parameters: words,
+            id: None,
+            discarded_by: None,
             body,
+            require_tls: parameters.require_tls,
+            dsn,
             overshoot: 0,
         })
     }
@@ -107,15 +143,28 @@ impl Transaction {
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn read_recipient(argument: &str) -> Result<Recipient, Reply> {
+    pub(super) fn read_recipient(
+        &self,
+        argument: &str,
+        greeting: &Greeting,
+        connection: &Connection,
+    ) -> Result<Recipient, Reply> {
         let (path, parameters) = split_path_argument(argument, "TO:").map_err(replies::bad_forward_path)?;
+        let path = declared(path, self.is_utf8).map_err(replies::bad_forward_path)?;
         let forward_path = ForwardPath::parse(path).map_err(|why| replies::bad_forward_path(why.into()))?;
-        parse_rcpt_parameters(parameters).map_err(|why| replies::bad_parameter(&why))?;
-        Ok(Recipient { forward_path })
+        let words = words_of(parameters);
+        let parameters = RecipientParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
+        check_offered(parameters.keywords(), greeting, connection)?;
+        let request = recipient_request(&parameters, self.is_utf8).map_err(|why| replies::bad_parameter(&why))?;
+        Ok(Recipient {
+            forward_path,
+            request,
+            parameters: words,
+        })
     }
 
-    /// Takes the decision on a recipient: answers and records it.
-    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) {
+    /// Takes the decision on a recipient: answers and records it. Returns the answer.
+    pub(super) fn decided(&mut self, recipient: Recipient, verdict: Verdict, connection: &mut Connection) -> Reply {
         let forward_path = recipient.forward_path;
         let reference = connection.next_reference();
         let reply = replies::reply_for(&verdict, &forward_path, &reference);
@@ -126,9 +175,7 @@ impl Transaction {
             self.references.push(reference.clone());
             add_each_once(&mut self.obligations.from_header, &verdict.obligations.from_header);
             add_each_once(&mut self.obligations.limits, &verdict.obligations.limits);
-            if !self.forward_paths.contains(&forward_path) {
-                self.forward_paths.push(forward_path.clone());
-            }
+            self.add(forward_path.clone(), recipient.request);
         } else {
             self.has_refused = true;
             connection.counters.error();
@@ -139,8 +186,60 @@ impl Transaction {
             reverse_path: self.reverse_path.clone(),
             forward_path,
             verdict: Box::new(verdict),
+            reply: reply.clone(),
+        });
+        reply
+    }
+
+    /// Takes what content filters change. Without recipients the message has nowhere to go, and is thrown away.
+    pub(super) fn change(&mut self, changes: EnvelopeChanges) {
+        if let Some(reverse_path) = changes.reverse_path {
+            self.reverse_path = reverse_path;
+        }
+        for change in changes.recipients {
+            match change {
+                RecipientChange::Add(path, _) if self.forward_paths.contains(&path) => {}
+                RecipientChange::Add(path, _) => self.forward_paths.push(path),
+                RecipientChange::Remove(path) => self.forward_paths.retain(|known| *known != path),
+            }
+        }
+        if let Some(reason) = changes.hold {
+            self.hold.get_or_insert(reason);
+        }
+        if self.forward_paths.is_empty() {
+            self.discarded_by.get_or_insert_with(|| "smtpd_milters".into());
+        }
+    }
+
+    /// The client is told that the message is taken, and nobody will get it.
+    pub(super) fn throw_away(&self, filter: &str, size_octets: u64, connection: &mut Connection) {
+        connection.actions.push_back(Action::Discard);
+        let reply = replies::queued_in_name(self.id);
+        connection.send(&reply);
+        connection.counters.reset();
+        let reference = connection.next_reference();
+        connection.events.push_back(Event::MessageDiscarded {
+            origin: Arc::clone(&connection.origin),
+            reference,
+            id: self.id,
+            filter: filter.to_owned(),
+            size_octets,
+            reverse_path: self.reverse_path.clone(),
+            forward_paths: self.forward_paths.clone(),
             reply,
         });
+    }
+
+    /// Takes a recipient, each once. One that is named again is delivered to once and asks for whatever either RCPT asked.
+    fn add(&mut self, forward_path: ForwardPath, request: RecipientRequest) {
+        let known = self.forward_paths.iter().position(|known| *known == forward_path);
+        match known.and_then(|at| self.requests.get_mut(at)) {
+            Some(before) => before.add(request),
+            None => {
+                self.forward_paths.push(forward_path);
+                self.requests.push(request);
+            }
+        }
     }
 
     /// What is charged to the holder at DATA, when a rule limits it.
@@ -206,6 +305,20 @@ impl Transaction {
         foreign.map(MessageFault::FromNotOwned)
     }
 
+    /// What whoever carries the message on has to keep to. SMTPUTF8 that was declared costs nothing where nothing is UTF-8.
+    fn demands(&self) -> Demands {
+        let needs_utf8 = self.reverse_path.needs_utf8()
+            || self.forward_paths.iter().any(ForwardPath::needs_utf8)
+            || self.has_utf8_header;
+        let is_silent = self.requests.iter().all(RecipientRequest::is_empty);
+        Demands {
+            smtputf8: self.is_utf8 && needs_utf8,
+            require_tls: self.require_tls,
+            dsn: self.dsn.clone(),
+            recipients: if is_silent { Vec::new() } else { self.requests.clone() },
+        }
+    }
+
     /// What the message is queued with.
     pub(super) fn envelope(&self, connection: &Connection) -> Envelope {
         let origin = &connection.origin;
@@ -223,10 +336,58 @@ impl Transaction {
                 login: connection.login.clone(),
                 decided_by: self.decided_by.clone(),
             },
-            demands: Demands::default(),
+            demands: self.demands(),
             hold: self.hold.clone(),
         }
     }
+}
+
+/// A path, when it may be written like this.
+fn declared(path: &str, smtputf8: bool) -> Result<&str, PathArgumentError> {
+    if path.is_ascii() || smtputf8 {
+        Ok(path)
+    } else {
+        Err(PathError::NotAscii.into())
+    }
+}
+
+/// RFC 5321 section 2.2.1: parameters belong to extensions, those to EHLO, and only what is announced here is taken.
+fn check_offered(
+    mut keywords: impl Iterator<Item = &'static str>,
+    greeting: &Greeting,
+    connection: &Connection,
+) -> Result<(), Reply> {
+    let is_offered = |keyword: &str| Extension::of_parameter(keyword).is_some_and(|one| connection.offers(one));
+    match keywords.find(|keyword| !(greeting.is_extended() && is_offered(keyword))) {
+        Some(keyword) => Err(replies::bad_parameter(&ParameterError::Unknown(keyword.into()))),
+        None => Ok(()),
+    }
+}
+
+fn message_request(parameters: &MailParameters) -> Result<MessageRequest, ParameterError> {
+    let ret = parameters
+        .ret
+        .as_deref()
+        .map(|value| return_of(value).ok_or(ParameterError::BadValue("RET")));
+    let envelope_id = parameters.envelope_id.clone();
+    if envelope_id.as_deref().is_some_and(|value| !is_envelope_id(value)) {
+        return Err(ParameterError::BadValue("ENVID"));
+    }
+    let ret = ret.transpose()?;
+    Ok(MessageRequest { ret, envelope_id })
+}
+
+fn recipient_request(parameters: &RecipientParameters, is_utf8: bool) -> Result<RecipientRequest, ParameterError> {
+    let notify = |value: &str| notify_of(value).ok_or(ParameterError::BadValue("NOTIFY"));
+    let original = |value: &str| original_recipient_of(value, is_utf8).ok_or(ParameterError::BadValue("ORCPT"));
+    Ok(RecipientRequest {
+        notify: parameters.notify.as_deref().map(notify).transpose()?,
+        original_recipient: parameters.original_recipient.as_deref().map(original).transpose()?,
+    })
+}
+
+fn words_of(parameters: &str) -> Vec<String> {
+    parameters.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 fn add_each_once<T: PartialEq>(known: &mut Vec<Arc<T>>, more: &[Arc<T>]) {

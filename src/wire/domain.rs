@@ -1,18 +1,23 @@
 //! Domain names and address literals.
 //!
-//! **Implements** RFC 5321 sections 4.1.2 and 4.1.3, RFC 1123 section 2.1; underscores are let through, as
-//! Postfix does. **Does not** convert from Unicode: a domain that is not ASCII is refused.
+//! **Implements** RFC 5321 sections 4.1.2 and 4.1.3, RFC 1123 section 2.1, RFC 5891 (U-labels, as UTS 46 reads them);
+//! underscores are let through, as Postfix does. A name is kept with its A-labels alone, so that both spellings are one name
+//! wherever names are compared, looked up or routed, and any host can be told it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A domain name in lower case, without a trailing dot, at most 255 octets, labels of 1 to 63.
+/// A domain name in lower case, in A-labels, without a trailing dot, at most 255 octets, labels of 1 to 63.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Domain(String);
 
 impl Domain {
-    /// Reads a domain name.
+    /// Reads a domain name; U-labels become A-labels.
     pub fn parse(text: &str) -> Option<Self> {
+        if !text.is_ascii() {
+            let ascii = idna::domain_to_ascii_strict(text).ok()?;
+            return ascii.is_ascii().then(|| Self::parse(&ascii))?;
+        }
         let text = text.strip_suffix('.').unwrap_or(text);
         let label_is_good = |label: &str| {
             (1..=63).contains(&label.len())
@@ -28,6 +33,14 @@ impl Domain {
     /// The name in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as people read it, in U-labels. The same as [`Domain::as_str`] where a label stands for none.
+    pub fn to_unicode(&self) -> String {
+        match idna::domain_to_unicode(&self.0) {
+            (name, Ok(())) => name,
+            (_, Err(_)) => self.0.clone(),
+        }
     }
 
     /// Whether this is `other` or a sub-domain of it.
@@ -86,9 +99,39 @@ mod tests {
     #[test]
     fn domain_is_lower_cased_and_bad_ones_refused() {
         assert_eq!(Domain::parse("Mail.Example.ORG.").unwrap().as_str(), "mail.example.org");
-        for text in ["", ".", "a..b", "-a.b", "a-.b", "a b", "é.fr", &"a".repeat(64)] {
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a b",
+            "é_a.fr",
+            "\u{202E}.fr",
+            "é\u{FFFD}.fr",
+            "é..fr",
+            &"a".repeat(64),
+        ] {
             assert_eq!(Domain::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn u_labels_and_a_labels_are_one_name() {
+        for text in [
+            "bücher.example",
+            "BÜCHER.example.",
+            "bu\u{308}cher.example",
+            "XN--bcher-KVA.example",
+        ] {
+            let domain = Domain::parse(text).unwrap();
+            assert_eq!(domain.as_str(), "xn--bcher-kva.example", "{text}");
+            assert_eq!(domain.to_unicode(), "bücher.example");
+        }
+        let odd = Domain::parse("xn--0.example").unwrap();
+        assert_eq!(odd.to_unicode(), "xn--0.example");
+        let parent = Domain::parse("例え.jp").unwrap();
+        assert!(Domain::parse("a.例え.jp").unwrap().is_within(&parent));
     }
 
     #[test]

@@ -3,9 +3,20 @@
 //! **Implements** RFC 5321 section 2.3.8 (lines end in CRLF; a bare LF is reported, not hidden) and a bound on the
 //! length of a line. **Does not** judge a bare LF: the session's settings do.
 
-/// The longest command line, octets with its end: as Postfix's `line_length_limit`, above the 512 of RFC 5321
-/// section 4.5.3.1.4 so that long parameters fit.
+/// The longest command line, octets with its end: Postfix's `line_length_limit`. It holds the longest MAIL and the longest
+/// RCPT that the extensions make of a plain one.
 pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
+
+/// RFC 5321 section 4.5.3.1.4.
+const PLAIN_COMMAND_OCTETS_MAX: usize = 512;
+/// What SIZE (RFC 1870 section 3), BODY (RFC 6152 section 2), SMTPUTF8 (RFC 6531 section 3.1), REQUIRETLS with its blank (RFC 8689),
+/// AUTH (RFC 4954 section 5), and RET with ENVID (RFC 3461 sections 4.3 and 4.4: ` RET=FULL`, ` ENVID=` and 100 characters) add to MAIL.
+const MAIL_PARAMETERS_OCTETS_MAX: usize = 26 + 17 + 10 + 11 + 500 + (9 + 7 + 100);
+/// What NOTIFY and ORCPT (RFC 3461 sections 4.1 and 4.2: ` NOTIFY=SUCCESS,FAILURE,DELAY`, ` ORCPT=` and 500 characters) add to RCPT.
+const RCPT_PARAMETERS_OCTETS_MAX: usize = 29 + (7 + 500);
+
+const _: () = assert!(PLAIN_COMMAND_OCTETS_MAX + MAIL_PARAMETERS_OCTETS_MAX <= COMMAND_LINE_OCTETS_MAX);
+const _: () = assert!(PLAIN_COMMAND_OCTETS_MAX + RCPT_PARAMETERS_OCTETS_MAX <= COMMAND_LINE_OCTETS_MAX);
 
 /// The longest line of an authentication exchange, octets with its end (RFC 4954 section 4).
 pub const AUTHENTICATION_LINE_OCTETS_MAX: usize = 12_288;

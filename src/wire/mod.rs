@@ -4,13 +4,17 @@
 //! **Does not** hold a dialogue: `session` and `outbound` do.
 
 pub mod base64;
+pub mod chunking;
 pub mod command;
 pub mod data;
 pub mod domain;
 pub mod dovecot_auth;
 pub mod line;
+pub mod milter;
 pub mod parameters;
 pub mod path;
+pub mod proxy_header;
 pub mod reply;
 pub mod sasl;
 pub mod status;
+pub mod xtext;

@@ -2,7 +2,9 @@
 //!
 //! **Implements** RFC 5321 section 4.1.2: quoted local-parts, address literals, source routes (read and
 //! dropped, section 3.3), the null reverse-path, `<postmaster>` without a domain (section 4.1.1.3).
-//! **Does not** take octets above 127: SMTPUTF8 is not announced.
+//! UTF-8 in local-parts as in RFC 6531 section 3.3, compared as it stands; in domains as `domain` says.
+//! **Does not** ask whether SMTPUTF8 was declared: the session does. Of the characters that RFC 6532 section 3.1 lets through,
+//! those that end or turn a line, and U+FFFD, which stands for octets that are no UTF-8, are refused.
 
 use std::fmt;
 
@@ -25,8 +27,8 @@ pub enum PathError {
     /// Longer than RFC 5321 section 4.5.3.1 allows.
     #[error("address too long")]
     TooLong,
-    /// An octet above 127, which only SMTPUTF8 allows.
-    #[error("the address is not ASCII and SMTPUTF8 is not offered")]
+    /// An octet above 127 where SMTPUTF8 was not declared.
+    #[error("the address is not ASCII and SMTPUTF8 was not declared")]
     NotAscii,
 }
 
@@ -70,6 +72,11 @@ impl ReversePath {
             Mailbox::parse(without_route(inside)?).map(Self::Mailbox)
         }
     }
+
+    /// Whether it can be named to a host with SMTPUTF8 only.
+    pub fn needs_utf8(&self) -> bool {
+        matches!(self, Self::Mailbox(mailbox) if mailbox.needs_utf8())
+    }
 }
 
 impl ForwardPath {
@@ -84,12 +91,14 @@ impl ForwardPath {
         }
         Mailbox::parse(without_route(inside)?).map(Self::Mailbox)
     }
+
+    /// Whether it can be named to a host with SMTPUTF8 only.
+    pub fn needs_utf8(&self) -> bool {
+        matches!(self, Self::Mailbox(mailbox) if mailbox.needs_utf8())
+    }
 }
 
 fn bracketed(text: &str) -> Result<&str, PathError> {
-    if !text.is_ascii() {
-        return Err(PathError::NotAscii);
-    }
     if text.len() > PATH_OCTETS_MAX {
         return Err(PathError::TooLong);
     }
@@ -119,9 +128,6 @@ impl Mailbox {
     /// # Errors
     /// [`PathError`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        if !text.is_ascii() {
-            return Err(PathError::NotAscii);
-        }
         let (local_part, rest) = if text.starts_with('"') {
             quoted_local_part(text)?
         } else {
@@ -134,18 +140,33 @@ impl Mailbox {
         let host = Host::parse(domain).ok_or(PathError::Domain)?;
         Ok(Self { local_part, host })
     }
+
+    /// Whether it can be named to a host with SMTPUTF8 only. A domain never asks for it: it has A-labels.
+    pub fn needs_utf8(&self) -> bool {
+        !self.local_part.is_ascii()
+    }
 }
 
-/// RFC 5322 atext.
-fn is_atext(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b)
+/// RFC 5322 atext with RFC 6532 section 3.2.
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_text(c)
+}
+
+/// A character above U+007F that an address may hold.
+fn is_utf8_text(c: char) -> bool {
+    /// Line and paragraph separators, and what turns the direction of a line.
+    const UNSEEN: [char; 14] = [
+        '\u{061C}', '\u{200E}', '\u{200F}', '\u{2028}', '\u{2029}', '\u{202A}', '\u{202B}', '\u{202C}', '\u{202D}',
+        '\u{202E}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
+    ];
+    !c.is_ascii() && !c.is_control() && c != char::REPLACEMENT_CHARACTER && !UNSEEN.contains(&c)
 }
 
 fn is_dot_string(text: &str) -> bool {
     !text.is_empty()
         && text
             .split('.')
-            .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+            .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
 fn dot_string(text: &str) -> Result<(String, &str), PathError> {
@@ -169,6 +190,7 @@ fn quoted_local_part(text: &str) -> Result<(String, &str), PathError> {
                 _ => return Err(PathError::Syntax),
             },
             ' '..='~' => local_part.push(c),
+            c if is_utf8_text(c) => local_part.push(c),
             _ => return Err(PathError::Syntax),
         }
     }
@@ -226,6 +248,8 @@ mod tests {
             ("<a@[192.0.2.1]>", "a@[192.0.2.1]"),
             ("<@one.example,@two.example:a@example.org>", "a@example.org"),
             ("<PostMaster>", "postmaster"),
+            ("<é.ü@Bücher.example>", "é.ü@xn--bcher-kva.example"),
+            ("<\"é ü\"@example.org>", "\"é ü\"@example.org"),
         ] {
             assert_eq!(
                 ForwardPath::parse(text).map(|p| p.to_string()),
@@ -250,11 +274,18 @@ mod tests {
             ("<>", PathError::Syntax),
             ("<alice>", PathError::Syntax),
             ("<\"a\r\n\"@example.org>", PathError::Syntax),
-            ("<é@example.org>", PathError::NotAscii),
+            ("<\u{85}@example.org>", PathError::Syntax),
+            ("<a\u{2028}@example.org>", PathError::Syntax),
+            ("<a\u{202E}@example.org>", PathError::Syntax),
+            ("<a\u{FFFD}@example.org>", PathError::Syntax),
+            ("<\"\\é\"@example.org>", PathError::Syntax),
+            ("<a@é\u{2028}.org>", PathError::Domain),
         ] {
             assert_eq!(ForwardPath::parse(text), Err(why), "{text}");
         }
-        let long = format!("<{}@example.org>", "a".repeat(65));
-        assert_eq!(ForwardPath::parse(&long), Err(PathError::TooLong));
+        for long in ["a".repeat(65), "é".repeat(33)] {
+            let path = format!("<{long}@example.org>");
+            assert_eq!(ForwardPath::parse(&path), Err(PathError::TooLong));
+        }
     }
 }

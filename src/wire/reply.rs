@@ -56,8 +56,17 @@ impl Reply {
         self.code / 100 == 2
     }
 
-    /// The octets on the wire, every line ended by CRLF.
+    /// The octets on the wire, every line ended by CRLF, in ASCII.
     pub fn to_wire(&self) -> Vec<u8> {
+        self.wire_with(printable)
+    }
+
+    /// The same in UTF-8, for a client that declared SMTPUTF8 (RFC 6531 section 3.7.4).
+    pub fn to_utf8_wire(&self) -> Vec<u8> {
+        self.wire_with(printable_utf8)
+    }
+
+    fn wire_with(&self, printable: impl Fn(&str) -> String) -> Vec<u8> {
         let mut out = String::new();
         let last = self.lines.len().saturating_sub(1);
         for (n, line) in self.lines.iter().enumerate() {
@@ -79,6 +88,18 @@ fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
         .collect()
+}
+
+/// The same, with letters of any script.
+fn printable_utf8(text: &str) -> String {
+    let is_seen = |c: char| {
+        if c.is_ascii() {
+            c == ' ' || c.is_ascii_graphic()
+        } else {
+            c.is_alphanumeric()
+        }
+    };
+    text.chars().map(|c| if is_seen(c) { c } else { '?' }).collect()
 }
 
 impl fmt::Display for Reply {
@@ -107,6 +128,13 @@ mod tests {
         };
         assert_eq!(reply.to_wire(), b"550-5.7.1 a\r\n550 5.7.1 b??c\r\n");
         assert_eq!(reply.to_string(), "550 5.7.1 a b??c");
+    }
+
+    #[test]
+    fn reply_is_ascii_unless_utf8_was_declared() {
+        let reply = Reply::new(550, (5, 1, 1), "<é\u{85}\u{202E}\r@x>");
+        assert_eq!(reply.to_wire(), b"550 5.1.1 <????@x>\r\n");
+        assert_eq!(reply.to_utf8_wire(), "550 5.1.1 <é???@x>\r\n".as_bytes());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use estafette::io::deliver::{Attempt, Deliverer};
 use estafette::io::dns::{Resolver, SystemResolver};
 use estafette::io::tls::client::ClientTls;
 use estafette::io::tls::settings::ClientTlsFiles;
-use estafette::mail::envelope::{Body, Envelope, Submitter};
+use estafette::mail::dsn::RecipientRequest;
+use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
@@ -121,8 +122,8 @@ impl Store for OneMessage {
         Ok(())
     }
 
-    fn has_space(&self) -> bool {
-        false
+    fn room_octets(&self) -> u64 {
+        0
     }
 
     async fn flush(&self, _: Timestamp) -> Result<usize, StoreError> {
@@ -175,6 +176,7 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
     let recipient = |(number, text): (usize, &&str)| LeasedRecipient {
         number: u32::try_from(number).unwrap() + 7,
         forward_path: ForwardPath::parse(&format!("<{text}>")).unwrap(),
+        request: RecipientRequest::default(),
         attempts: 0,
         warned: false,
     };
@@ -187,6 +189,7 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
         arrived: Timestamp(1_795_510_800_000),
         expires: Timestamp(1_795_910_800_000),
         submitter: Submitter::local("test"),
+        demands: Demands::default(),
         recipients: recipients.iter().enumerate().map(recipient).collect(),
         is_probe: false,
         failures: 0,

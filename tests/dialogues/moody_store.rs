@@ -48,7 +48,7 @@ impl<S> MoodyStore<S> {
     /// Whether the mode asks for no refusal, or one was given.
     pub(crate) fn has_had_its_way(&self) -> bool {
         with(&self.mood, |mood| {
-            mood.refusals > 0 || matches!(mood.mode.as_str(), "" | "ok")
+            mood.refusals > 0 || matches!(mood.mode.as_str(), "" | "ok") || mood.mode.starts_with("room ")
         })
     }
 
@@ -142,8 +142,12 @@ impl<S: Store> Store for MoodyStore<S> {
         self.store.back_off(destination, until, reply).await
     }
 
-    fn has_space(&self) -> bool {
-        consult(&self.mood, "").is_ok() && self.store.has_space()
+    fn room_octets(&self) -> u64 {
+        let room = |mood: &mut Mood| Some(mood.mode.strip_prefix("room ")?.parse().expect("a number"));
+        if let Some(octets) = with(&self.mood, room) {
+            return octets;
+        }
+        consult(&self.mood, "").map_or(0, |()| self.store.room_octets())
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

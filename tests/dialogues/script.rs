@@ -18,6 +18,7 @@ use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
 use estafette::policy::facts::{DestinationPattern, Lists};
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::session::extension::{Extensions, HiddenExtensions};
 use estafette::session::password::SaslSettings;
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::wire::data::BareNewline;
@@ -316,6 +317,15 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
             Arc::make_mut(&mut settings.chain).lists.relay_clientcerts =
                 value.split_whitespace().map(fingerprint).collect();
         }
+        "smtputf8" => settings.smtputf8 = yes,
+        "require_tls" => settings.require_tls = yes,
+        "hidden" => settings.hidden.from_all = Extensions::of_words(value.split_whitespace()),
+        "hidden_from" => {
+            let (network, words) = value.split_once(' ').expect("a network and words");
+            let network = parse_network(network).expect("a network");
+            let hidden = Extensions::of_words(words.split_whitespace());
+            settings.hidden.from_networks.push((network, hidden));
+        }
         "require_client_certificate" => settings.require_client_certificate = yes,
         "auth_external" => settings.auth_external = yes,
         "tls_received_header" => settings.tls_received_header = yes,
@@ -346,6 +356,9 @@ pub(crate) fn default_settings() -> SessionSettings {
             ..SaslSettings::default()
         },
         has_filters: false,
+        smtputf8: true,
+        require_tls: true,
+        hidden: HiddenExtensions::default(),
         chain: Arc::new(Chain {
             relay: Vec::new(),
             recipient: vec![
@@ -364,6 +377,7 @@ pub(crate) fn default_settings() -> SessionSettings {
         vrfy_disabled: false,
         timeout: Duration::from_mins(5),
         starttls_timeout: Duration::from_mins(5),
+        upstream_proxy: None,
         bare_newline: BareNewline::Normalize,
         bare_newline_exclusions: CidrSet::default(),
     }

@@ -241,7 +241,10 @@ async fn queue_of_the_version_before_is_read_and_migrated() {
     let connection = rusqlite::Connection::open(&database).unwrap();
     connection
         .execute_batch(&format!(
-            "DROP INDEX message_in_file; DROP TABLE attempt; ALTER TABLE recipient DROP COLUMN warned;
+            "ALTER TABLE recipient DROP COLUMN dsn_notify; ALTER TABLE recipient DROP COLUMN dsn_orcpt;
+             ALTER TABLE message DROP COLUMN login; ALTER TABLE message DROP COLUMN smtputf8;
+             ALTER TABLE message DROP COLUMN require_tls; ALTER TABLE message DROP COLUMN dsn_ret;
+             ALTER TABLE message DROP COLUMN dsn_envid; DROP INDEX message_in_file; DROP TABLE attempt; ALTER TABLE recipient DROP COLUMN warned;
              DROP INDEX message_held; ALTER TABLE message DROP COLUMN hold; ALTER TABLE message DROP COLUMN damaged;
              UPDATE recipient SET state = 1, due = {}, last_reply = 'held: its envelope cannot be read' WHERE message = {};
              PRAGMA user_version = 1;",

@@ -89,6 +89,11 @@ pub fn to_json(entry: &Entry, state: State) -> Value {
         "fingerprint": entry.submitter.fingerprint,
         "peer": entry.submitter.peer.map(|peer| peer.to_string()),
         "decided_by": entry.submitter.decided_by,
+        "login": entry.submitter.login,
+        "smtputf8": entry.demands.smtputf8,
+        "require_tls": entry.demands.require_tls,
+        "dsn_ret": entry.demands.dsn.ret.map(|ret| ret.to_string()),
+        "dsn_envid": entry.demands.dsn.envelope_id,
         "hold": entry.hold,
         "recipients": recipients,
     })
@@ -102,6 +107,8 @@ fn recipient_to_json(recipient: &EntryRecipient) -> Value {
         "due": due(recipient),
         "attempts": recipient.attempts,
         "last_reply": recipient.last_reply,
+        "dsn_notify": recipient.request.notify.map(|notify| notify.to_string()),
+        "dsn_orcpt": recipient.request.original_recipient,
     })
 }
 

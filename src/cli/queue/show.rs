@@ -99,6 +99,9 @@ fn as_text(entry: &Entry, state: State, history: &[PastAttempt], header: &str) -
     ] {
         text.push_str(&format!("{name:<12} {value}\n"));
     }
+    for (name, value) in demands(entry) {
+        text.push_str(&format!("{name:<12} {value}\n"));
+    }
     if let Some(reason) = &entry.hold {
         text.push_str(&format!("{:<12} {}\n", "on hold", printable(reason)));
     }
@@ -114,6 +117,13 @@ fn as_text(entry: &Entry, state: State, history: &[PastAttempt], header: &str) -
             "{:<12} {due}\n{:<12} {}\n",
             "due", "attempts", recipient.attempts
         ));
+        let request = &recipient.request;
+        if let Some(notify) = request.notify {
+            text.push_str(&format!("{:<12} {notify}\n", "notify"));
+        }
+        if let Some(original) = &request.original_recipient {
+            text.push_str(&format!("{:<12} {}\n", "orcpt", printable(original)));
+        }
         for attempt in history.iter().filter(|attempt| attempt.number == recipient.number) {
             text.push_str(&format!("  {} {}\n", attempt.at, printable(&attempt.reply)));
         }
@@ -124,4 +134,25 @@ fn as_text(entry: &Entry, state: State, history: &[PastAttempt], header: &str) -
         text.push('\n');
     }
     text
+}
+
+/// What the client asked for, and how it proved who it is; only what it did.
+fn demands(entry: &Entry) -> Vec<(&'static str, String)> {
+    let demands = &entry.demands;
+    let words = [(demands.smtputf8, "SMTPUTF8"), (demands.require_tls, "REQUIRETLS")];
+    let asked: Vec<&str> = words
+        .into_iter()
+        .filter(|(is_asked, _)| *is_asked)
+        .map(|(_, word)| word)
+        .collect();
+    let lines = [
+        ("login", entry.submitter.login.as_deref().map(printable)),
+        ("demands", (!asked.is_empty()).then(|| asked.join(" "))),
+        ("ret", demands.dsn.ret.map(|ret| ret.to_string())),
+        ("envid", demands.dsn.envelope_id.as_deref().map(printable)),
+    ];
+    lines
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }

@@ -57,6 +57,7 @@ pub enum VerdictArgument {
     Reject,
     Defer,
     Hold,
+    Discard,
 }
 
 impl VerdictArgument {
@@ -66,6 +67,7 @@ impl VerdictArgument {
             Self::Reject => VerdictWord::Reject,
             Self::Defer => VerdictWord::Defer,
             Self::Hold => VerdictWord::Hold,
+            Self::Discard => VerdictWord::Discard,
         }
     }
 }

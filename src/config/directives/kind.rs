@@ -68,6 +68,8 @@ pub enum Kind {
     Domains,
     /// Addresses to listen on.
     Interfaces,
+    /// Name servers: addresses, with a port when it is not 53.
+    NameServers,
     /// SHA-256 fingerprints.
     Fingerprints,
     /// A next hop as in `relayhost`.
@@ -82,6 +84,10 @@ pub enum Kind {
     Restrictions,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
+    /// Keywords of EHLO.
+    EhloKeywords,
+    /// Networks and the keywords of EHLO that are meant for them.
+    EhloKeywordMaps,
 }
 
 impl Kind {
@@ -102,6 +108,7 @@ impl Kind {
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
+            Self::NameServers => "list of name servers",
             Self::Fingerprints => "list of fingerprints",
             Self::NextHop => "next hop",
             Self::Ipv4 => "IPv4 address",
@@ -109,6 +116,8 @@ impl Kind {
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
             Self::IssuerPolicies => "list of issuers and policies",
+            Self::EhloKeywords => "list of words",
+            Self::EhloKeywordMaps => "table of networks",
         }
     }
 }

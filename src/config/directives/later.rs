@@ -10,7 +10,6 @@ pub const DIRECTIVES: &[Known] = &[
         "no (compat>=1)",
         "complete user@host -> user@host.$mydomain for local mail",
     ),
-    known("smtputf8_enable", "yes (compat>=1)", "announce/require SMTPUTF8"),
     known("compatibility_level", "0", "freezes old defaults after upgrade"),
     known("smtpd_client_restrictions", "empty", "connection-level list"),
     known("smtpd_helo_restrictions", "empty", "HELO list"),
@@ -89,7 +88,6 @@ pub const DIRECTIVES: &[Known] = &[
     known("smtp_tls_servername", "empty", "SNI to send"),
     known("smtp_dns_support_level", "empty", "dnssec needed for dane"),
     known("smtp_tlsrpt_enable", "no", "RFC 8460 reporting"),
-    known("requiretls_enable", "yes", "RFC 8689 verb"),
     known("smtp_sasl_auth_enable", "no", "AUTH to smarthost"),
     known("smtp_sasl_password_maps", "empty", "credentials per next hop"),
     known(
@@ -138,8 +136,6 @@ pub const DIRECTIVES: &[Known] = &[
         "pipelining violation = disconnect",
     ),
     known("cleanup_replace_stray_cr_lf", "yes", "outbound smuggling guard"),
-    known("smtpd_discard_ehlo_keywords", "empty", "hide extensions"),
-    known("smtpd_upstream_proxy_protocol", "empty", "haproxy v1/v2"),
     known("smtpd_authorized_xclient_hosts", "empty", "who may XCLIENT"),
     known(
         "smtpd_hide_client_session",

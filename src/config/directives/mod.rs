@@ -4,11 +4,13 @@
 
 pub mod certificate_side;
 pub mod common;
+pub mod extensions;
 pub mod kind;
 pub mod later;
 pub mod outbound_side;
 pub mod sasl;
 pub mod server_side;
+pub mod world;
 
 use kind::Directive;
 
@@ -20,6 +22,8 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(certificate_side::DIRECTIVES)
         .chain(sasl::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
+        .chain(world::DIRECTIVES)
+        .chain(extensions::DIRECTIVES)
 }
 
 /// The directive of that name, when it works.

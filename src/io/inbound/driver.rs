@@ -4,25 +4,28 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::upstream;
+use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::authenticator::Authenticator;
 use crate::io::clock;
-use crate::io::dns::SystemResolver;
 use crate::io::journal::Journal;
+use crate::io::questions::Questions;
 use crate::io::tls::server::ServerTls;
 use crate::observe;
+use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::limits::Counters;
+use crate::policy::question::{Answer, Found, PeerNames};
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
 use crate::session::settings::SessionSettings;
@@ -48,8 +51,8 @@ pub struct Inbound<S> {
     pub outbound: Arc<OutboundSettings>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
-    /// Finds the names of peers.
-    pub resolver: Arc<SystemResolver>,
+    /// Answers what restrictions ask, and finds the names of peers.
+    pub questions: Arc<Questions>,
     /// Where decisions are recorded; `None` without a journal.
     pub journal: Option<Arc<Journal>>,
     /// What holders have sent; the same through every reload.
@@ -84,6 +87,15 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) listener: &'a ArcSwap<Inbound<S>>,
     pub(super) judged: Judged<S>,
     pub(super) stopping: &'a CancellationToken,
+    /// The answer that the session waits for.
+    pub(super) asking: Option<Asking<Answer>>,
+    /// The names of the peer, asked for once.
+    pub(super) names: Arc<OnceCell<PeerNames>>,
+    /// The look-up of the peer's name, until it is known. Nobody waits for it.
+    pub(super) naming: Option<Asking<PeerNames>>,
+    /// What the peer sent while the session was waiting for an answer.
+    pub(super) ahead: ReadAhead,
+    pub(super) told_to_stop: bool,
     pub(super) draft: Option<S::Draft>,
     /// Replies not yet written.
     pub(super) pending: Vec<u8>,
@@ -97,7 +109,7 @@ pub(super) enum Flow {
 
 /// Serves one connection to its end. Cancel-safe in this sense: a draft that is dropped never existed.
 pub async fn serve<S: Store>(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     session_id: String,
     listener: &ArcSwap<Inbound<S>>,
@@ -106,6 +118,9 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
+    let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound.session, stopping).await else {
+        return;
+    };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
     let local = stream.local_addr().ok();
     let mut driver = Driver {
@@ -123,20 +138,48 @@ pub async fn serve<S: Store>(
         inbound,
         listener,
         stopping,
+        asking: None,
+        names: Arc::default(),
+        naming: None,
+        ahead: ReadAhead::default(),
+        told_to_stop: false,
         draft: None,
         pending: Vec::new(),
     };
     driver.run().await;
 }
 
+/// The client of the connection; `None` when nobody names it who has to, or the relay stops.
+async fn introduced(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    session_id: &str,
+    settings: &SessionSettings,
+    stopping: &CancellationToken,
+) -> Option<SocketAddr> {
+    let Some(proxy) = &settings.upstream_proxy else {
+        return Some(peer);
+    };
+    let named = tokio::select! {
+        named = upstream::client_of(stream, peer, proxy) => named,
+        () = stopping.cancelled() => return None,
+    };
+    match named {
+        Ok(client) => {
+            log::proxy_accepted(session_id, &settings.listener, peer, client);
+            Some(client)
+        }
+        Err(why) => {
+            log::proxy_refused(session_id, &settings.listener, peer, &why.to_string());
+            None
+        }
+    }
+}
+
 impl<S: Store> Driver<'_, S> {
     async fn run(&mut self) {
         let mut buffer = vec![0_u8; READ_OCTETS];
-        let mut told_to_stop = false;
-        // The name is looked up beside the dialogue: nobody waits for it.
-        let resolver = Arc::clone(&self.inbound.resolver);
-        let mut name = pin!(resolver.verified_name(self.peer.ip()));
-        let mut name_is_known = false;
+        self.naming = Some(self.look_up_names());
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
@@ -144,35 +187,48 @@ impl<S: Store> Driver<'_, S> {
                 break;
             }
             let deadline = self.session.poll_timeout();
+            let may_read = self.session.wants_bytes() || self.may_read_ahead();
             tokio::select! {
-                read = self.wire.read(&mut buffer), if self.session.wants_bytes() => match read {
+                read = self.wire.read(&mut buffer), if may_read => match read {
+                    Ok(0) if !self.session.wants_bytes() => self.ahead.end(),
                     Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
-                    Ok(count) => {
-                        if !told_to_stop && self.stopping.is_cancelled() {
-                            // What was sent after the order to stop must not be taken for sent before it.
-                            told_to_stop = true;
-                            self.session.handle_shutdown(clock::now());
-                        }
-                        self.session.handle_space(self.inbound.store.has_space());
-                        self.hear_mechanisms().await;
-                        self.renew_identity().await;
-                        self.session.handle_bytes(buffer.get(..count).unwrap_or_default(), clock::now());
-                    }
+                    Ok(count) => self.take_octets(buffer.get(..count).unwrap_or_default()).await,
                 },
-                name = &mut name, if !name_is_known => {
-                    name_is_known = true;
-                    if let Some(name) = name {
+                answer = told(&mut self.asking) => self.take_answer(answer),
+                names = told(&mut self.naming) => {
+                    self.naming = None;
+                    if let Found::Records(names) = names.verified
+                        && let Some(name) = names.into_iter().next()
+                    {
                         self.session.handle_peer_name(name);
                     }
                 }
                 () = until(deadline) => self.session.handle_timeout(clock::now()),
-                () = self.stopping.cancelled(), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.session.handle_shutdown(clock::now());
-                }
+                () = until(self.ahead.gone_by) => self.session.handle_eof(clock::now()),
+                () = self.stopping.cancelled(), if !self.told_to_stop => self.stop(),
             }
         }
         let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+    }
+
+    async fn take_octets(&mut self, octets: &[u8]) {
+        if !self.told_to_stop && self.stopping.is_cancelled() {
+            // What was sent after the order to stop must not be taken for sent before it.
+            self.stop();
+        }
+        self.session.handle_space(self.inbound.store.room_octets());
+        self.hear_mechanisms().await;
+        self.renew_identity().await;
+        if self.asking.is_some() {
+            self.ahead.octets = self.ahead.octets.saturating_add(octets.len());
+        }
+        self.session.handle_bytes(octets, clock::now());
+    }
+
+    /// Nobody waits any longer for the outside world, and what is being said is finished.
+    fn stop(&mut self) {
+        self.told_to_stop = true;
+        self.session.handle_shutdown(clock::now());
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -183,9 +239,10 @@ impl<S: Store> Driver<'_, S> {
                     Flow::Continue
                 }
                 Action::UpgradeTls => self.upgrade().await,
-                Action::Ask(question) => self.ask(&question),
+                Action::Ask(question) => self.ask(*question),
                 Action::Filter(consultation) => self.filter(&consultation),
                 Action::Authenticate(credentials) => self.authenticate(*credentials).await,
+                Action::TellFilters(_) => Flow::Continue,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),

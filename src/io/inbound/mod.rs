@@ -7,6 +7,8 @@ mod drafts;
 mod driver;
 mod judging;
 mod passwords;
+mod upstream;
+mod waiting;
 mod wire;
 mod world;
 

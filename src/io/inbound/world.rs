@@ -1,13 +1,16 @@
 //! What a session asks of others than the queue: the holder's allowance, the outside world, content filters.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::driver::{Driver, Flow};
+use super::waiting::{Asking, ReadAhead};
 use crate::io::clock;
+use crate::io::questions::unanswered;
+use crate::net;
 use crate::policy::limits::Charge;
-use crate::policy::question::{Answer, Found, PeerNames, Question};
+use crate::policy::question::{Answer, PeerNames, Question};
 use crate::queue::Store;
-use crate::session::{Consultation, FilterVerdict};
+use crate::session::filter::{Consultation, FilterVerdict};
 
 impl<S: Store> Driver<'_, S> {
     /// Answers with the holder's allowance; counting never waits.
@@ -20,21 +23,46 @@ impl<S: Store> Driver<'_, S> {
         Flow::Continue
     }
 
-    /// Nothing is asked yet: nobody knows.
-    pub(super) fn ask(&mut self, question: &Question) -> Flow {
-        let unknown = String::from("not asked");
-        let answer = match question {
-            Question::Addresses { .. } => Answer::Addresses(Found::Failed(unknown)),
-            Question::MailExchangers(_) => Answer::MailExchangers(Found::Failed(unknown)),
-            Question::Texts(_) => Answer::Texts(Found::Failed(unknown)),
-            Question::PeerNames(_) => Answer::PeerNames(PeerNames {
-                reverse: Found::Failed(unknown.clone()),
-                verified: Found::Failed(unknown),
-            }),
-            Question::Service { .. } => Answer::Service(Err(unknown)),
+    /// Begins to ask; the loop of the session takes the answer, so that deadlines, a stop and the peer's going are seen
+    /// meanwhile.
+    pub(super) fn ask(&mut self, question: Question) -> Flow {
+        let asked: Asking<Answer> = match question {
+            Question::PeerNames(address) if address == net::canonical(self.peer.ip()) => {
+                let names = self.look_up_names();
+                Box::pin(async move { Answer::PeerNames(names.await) })
+            }
+            ref question => {
+                let (questions, question) = (Arc::clone(&self.inbound.questions), question.clone());
+                Box::pin(async move { questions.answer(&question).await })
+            }
         };
-        self.session.handle_answer(answer, clock::now());
+        let stopping = self.stopping.clone();
+        self.asking = Some(Box::pin(async move {
+            tokio::select! {
+                answer = asked => answer,
+                // A message whose end has come is refused for now rather than waited for.
+                () = stopping.cancelled() => unanswered(&question, "the relay is stopping"),
+            }
+        }));
         Flow::Continue
+    }
+
+    /// The names of the peer, looked up once whoever asks.
+    pub(super) fn look_up_names(&self) -> Asking<PeerNames> {
+        let (names, questions) = (Arc::clone(&self.names), Arc::clone(&self.inbound.questions));
+        let address = net::canonical(self.peer.ip());
+        Box::pin(async move { names.get_or_init(|| questions.peer_names(address)).await.clone() })
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Answer) {
+        self.asking = None;
+        self.ahead = ReadAhead::default();
+        self.session.handle_answer(answer, clock::now());
+    }
+
+    /// Whether the socket is read although the session waits: only so is it seen that the peer has gone.
+    pub(super) fn may_read_ahead(&self) -> bool {
+        self.asking.is_some() && self.ahead.has_room()
     }
 
     /// There is no filter yet.

@@ -42,6 +42,7 @@ pub struct SqliteDraft {
     file: FileState,
     size_octets: u64,
     crc32c: u32,
+    has_high_octets: bool,
     _open: OpenDraft,
 }
 
@@ -67,6 +68,7 @@ impl SqliteDraft {
             file: FileState::None,
             size_octets: 0,
             crc32c: 0,
+            has_high_octets: false,
         }
     }
 
@@ -152,6 +154,7 @@ impl Draft for SqliteDraft {
         }
         self.size_octets += octets.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, octets);
+        self.has_high_octets |= !octets.is_ascii();
         self.buffer.extend_from_slice(octets);
         let room = match self.file {
             FileState::None => self.inline_octets_max,
@@ -172,6 +175,7 @@ impl Draft for SqliteDraft {
         expires: Timestamp,
     ) -> Result<QueueId, StoreError> {
         let (id, size_octets, crc32c) = (self.id, self.size_octets, self.crc32c);
+        let body = envelope.body.with(self.has_high_octets);
         let writer = self.writer.clone();
         if recipients.is_empty() {
             return Err(StoreError::Io("a message needs a recipient".into()));
@@ -186,7 +190,7 @@ impl Draft for SqliteDraft {
         let (reply, answer) = oneshot::channel();
         let enqueue = Enqueue {
             id,
-            envelope,
+            envelope: Envelope { body, ..envelope },
             recipients,
             arrived,
             expires,

@@ -82,6 +82,11 @@ impl Group<'_> {
                 submitter.fingerprint,
                 submitter.decided_by,
                 envelope.hold,
+                submitter.login,
+                envelope.demands.smtputf8.then_some(1),
+                envelope.demands.require_tls.then_some(1),
+                envelope.demands.dsn.ret.map(|ret| ret.to_string()),
+                envelope.demands.dsn.envelope_id,
             ])?;
         if let Content::Inline(octets) = content {
             self.transaction
@@ -100,6 +105,7 @@ impl Group<'_> {
         };
         let first = self.effects.arrivals.len();
         for (number, recipient) in (0_u32..).zip(&enqueue.recipients) {
+            let request = enqueue.envelope.demands.recipients.get(number as usize);
             let destination = self.destination(&recipient.destination)?;
             self.transaction
                 .prepare_cached(statements::INSERT_RECIPIENT)?
@@ -110,6 +116,10 @@ impl Group<'_> {
                     number,
                     recipient.forward_path.to_string(),
                     is_held,
+                    request
+                        .and_then(|request| request.notify)
+                        .map(|notify| notify.to_string()),
+                    request.and_then(|request| request.original_recipient.as_deref()),
                 ])?;
             if !is_held {
                 self.arrive(first, enqueue.id, destination, number);

@@ -261,7 +261,7 @@ impl Store for SqliteStore {
         if !inner.shared.accepts() {
             return Err(StoreError::Closed);
         }
-        if !self.has_space() {
+        if self.room_octets() == 0 {
             return Err(StoreError::NoSpace);
         }
         let id = inner.ids.next((inner.clock)());
@@ -456,15 +456,15 @@ impl Store for SqliteStore {
             .await
     }
 
-    fn has_space(&self) -> bool {
-        let is_above_mark = self.inner.space.is_above_mark();
+    fn room_octets(&self) -> u64 {
+        let room = self.inner.space.room_octets();
         let is_exhausted = self.inner.space.is_exhausted();
         if is_exhausted {
             // With new mail refused, nothing else may wake the writer to find that space came back. A full channel
             // wakes it as well.
             let _ = self.inner.writer.queue.try_send(Operation::Maintain);
         }
-        is_above_mark && !is_exhausted
+        if is_exhausted { 0 } else { room }
     }
 
     async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -105,12 +105,14 @@ fn leases(connection: &Connection, message: &rows::Message) -> rusqlite::Result<
         arrived: message.arrived,
         expires: message.expires,
         submitter: message.submitter.clone(),
+        demands: message.demands.clone(),
         recipients: recipients
             .iter()
             .filter(|recipient| recipient.destination == destination)
             .map(|recipient| LeasedRecipient {
                 number: recipient.number,
                 forward_path: recipient.forward_path.clone(),
+                request: recipient.request.clone(),
                 attempts: recipient.attempts,
                 warned: false,
             })

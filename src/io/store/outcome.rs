@@ -107,6 +107,10 @@ fn admit(schedule: &mut Schedule, new: Enqueue, arrivals: Vec<Arrival>) -> Reply
     };
     let data_octets = data.as_ref().map_or(0, Bytes::len);
     let mut envelope = Some(new.envelope);
+    let requests = envelope
+        .as_mut()
+        .map(|envelope| std::mem::take(&mut envelope.demands.recipients));
+    let mut requests = requests.unwrap_or_default();
     let mut recipients: Vec<Option<NewRecipient>> = new.recipients.into_iter().map(Some).collect();
     let count = arrivals.len();
     for (place, arrival) in (1..).zip(arrivals) {
@@ -129,6 +133,10 @@ fn admit(schedule: &mut Schedule, new: Enqueue, arrivals: Vec<Arrival>) -> Reply
                 leased.push(LeasedRecipient {
                     number,
                     forward_path: recipient.forward_path,
+                    request: requests
+                        .get_mut(number as usize)
+                        .map(std::mem::take)
+                        .unwrap_or_default(),
                     attempts: 0,
                     warned: false,
                 });
@@ -143,6 +151,7 @@ fn admit(schedule: &mut Schedule, new: Enqueue, arrivals: Vec<Arrival>) -> Reply
             arrived: new.arrived,
             expires: new.expires,
             submitter: envelope.submitter,
+            demands: envelope.demands,
             recipients: leased,
             is_probe: false,
             failures: 0,

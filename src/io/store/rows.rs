@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::schema::NEVER;
 use super::statements;
-use crate::mail::envelope::{Body, Submitter};
+use crate::mail::dsn::{MessageRequest, Notify, RecipientRequest, Return};
+use crate::mail::envelope::{Body, Demands, Submitter};
 use crate::mail::queue_id::QueueId;
 use crate::queue::entry::{Entry, EntryRecipient, Lease, LeasedRecipient, OverduePlace, PastAttempt};
 use crate::queue::rounds::{SenderKey, sender_key};
@@ -14,7 +15,8 @@ use crate::wire::path::{ForwardPath, ReversePath};
 
 /// The columns that [`Message::read`] takes, in its order.
 const MESSAGE_COLUMNS: &str = "id, arrived, expires, reverse_path, body, size, crc32c, inline,
-    session_id, peer, identity, issuer, subject, fingerprint, decided_by, hold, damaged";
+    session_id, peer, identity, issuer, subject, fingerprint, decided_by, hold, damaged,
+    login, smtputf8, require_tls, dsn_ret, dsn_envid";
 
 /// A row of `message`.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Message {
     pub(super) crc32c: u32,
     pub(super) inline: bool,
     pub(super) submitter: Submitter,
+    /// Without the recipients'.
+    pub(super) demands: Demands,
     /// Why it is held.
     pub(super) hold: Option<String>,
     pub(super) is_damaged: bool,
@@ -60,13 +64,34 @@ impl Message {
                 issuer: row.get(11)?,
                 subject: row.get(12)?,
                 fingerprint: row.get(13)?,
-                login: None,
+                login: row.get(17)?,
                 decided_by: row.get(14)?,
             },
+            demands: demands(row)?,
             hold: row.get(15)?,
             is_damaged: row.get(16)?,
         })
     }
+}
+
+fn demands(row: &Row<'_>) -> rusqlite::Result<Demands> {
+    Ok(Demands {
+        smtputf8: row.get::<_, Option<bool>>(18)?.unwrap_or_default(),
+        require_tls: row.get::<_, Option<bool>>(19)?.unwrap_or_default(),
+        dsn: MessageRequest {
+            ret: row.get_ref(20)?.as_str_or_null()?.and_then(Return::parse),
+            envelope_id: row.get(21)?,
+        },
+        recipients: Vec::new(),
+    })
+}
+
+/// What RCPT asked, from this column and the next.
+fn request(row: &Row<'_>, column: usize) -> rusqlite::Result<RecipientRequest> {
+    Ok(RecipientRequest {
+        notify: row.get_ref(column)?.as_str_or_null()?.and_then(Notify::parse),
+        original_recipient: row.get(column + 1)?,
+    })
 }
 
 /// The id of a stored number.
@@ -93,20 +118,21 @@ pub(super) fn lease(
     let Some(message) = message(connection, number)? else {
         return Ok(Ok(None));
     };
-    let rows: Vec<(u32, String, u32, bool)> = connection
+    let rows: Vec<(u32, String, u32, bool, RecipientRequest)> = connection
         .prepare_cached(statements::DUE_RECIPIENTS)?
         .query_map(params![number.number(), destination.0, now.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, request(row, 4)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     if rows.is_empty() {
         return Ok(Ok(None));
     }
-    let recipients = rows.into_iter().map(|(number, path, attempts, warned)| {
+    let recipients = rows.into_iter().map(|(number, path, attempts, warned, request)| {
         let forward_path = ForwardPath::parse(&format!("<{path}>")).ok()?;
         Some(LeasedRecipient {
             number,
             forward_path,
+            request,
             attempts,
             warned,
         })
@@ -123,6 +149,7 @@ pub(super) fn lease(
         arrived: message.arrived,
         expires: message.expires,
         submitter: message.submitter,
+        demands: message.demands,
         recipients,
         is_probe: false,
         failures: 0,
@@ -163,6 +190,7 @@ pub(super) fn entry(connection: &Connection, message: Message) -> rusqlite::Resu
         size_octets: message.size_octets,
         reverse_path: message.reverse_path.unwrap_or(ReversePath::Null),
         submitter: message.submitter,
+        demands: message.demands,
         hold: message.hold,
     })
 }
@@ -188,7 +216,8 @@ pub(super) fn has_readable_paths(connection: &Connection, message: &Message) -> 
 pub(super) fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Result<Vec<EntryRecipient>> {
     let rows = connection
         .prepare_cached(
-            "SELECT forward_path, coalesce(name, ''), due, attempts, recipient.last_reply, n
+            "SELECT forward_path, coalesce(name, ''), due, attempts, recipient.last_reply, n,
+                    dsn_notify, dsn_orcpt
                  FROM recipient LEFT JOIN destination ON destination.id = recipient.destination
                  WHERE message = ? ORDER BY n",
         )?
@@ -197,10 +226,12 @@ pub(super) fn recipients(connection: &Connection, id: QueueId) -> rusqlite::Resu
             let destination = row.get(1)?;
             let due = Timestamp(row.get(2)?);
             let (attempts, last_reply, number) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            let request = request(row, 6)?;
             let forward_path = ForwardPath::parse(&format!("<{path}>")).ok();
             Ok(forward_path.map(|forward_path| EntryRecipient {
                 number,
                 forward_path,
+                request,
                 destination,
                 due,
                 attempts,

@@ -23,7 +23,7 @@ const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
 
 /// Statement n brings the database from `user_version` n to n + 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE message (
         id INTEGER PRIMARY KEY,          -- the queue id's number
@@ -90,15 +90,34 @@ const MIGRATIONS: [&str; 4] = [
     "
     CREATE INDEX message_in_file ON message (id) WHERE inline = 0;
 ",
+    // NULL when nothing was asked, which costs an octet each.
+    "
+    ALTER TABLE message ADD COLUMN login TEXT;           -- the name that AUTH proved
+    ALTER TABLE message ADD COLUMN smtputf8 INTEGER;     -- 1: SMTPUTF8 was demanded
+    ALTER TABLE message ADD COLUMN require_tls INTEGER;  -- 1: REQUIRETLS was
+    ALTER TABLE message ADD COLUMN dsn_ret TEXT;         -- 'FULL' or 'HDRS'
+    ALTER TABLE message ADD COLUMN dsn_envid TEXT;       -- xtext, as it was given
+    ALTER TABLE recipient ADD COLUMN dsn_notify TEXT;    -- 'NEVER', or 'SUCCESS,FAILURE,DELAY' or some of them
+    ALTER TABLE recipient ADD COLUMN dsn_orcpt TEXT;     -- type and xtext, as it was given
+",
 ];
 
-/// What a database of `user_version` 1 lacks, for a reader that must not change it.
-const VERSION_1_VIEW: &str = "
-    CREATE TEMP VIEW message AS SELECT stored.*,
+/// What a database of `user_version` 1 lacks in `message`, for a reader that must not change it.
+const VERSION_1_LACKS: &str = "
         (SELECT 'damaged: ' || substr(last_reply, 7) FROM main.recipient WHERE message = stored.id AND state = 1) AS hold,
-        EXISTS (SELECT 1 FROM main.recipient WHERE message = stored.id AND state = 1) AS damaged
-    FROM main.message AS stored;
+        EXISTS (SELECT 1 FROM main.recipient WHERE message = stored.id AND state = 1) AS damaged,
 ";
+
+/// The views that show a database of an earlier version as it would be in this one.
+fn views(version: i64) -> String {
+    let lacks = if version == 1 { VERSION_1_LACKS } else { "" };
+    format!(
+        "CREATE TEMP VIEW message AS SELECT stored.*, {lacks} NULL AS login, NULL AS smtputf8, NULL AS require_tls,
+             NULL AS dsn_ret, NULL AS dsn_envid FROM main.message AS stored;
+         CREATE TEMP VIEW recipient AS SELECT stored.*, NULL AS dsn_notify, NULL AS dsn_orcpt
+             FROM main.recipient AS stored;"
+    )
+}
 
 /// The connection of the writer: WAL, every commit synced, no checkpoint that swallows an error.
 ///
@@ -203,8 +222,8 @@ pub(super) fn open_foreign(path: &Path) -> Result<Connection, OpenError> {
         let path = path.to_owned();
         return Err(OpenError::NewerSchema { path, found, known });
     }
-    if found == 1 {
-        connection.execute_batch(VERSION_1_VIEW).map_err(wrap)?;
+    if (1..5).contains(&found) {
+        connection.execute_batch(&views(found)).map_err(wrap)?;
     }
     Ok(connection)
 }

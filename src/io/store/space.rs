@@ -20,6 +20,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct FreeSpace {
     directory: PathBuf,
+    minfree_octets: u64,
     mark_octets: u64,
     ballast_missing_octets: AtomicU64,
     over_quota: AtomicBool,
@@ -32,6 +33,7 @@ impl FreeSpace {
         let messages = message_octets_max.saturating_add(message_octets_max / 2);
         Self {
             directory: directory.to_owned(),
+            minfree_octets,
             mark_octets: minfree_octets.max(messages),
             ballast_missing_octets: AtomicU64::new(0),
             over_quota: AtomicBool::new(false),
@@ -44,6 +46,17 @@ impl FreeSpace {
     pub(super) fn is_above_mark(&self) -> bool {
         let ballast = self.ballast_missing_octets.load(Ordering::Relaxed);
         self.octets() >= self.mark_octets.saturating_add(ballast)
+    }
+
+    /// The largest message that fits, octets: one and a half times as much is free beyond `queue_minfree`. 0 below the mark.
+    pub(super) fn room_octets(&self) -> u64 {
+        if !self.is_above_mark() {
+            return 0;
+        }
+        let ballast = self.ballast_missing_octets.load(Ordering::Relaxed);
+        let kept = self.minfree_octets.saturating_add(ballast);
+        // In thirds, so that no number is too large.
+        self.octets().saturating_sub(kept) / 3 * 2
     }
 
     /// Whether the ballast was given up and there is no room to make it anew: what is free is for deletes. Asks the

@@ -1,10 +1,11 @@
 //! The statements that are carried out for each message and each look-up. A test has the database explain each of them:
 //! none may read more than its index leads to.
 
-pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)";
+pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?,?,?,?)";
 pub(super) const INSERT_DATA: &str = "INSERT INTO data VALUES (?, ?)";
 pub(super) const INSERT_RECIPIENT: &str =
-    "INSERT INTO recipient (destination, due, message, n, forward_path, state) VALUES (?, ?, ?, ?, ?, ?)";
+    "INSERT INTO recipient (destination, due, message, n, forward_path, state, dsn_notify, dsn_orcpt)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 pub(super) const DELETE_RECIPIENT: &str = "DELETE FROM recipient WHERE message = ? AND n = ?";
 pub(super) const DELETE_RECIPIENTS: &str = "DELETE FROM recipient WHERE message = ?";
 pub(super) const HAS_RECIPIENTS: &str = "SELECT EXISTS (SELECT 1 FROM recipient WHERE message = ?)";
@@ -24,7 +25,7 @@ pub(super) const LATEST: &str = "SELECT due, message FROM recipient
 pub(super) const SENDER: &str = "SELECT fingerprint, reverse_path FROM message WHERE id = ?";
 /// The due recipients of a message at a destination. The index is named because the planner would read all that is due at
 /// the destination instead.
-pub(super) const DUE_RECIPIENTS: &str = "SELECT n, forward_path, attempts, warned FROM recipient
+pub(super) const DUE_RECIPIENTS: &str = "SELECT n, forward_path, attempts, warned, dsn_notify, dsn_orcpt FROM recipient
      INDEXED BY recipient_message
      WHERE message = ? AND destination = ? AND due <= ? AND state = 0 ORDER BY n";
 

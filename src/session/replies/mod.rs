@@ -5,6 +5,7 @@
 
 use super::action::QueueRefusal;
 use super::event::{BareOctet, CertificateFault, MessageFault};
+use super::extension::Extension;
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
@@ -15,9 +16,11 @@ use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
 mod authentication;
+mod filter;
 mod policy;
 
 pub(super) use authentication::*;
+pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
 use policy::{limit_exceeded, policy};
 pub use policy::{reply_for, stage_refusal};
 
@@ -31,23 +34,25 @@ pub(super) fn hello(settings: &SessionSettings) -> Reply {
     Reply::bare(250, vec![settings.myhostname.clone()])
 }
 
-/// The answer to EHLO: the extensions, AUTH with these mechanisms. RFC 3207 section 4.2: STARTTLS is not announced once in TLS.
-pub(super) fn extensions(settings: &SessionSettings, identity: &Identity, mechanisms: &[&str]) -> Reply {
-    let is_encrypted = !matches!(identity, Identity::Plaintext);
-    let mut lines = vec![
-        settings.myhostname.clone(),
-        "PIPELINING".into(),
-        format!("SIZE {}", settings.message_size_octets_max),
+/// The answer to EHLO: the extensions that are offered, AUTH with these mechanisms.
+pub(super) fn extensions(settings: &SessionSettings, mechanisms: &[&str], offers: impl Fn(Extension) -> bool) -> Reply {
+    let announced = [
+        (Extension::Pipelining, "PIPELINING".into()),
+        (Extension::Size, format!("SIZE {}", settings.message_size_octets_max)),
+        (Extension::StartTls, "STARTTLS".into()),
+        (Extension::Auth, format!("AUTH {}", mechanisms.join(" "))),
+        (Extension::EnhancedStatusCodes, "ENHANCEDSTATUSCODES".into()),
+        (Extension::EightBitMime, "8BITMIME".into()),
+        (Extension::Dsn, "DSN".into()),
+        (Extension::SmtpUtf8, "SMTPUTF8".into()),
+        (Extension::Chunking, "CHUNKING".into()),
+        (Extension::RequireTls, "REQUIRETLS".into()),
+        // RFC 9422 section 4: only what is a limit, and the same for everybody. There is none on messages or domains.
+        (Extension::Limits, format!("LIMITS RCPTMAX={}", settings.recipients_max)),
     ];
-    if !is_encrypted && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt) {
-        lines.push("STARTTLS".into());
-    }
-    if !mechanisms.is_empty() {
-        lines.push(format!("AUTH {}", mechanisms.join(" ")));
-    }
-    lines.push("ENHANCEDSTATUSCODES".into());
-    lines.push("8BITMIME".into());
-    Reply::bare(250, lines)
+    let announced = announced.into_iter().filter(|(extension, _)| offers(*extension));
+    let lines = std::iter::once(settings.myhostname.clone()).chain(announced.map(|(_, line)| line));
+    Reply::bare(250, lines.collect())
 }
 
 /// 354 behind DATA.
@@ -58,6 +63,32 @@ pub(super) fn start_data() -> Reply {
 /// 250 behind the final dot.
 pub(super) fn queued(id: QueueId) -> Reply {
     Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))
+}
+
+/// BDAT of a chunk behind which more are to come.
+pub(super) fn chunk_taken(octets: u64) -> Reply {
+    Reply::new(250, (2, 0, 0), format!("Ok: {octets} bytes"))
+}
+
+/// BDAT behind one that was refused.
+pub(super) fn chunk_discarded(octets: u64) -> Reply {
+    let text = format!("Discarded {octets} bytes after earlier error");
+    Reply::new(551, (5, 0, 0), text)
+}
+
+/// BDAT without a length: the connection is closed (521 of RFC 7504).
+pub(super) fn bad_chunk() -> Reply {
+    Reply::new(521, (5, 5, 4), "Syntax: BDAT count [LAST]")
+}
+
+/// RCPT or DATA between chunks.
+pub(super) fn after_bdat(verb: &str) -> Reply {
+    bad_sequence(&format!("Error: {verb} after BDAT"))
+}
+
+/// 250 behind the final dot of a message that a content filter has thrown away: its sender is not to know.
+pub(super) fn queued_in_name(id: Option<QueueId>) -> Reply {
+    id.map_or_else(ok, queued)
 }
 
 /// RSET and NOOP.
@@ -94,7 +125,7 @@ pub(super) fn help() -> Reply {
     Reply::new(
         214,
         (2, 0, 0),
-        "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT",
+        "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY STARTTLS AUTH HELP QUIT",
     )
 }
 
@@ -127,7 +158,7 @@ pub(super) fn denied(peer: &str) -> Reply {
 }
 
 /// A command out of sequence.
-pub(super) fn bad_sequence(what: &str) -> Reply {
+fn bad_sequence(what: &str) -> Reply {
     Reply::new(503, (5, 5, 1), what)
 }
 
@@ -161,8 +192,8 @@ pub(super) fn no_valid_recipients() -> Reply {
     Reply::new(554, (5, 5, 1), "Error: no valid recipients")
 }
 
-/// STARTTLS where it is not announced.
-pub(super) fn tls_not_offered() -> Reply {
+/// A command of an extension that is not announced.
+pub(super) fn not_implemented() -> Reply {
     Reply::new(502, (5, 5, 1), "Error: command not implemented")
 }
 
@@ -189,15 +220,25 @@ pub(super) fn bad_forward_path(why: PathArgumentError) -> Reply {
 
 fn bad_path(why: PathError, status: (u8, u16, u16), whose: &str) -> Reply {
     match why {
-        PathError::NotAscii => Reply::new(553, (5, 6, 7), format!("Bad {whose} address: {why}")),
+        PathError::NotAscii => undeclared_utf8(&format!("Bad {whose} address: {why}")),
         _ => Reply::new(501, status, format!("Bad {whose} address: {why}")),
     }
+}
+
+/// VRFY of an address that is not ASCII.
+pub(super) fn cannot_verify_utf8() -> Reply {
+    undeclared_utf8(&PathError::NotAscii.to_string())
+}
+
+/// RFC 6531 section 3.5.
+fn undeclared_utf8(text: &str) -> Reply {
+    Reply::new(553, (5, 6, 7), text)
 }
 
 /// A bad parameter.
 pub(super) fn bad_parameter(why: &ParameterError) -> Reply {
     let code = match why {
-        ParameterError::Unknown(_) => 555,
+        ParameterError::Unknown(_) | ParameterError::BinaryMime => 555,
         ParameterError::BadValue(_) | ParameterError::Repeated(_) => 501,
     };
     Reply::new(code, (5, 5, 4), format!("Error: {why}"))
@@ -234,7 +275,7 @@ pub fn message_fault(fault: &MessageFault, settings: &SessionSettings, reference
             };
             stage_refusal(*stage, verdict, subject, reference)
         }
-        MessageFault::Filter(reply) => reply.clone(),
+        MessageFault::Filter(refusal) => refusal.reply.clone(),
         MessageFault::Limit(exceeded) => limit_exceeded(&exceeded.limit, reference),
         MessageFault::Queue(refusal) => queue_refusal(*refusal, settings),
     }

@@ -1,0 +1,108 @@
+//! Answers what restrictions ask of the outside world.
+//!
+//! **Implements** every [`Question`] over the DNS and policy services, each with a time limit and a bound on how many are
+//! asked at a time.
+//! **Does not** judge an answer: the lists do. What nobody knows is an answer too, in words.
+
+mod names;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::io::dns::SystemResolver;
+use crate::policy::chain::Evaluation;
+use crate::policy::question::{Answer, Answers, Found, PeerNames, Question};
+use crate::policy::verdict::Verdict;
+use crate::session::QUESTIONS_MAX;
+
+/// How long one question to the DNS may take, the wait for its turn included.
+pub const DNS_TIME_MAX: Duration = Duration::from_secs(30);
+/// Questions to the DNS at a time; the next one waits.
+const DNS_QUESTIONS_MAX: usize = 500;
+
+/// Whoever knows, shared by all sessions.
+pub struct Questions {
+    resolver: Arc<SystemResolver>,
+    turns: Semaphore,
+}
+
+impl Questions {
+    /// Asks these name servers.
+    pub fn new(resolver: Arc<SystemResolver>) -> Self {
+        Self {
+            resolver,
+            turns: Semaphore::new(DNS_QUESTIONS_MAX),
+        }
+    }
+
+    /// Answers one question; a failure is an answer. Cancel-safe.
+    pub async fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Addresses { name, both_families } => {
+                let asked = names::addresses(&self.resolver, name, *both_families);
+                Answer::Addresses(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+            }
+            Question::MailExchangers(domain) => {
+                let asked = names::mail_exchangers(&self.resolver, domain);
+                Answer::MailExchangers(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+            }
+            Question::Texts(name) => {
+                let asked = names::texts(&self.resolver, name);
+                Answer::Texts(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+            }
+            Question::PeerNames(address) => Answer::PeerNames(self.peer_names(*address).await),
+            Question::Service { .. } => unanswered(question, "policy services are not asked"),
+        }
+    }
+
+    /// What the DNS calls an address, as Postfix's `smtpd_peer_init` finds it. Cancel-safe.
+    pub async fn peer_names(&self, address: IpAddr) -> PeerNames {
+        let asked = names::peer_names(&self.resolver, address);
+        self.in_time(asked).await.unwrap_or_else(names::unknown)
+    }
+
+    /// Asks and evaluates until there is a decision, as a session does. Cancel-safe.
+    pub async fn decide(&self, mut evaluate: impl FnMut(&Answers) -> Evaluation) -> Verdict {
+        let mut answers = Answers::default();
+        for _ in 0..QUESTIONS_MAX {
+            match evaluate(&answers) {
+                Evaluation::Decided(verdict) => return verdict,
+                Evaluation::Ask(question) => {
+                    let answer = self.answer(&question).await;
+                    answers.add(question, answer);
+                }
+            }
+        }
+        match evaluate(&answers) {
+            Evaluation::Decided(verdict) => verdict,
+            Evaluation::Ask(_) => Verdict::of_too_many_questions(),
+        }
+    }
+
+    /// # Errors
+    /// In words: the time is over.
+    async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Result<T, String> {
+        let in_turn = async {
+            let _turn = self.turns.acquire().await;
+            asked.await
+        };
+        let late = |_elapsed| format!("no answer from the DNS within {} s", DNS_TIME_MAX.as_secs());
+        tokio::time::timeout(DNS_TIME_MAX, in_turn).await.map_err(late)
+    }
+}
+
+/// The answer to a question that is not asked, or no longer waited for.
+pub fn unanswered(question: &Question, why: &str) -> Answer {
+    let why = why.to_owned();
+    match question {
+        Question::Addresses { .. } => Answer::Addresses(Found::Failed(why)),
+        Question::MailExchangers(_) => Answer::MailExchangers(Found::Failed(why)),
+        Question::Texts(_) => Answer::Texts(Found::Failed(why)),
+        Question::PeerNames(_) => Answer::PeerNames(names::unknown(why)),
+        Question::Service { .. } => Answer::Service(Err(why)),
+    }
+}
