@@ -14,6 +14,7 @@ use estafette::config::certificate_rules::keys;
 use estafette::config::directives::{self, later};
 use estafette::config::{Environment, Severity, load_text};
 use estafette::outbound::settings::TlsLevel;
+use estafette::session::extension::Extension;
 use estafette::session::settings::TlsOffer;
 use proptest::prelude::*;
 
@@ -188,6 +189,27 @@ fn values_are_read_in_all_their_spellings() {
         loaded.settings.outbound.relayhost.unwrap().to_string(),
         "[smtp.example.net]:587"
     );
+}
+
+#[test]
+fn extensions_are_hidden_by_keyword_and_by_network() {
+    let loaded = good(
+        "smtpd_discard_ehlo_keywords = \"DSN, silent-discard\"\nrelay_domains = [\"bücher.example\"]\n\
+         [smtpd_discard_ehlo_keyword_address_maps]\n\"198.51.100.0/24\" = [\"chunking\"]\n\"198.51.100.7\" = []\n",
+    );
+    let session = &loaded.settings.listeners[0].session;
+    for (peer, hides_dsn, hides_chunking) in [
+        ("192.0.2.1", true, false),
+        ("198.51.100.1", false, true),
+        ("198.51.100.7", false, false),
+    ] {
+        let hidden = session.hidden.from(peer.parse().unwrap());
+        assert_eq!(hidden.contains(Extension::Dsn), hides_dsn, "{peer}");
+        assert_eq!(hidden.contains(Extension::Chunking), hides_chunking, "{peer}");
+    }
+    assert!(session.smtputf8 && session.require_tls);
+    let destinations = &session.chain.lists.destinations;
+    assert_eq!(destinations[0].domain.as_str(), "xn--bcher-kva.example");
 }
 
 #[test]

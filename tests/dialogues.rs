@@ -6,6 +6,8 @@
 mod authentication;
 #[path = "dialogues/deadlines.rs"]
 mod deadlines;
+#[path = "dialogues/demands.rs"]
+mod demands;
 #[path = "dialogues/peers.rs"]
 mod peers;
 #[path = "dialogues/properties.rs"]
@@ -27,7 +29,7 @@ use estafette::session::event::Event;
 use estafette::session::filter::FilterVerdict;
 use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
-use script::{Script, Step, matches, scripts};
+use script::{Outside, Script, Step, matches, scripts};
 
 /// How the client's octets arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,8 +38,9 @@ enum Way {
     ByteByByte,
 }
 
-/// A driver without a world.
-struct Driver {
+/// A driver whose world is what the script says.
+struct Driver<'a> {
+    outside: &'a Outside,
     session: Session,
     now: Now,
     chain: Arc<Chain>,
@@ -52,8 +55,8 @@ struct Driver {
     is_closed: bool,
 }
 
-impl Driver {
-    fn connect(script: &Script, address: std::net::IpAddr) -> Self {
+impl<'a> Driver<'a> {
+    fn connect(script: &'a Script, address: std::net::IpAddr) -> Self {
         let now = Now {
             monotonic: Instant::now(),
             wall: Timestamp(1_795_510_800_000),
@@ -62,6 +65,7 @@ impl Driver {
         let peer = SocketAddr::new(address, 40000);
         let session = Session::new(Arc::new(script.settings.clone()), peer, "s1".into(), now);
         let mut driver = Self {
+            outside: &script.outside,
             session,
             now,
             chain: Arc::clone(&script.settings.chain),
@@ -129,7 +133,10 @@ impl Driver {
                 let allowance = self.counters.charge(&charge, self.now.wall);
                 self.session.handle_charged(allowance, self.now);
             }
-            Action::Ask(question) => panic!("no dialogue asks yet: {question:?}"),
+            Action::Ask(question) => {
+                let answer = self.outside.answer(&question);
+                self.session.handle_answer(answer, self.now);
+            }
             Action::Filter(_) => self.session.handle_filtered(FilterVerdict::Continue, self.now),
             Action::Authenticate(credentials) => {
                 let verification = peers::verify(&self.passwords, *credentials);
@@ -199,9 +206,12 @@ impl Driver {
             Step::Eof => self.session.handle_eof(self.now),
             Step::Shutdown => self.session.handle_shutdown(self.now),
             Step::Closed => assert!(self.is_closed, "{place}: the session is still open"),
-            Step::Queued(_) | Step::Trace(_) | Step::Envelope(_) | Step::Held(_) | Step::NothingQueued => {
-                self.check_queue(step, place);
-            }
+            Step::Queued(_)
+            | Step::Trace(_)
+            | Step::Envelope(_)
+            | Step::Demands(_)
+            | Step::Held(_)
+            | Step::NothingQueued => self.check_queue(step, place),
         }
         self.drive();
     }
@@ -228,6 +238,7 @@ impl Driver {
                 let text = words.join(" ");
                 assert_eq!(&text, expected, "{place}");
             }
+            Step::Demands(expected) => assert_eq!(&demands::words_of(&message().0.demands), expected, "{place}"),
             Step::Held(pattern) => {
                 let hold = message().0.hold.as_deref();
                 assert!(

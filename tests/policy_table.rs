@@ -43,6 +43,7 @@ fn lists() -> Lists {
             subdomains: true,
         }],
         relay_clientcerts: vec!["CC:DD".into()],
+        ..Lists::default()
     }
 }
 
@@ -61,6 +62,7 @@ fn decide(row: &Row<'_>) -> (Opinion, String) {
         relay: row.relay.clone(),
         recipient: row.recipient.clone(),
         lists: lists(),
+        ..Chain::default()
     };
     let forward_path = ForwardPath::parse(&format!("<{}>", row.to)).expect("a path");
     let facts = Facts {

@@ -8,6 +8,7 @@ use crate::config::ListenerSettings;
 use crate::config::certificate_rules::defined::CheckedRule;
 use crate::config::certificate_rules::describe;
 use crate::policy::restriction::Restriction;
+use crate::policy::stage::List;
 
 pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
     let loaded = match load(&arguments.config.config) {
@@ -35,11 +36,11 @@ fn print_listener(listener: &ListenerSettings) {
     let words = |list: &[Restriction]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     println!("  listener {} on {}", listener.name, listener.address);
     let chain = &listener.session.chain;
-    if !chain.relay.is_empty() {
-        println!("    smtpd_relay_restrictions     = {}", words(&chain.relay));
-    }
-    if !chain.recipient.is_empty() {
-        println!("    smtpd_recipient_restrictions = {}", words(&chain.recipient));
+    for list in List::ALL {
+        let restrictions = chain.list(list);
+        if !restrictions.is_empty() {
+            println!("    {:<28} = {}", list.name(), words(restrictions));
+        }
     }
 }
 

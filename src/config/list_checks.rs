@@ -6,9 +6,10 @@ use ipnet::IpNet;
 
 use super::certificate_rules::breadth::{is_for_anybody, matches_anybody};
 use super::error::{Complaint, Findings, Span};
+use super::list_openness;
 use super::list_reach;
 use super::public_bundle::PublicTrust;
-use super::restrictions::Listed;
+use super::restriction_words::Listed;
 use super::scope::Scope;
 use crate::policy::certificate_rule::RuleAction;
 use crate::policy::restriction::{Action, Restriction};
@@ -50,9 +51,17 @@ impl Lists {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = (&'static str, &Listed)> {
+    /// Every restriction with its list, also those in classes.
+    fn all(&self) -> impl Iterator<Item = (&'static str, Listed)> {
         let relay = self.relay.iter().map(|listed| (RELAY, listed));
-        relay.chain(self.recipient.iter().map(|listed| (RECIPIENT, listed)))
+        let all = relay.chain(self.recipient.iter().map(|listed| (RECIPIENT, listed)));
+        all.flat_map(|(key, listed)| {
+            let inner = listed.restriction.with_inner().into_iter();
+            inner.map(move |restriction| {
+                let (restriction, span) = (restriction.clone(), listed.span.clone());
+                (key, Listed { restriction, span })
+            })
+        })
     }
 }
 
@@ -69,35 +78,13 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
     for (key, list) in [(RELAY, lists.relay.as_slice()), (RECIPIENT, lists.recipient.as_slice())] {
         list_reach::check(key, list, scope.span(key), findings);
     }
-    check_open_permit(lists.relay_control(), findings);
+    let (key, list) = lists.relay_control();
+    list_openness::check(key, list, findings);
     check_networks(lists, scope, findings);
     for (key, listed) in lists.all().filter(|(_, l)| l.restriction.needs_client_certificate()) {
-        check_certificate_rule(key, listed, scope, offer, findings);
+        check_certificate_rule(key, &listed, scope, offer, findings);
     }
     check_public_trust(lists, trust, findings);
-}
-
-/// `permit` for everybody, with nothing before it that turns foreign destinations away.
-fn check_open_permit((key, list): Named<'_>, findings: &mut Findings) {
-    for listed in list {
-        match listed.restriction {
-            Restriction::RejectUnauthDestination
-            | Restriction::DeferUnauthDestination
-            | Restriction::CheckRelayDomains
-            | Restriction::Reject
-            | Restriction::Defer => return,
-            Restriction::Permit => {
-                let complaint = Complaint::new(
-                    "open relay: \"permit\" lets anybody send anywhere",
-                    "expected \"reject\", or \"reject_unauth_destination\" before it",
-                );
-                let hint = "write \"permit_auth_destination\", \"reject\" instead of \"permit\"";
-                findings.error(key, listed.span.clone(), complaint.hint(hint));
-                return;
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Prefixes shorter than these hold more than anybody's networks: a registry hands out a /8 at most, a /16 of IPv6.

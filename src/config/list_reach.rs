@@ -2,7 +2,7 @@
 
 use super::certificate_rules::breadth::{is_within, matches_everybody};
 use super::error::{Complaint, Findings, Span};
-use super::restrictions::Listed;
+use super::restriction_words::Listed;
 use crate::policy::certificate_rule::RuleAction;
 use crate::policy::restriction::Restriction;
 

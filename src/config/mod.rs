@@ -6,6 +6,8 @@
 
 pub mod anchoring;
 pub mod certificate_rules;
+pub mod chain;
+pub mod classes;
 pub mod client;
 pub mod directives;
 pub mod ehlo_keywords;
@@ -16,19 +18,25 @@ pub mod file;
 pub mod files;
 pub mod issuer_policies;
 pub mod list_checks;
+pub mod list_openness;
 pub mod list_reach;
 pub mod listener;
+pub mod milters;
 pub mod name_regex;
 pub mod names;
 pub mod nearest;
 pub mod public_bundle;
 pub mod reader;
+pub mod restriction_arguments;
+pub mod restriction_words;
 pub mod restrictions;
 pub mod sasl;
 pub mod scope;
 pub mod server;
 pub mod settings;
 pub mod strangers;
+pub mod table_files;
+pub mod tables;
 pub mod upstream;
 pub mod value;
 
@@ -46,6 +54,8 @@ use file::RawFile;
 use scope::{Defaults, Layers, Scope};
 
 use crate::io::clock;
+use crate::policy::restriction::Restriction;
+use crate::policy::stage::List;
 use crate::wire::domain::Domain;
 
 /// Largest configuration file, octets: a wrong name such as a device must not fill the memory.
@@ -188,9 +198,12 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         };
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
-        let server = server::build(&endpoint.name, &scope, environment, findings);
+        let filters = milters::filters(&scope, endpoint.address);
+        let mut server = server::build(&endpoint.name, &scope, environment, findings);
+        Arc::make_mut(&mut server.session.chain).lists.server = Some(endpoint.address);
         listeners.push(ListenerSettings {
             name: endpoint.name,
+            filters: (!filters.milters.is_empty()).then(|| Arc::new(filters)),
             address: endpoint.address,
             session: Arc::new(server.session),
             tls: server.tls,
@@ -229,7 +242,15 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
 }
 
 /// The lists that restrictions stand in.
-const LISTS: [&str; 2] = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"];
+const LISTS: [&str; 7] = [
+    List::Client.name(),
+    List::Hello.name(),
+    List::Sender.name(),
+    List::Relay.name(),
+    List::Recipient.name(),
+    List::Data.name(),
+    List::EndOfData.name(),
+];
 
 fn read_rules(file: &RawFile, layers: &Layers<'_>, findings: &mut Findings) -> RuleSet {
     let names: Vec<&'static str> = directives::implemented().map(|directive| directive.name).collect();
@@ -245,7 +266,10 @@ fn read_rules(file: &RawFile, layers: &Layers<'_>, findings: &mut Findings) -> R
 
 fn check_rules_are_asked(rules: &RuleSet, listeners: &[ListenerSettings], top: &Scope, findings: &mut Findings) {
     let chains = listeners.iter().map(|listener| &listener.session.chain);
-    let asked = chains.flat_map(|chain| chain.relay.iter().chain(&chain.recipient));
+    let asked = chains.flat_map(|chain| {
+        let lists = List::ALL.into_iter().flat_map(|list| chain.list(list));
+        lists.flat_map(Restriction::with_inner)
+    });
     let written = LISTS
         .iter()
         .flat_map(|name| top.restrictions(name))

@@ -3,22 +3,41 @@
 use super::directives::kind::Place;
 use super::directives::{self, later};
 use super::error::{Complaint, Findings};
-use super::file::{RawFile, RawTable};
+use super::file::{RawFile, RawTable, RawValue};
 use super::listener::KEYS;
 use super::nearest::nearest;
 
 /// Checks every key of the file.
 pub fn check(file: &RawFile, findings: &mut Findings) {
-    check_table(&file.directives, None, findings);
+    let classes = classes(&file.directives);
+    check_table(&file.directives, None, &classes, findings);
     for listener in &file.listeners {
-        check_table(&listener.table, Some(&KEYS), findings);
+        let mut classes = classes.clone();
+        classes.extend(self::classes(&listener.table));
+        check_table(&listener.table, Some(&KEYS), &classes, findings);
+    }
+}
+
+/// The keys that `smtpd_restriction_classes` names, as in main.cf.
+fn classes(table: &RawTable) -> Vec<String> {
+    match table.get("smtpd_restriction_classes").map(|located| &located.value) {
+        None | Some(RawValue::Table(_)) => Vec::new(),
+        Some(names) => {
+            let names = names.as_reference();
+            let names = names.split(|c: char| c == ',' || c.is_whitespace());
+            names.map(str::to_owned).collect()
+        }
     }
 }
 
 /// `own` are the keys that only a listener has; `None` at the top.
-fn check_table(table: &RawTable, own: Option<&[&'static str]>, findings: &mut Findings) {
+fn check_table(table: &RawTable, own: Option<&[&'static str]>, classes: &[String], findings: &mut Findings) {
     for (key, span, _) in table.iter() {
         if own.is_some_and(|own| own.contains(&key)) {
+            continue;
+        }
+        let is_class = directives::find(key).is_none() && classes.iter().any(|class| class == key);
+        if is_class {
             continue;
         }
         let complaint = match directives::find(key) {

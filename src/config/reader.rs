@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::certificate_rules::defined::RuleSet;
+use super::classes::Classes;
 use super::error::{Complaint, Findings, Span};
 use super::expand::{ExpandError, expand};
 use super::file::{Located, RawValue};
@@ -22,6 +23,8 @@ pub struct Reader<'a> {
     pub directory: &'a Path,
     /// The certificate rules that a restriction list may name.
     pub rules: &'a RuleSet,
+    /// The classes that a restriction list may name, where there can be any.
+    pub classes: Option<&'a Classes<'a>>,
     /// Where faults go.
     pub findings: &'a mut Findings,
 }

@@ -8,99 +8,16 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::classes::{Class, Classes};
 use super::error::{Complaint, Span};
-use super::expand::expand;
 use super::file::{Located, RawTable, RawValue};
 use super::name_regex;
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
+use super::restriction_arguments as arguments;
+use super::restriction_words::{self as words, Found, Listed, WARN_IF_REJECT};
 use crate::policy::restriction::{Action, CertificateMatch, Restriction};
-use crate::policy::sender_binding::SenderBinding;
-
-/// One restriction and where it is written.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// The restriction.
-    pub restriction: Restriction,
-    /// Its place; `None` in a default.
-    pub span: Option<Span>,
-}
-
-/// The word that looks at a directive too.
-const SENDER_MISMATCH: &str = "reject_sender_certificate_mismatch";
-
-/// The other words that work.
-const WORDS: [(&str, Restriction); 11] = [
-    ("permit_mynetworks", Restriction::PermitMynetworks),
-    ("permit_tls_all_clientcerts", Restriction::PermitTlsAllClientcerts),
-    ("permit_tls_clientcerts", Restriction::PermitTlsClientcerts),
-    ("permit_sasl_authenticated", Restriction::PermitSaslAuthenticated),
-    ("permit_auth_destination", Restriction::PermitAuthDestination),
-    ("reject_unauth_destination", Restriction::RejectUnauthDestination),
-    ("defer_unauth_destination", Restriction::DeferUnauthDestination),
-    ("check_relay_domains", Restriction::CheckRelayDomains),
-    ("permit", Restriction::Permit),
-    ("reject", Restriction::Reject),
-    ("defer", Restriction::Defer),
-];
-
-/// Words of Postfix that do not work yet.
-const LATER: [&str; 40] = [
-    "check_ccert_access",
-    "check_cert",
-    "check_client_access",
-    "check_client_a_access",
-    "check_client_mx_access",
-    "check_client_ns_access",
-    "check_etrn_access",
-    "check_helo_access",
-    "check_helo_mx_access",
-    "check_helo_ns_access",
-    "check_policy_service",
-    "check_recipient_access",
-    "check_recipient_mx_access",
-    "check_recipient_ns_access",
-    "check_reverse_client_hostname_access",
-    "check_sasl_access",
-    "check_sender_access",
-    "check_sender_mx_access",
-    "check_sender_ns_access",
-    "defer_if_permit",
-    "defer_if_reject",
-    "permit_inet_interfaces",
-    "permit_mx_backup",
-    "permit_naked_ip_address",
-    "reject_invalid_helo_hostname",
-    "reject_invalid_hostname",
-    "reject_multi_recipient_bounce",
-    "reject_non_fqdn_helo_hostname",
-    "reject_non_fqdn_hostname",
-    "reject_non_fqdn_recipient",
-    "reject_non_fqdn_sender",
-    "reject_rbl_client",
-    "reject_sender_login_mismatch",
-    "reject_unauth_pipelining",
-    "reject_unknown_client_hostname",
-    "reject_unknown_recipient_domain",
-    "reject_unknown_sender_domain",
-    "reject_unlisted_recipient",
-    "reject_unlisted_sender",
-    "warn_if_reject",
-];
-
-const EXPECTED: &str = "expected a restriction such as \"permit_mynetworks\", \"CERTISSUER:<regex>\" or \"reject\", or the name of a \
-                        [[certificate_rule]]";
-
-/// Whether a word has a meaning in restriction lists, so that nothing else can be called that.
-pub fn is_known_word(word: &str) -> bool {
-    let sendmail = ["CERTISSUER", "CERTSUBJECT"];
-    names().any(|known| known == word) || sendmail.contains(&word)
-}
-
-fn names() -> impl Iterator<Item = &'static str> {
-    let words = WORDS.iter().map(|(word, _)| *word);
-    words.chain([SENDER_MISMATCH]).chain(LATER)
-}
+use crate::policy::table_action::TableAction;
 
 /// Reads a restriction list: an array of strings and inline tables, or one string as in main.cf.
 pub fn read(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<Listed>> {
@@ -121,22 +38,81 @@ pub fn read(reader: &mut Reader<'_>, located: &Located) -> Option<Vec<Listed>> {
     }
 }
 
-/// Reads all elements, so that every fault is found; nothing when one was wrong.
+/// Reads all elements, so that every fault is found; nothing when one was wrong. A word that wants something behind it
+/// takes the next element.
 fn read_elements(reader: &mut Reader<'_>, elements: &[Located]) -> Option<Vec<Listed>> {
     let mut list = Vec::new();
     let mut is_whole = true;
+    let mut open: Option<Located> = None;
     for element in elements {
-        match read_element(reader, element) {
+        let joined = match (open.take(), &element.value) {
+            (Some(before), RawValue::Text(text)) => join(&before, text, element),
+            (Some(before), _) => {
+                is_whole &= warned(reader, &before, element, &mut list).is_some();
+                continue;
+            }
+            (None, _) => element.clone(),
+        };
+        if wants_more(&joined) {
+            open = Some(joined);
+            continue;
+        }
+        match read_element(reader, &joined) {
             Some(mut found) => list.append(&mut found),
             None => is_whole = false,
         }
     }
+    // Nothing follows: the word says so itself.
+    if let Some(last) = open {
+        is_whole &= read_element(reader, &last).is_some();
+    }
     is_whole.then_some(list)
+}
+
+fn wants_more(element: &Located) -> bool {
+    let RawValue::Text(text) = &element.value else {
+        return false;
+    };
+    let last = tokens(text).pop().unwrap_or_default();
+    let is_open = last == WARN_IF_REJECT || arguments::takes_argument(&last);
+    is_open && !text.contains("CERTISSUER:") && !text.contains("CERTSUBJECT:")
+}
+
+fn join(before: &Located, text: &str, element: &Located) -> Located {
+    let value = RawValue::Text(format!("{} {text}", before.value.as_reference()));
+    Located {
+        span: element.span.clone(),
+        value,
+    }
+}
+
+/// `"warn_if_reject"` before an inline table; any other word before one has no argument, and says so.
+fn warned(reader: &mut Reader<'_>, before: &Located, element: &Located, list: &mut Vec<Listed>) -> Option<()> {
+    let text = before.value.as_reference();
+    let Some(first) = text.trim_end().strip_suffix(WARN_IF_REJECT) else {
+        return read_element(reader, before).map(|_| ());
+    };
+    let first = Located {
+        span: before.span.clone(),
+        value: RawValue::Text(first.to_owned()),
+    };
+    let mut before = read_element(reader, &first)?;
+    list.append(&mut before);
+    for listed in read_element(reader, element)? {
+        list.push(Listed {
+            restriction: Restriction::WarnIfReject(Box::new(listed.restriction)),
+            span: listed.span,
+        });
+    }
+    Some(())
 }
 
 fn read_element(reader: &mut Reader<'_>, element: &Located) -> Option<Vec<Listed>> {
     let span = reader.place(&element.span);
     let restriction = match &element.value {
+        RawValue::Table(table) if arguments::main_key(table).is_some() => {
+            arguments::from_table(reader, table, &check_action)?
+        }
         RawValue::Table(table) => from_table(reader, table, &element.span)?,
         RawValue::Text(text) => {
             let trimmed = text.trim();
@@ -151,98 +127,226 @@ fn read_element(reader: &mut Reader<'_>, element: &Located) -> Option<Vec<Listed
     Some(vec![Listed { restriction, span }])
 }
 
+/// The words of one string, a restriction with its argument each.
 fn from_words(reader: &mut Reader<'_>, text: &str, span: &Span) -> Option<Vec<Listed>> {
-    let words = reader.split(text, span)?;
+    let text = reader.expanded(text, span)?;
+    let place = reader.place(span);
+    let mut tokens = tokens(&text).into_iter();
     let mut list = Vec::new();
     let mut is_whole = true;
-    for word in &words {
-        match from_word(reader, &word.text) {
-            Found::Restriction(restriction) => {
-                if matches!(restriction, Restriction::CheckRelayDomains) {
-                    warn_check_relay_domains(reader, word);
-                }
-                list.push(Listed {
-                    restriction,
-                    span: word.span.clone(),
-                });
-            }
-            Found::WrongRule => is_whole = false,
-            Found::Nothing => {
-                is_whole = false;
-                complain_of_word(reader, word);
-                if takes_argument(&word.text) {
-                    break;
-                }
-            }
+    while let Some(word) = tokens.next() {
+        let word = Word {
+            text: word,
+            span: place.clone(),
+        };
+        match with_arguments(reader, &word, &mut tokens, span) {
+            Some(restriction) => list.push(Listed {
+                restriction,
+                span: place.clone(),
+            }),
+            None => is_whole = false,
         }
     }
     is_whole.then_some(list)
 }
 
-/// What a word of a list leads to.
-enum Found {
-    Restriction(Restriction),
-    /// A certificate rule with an error, which is said where the rule is.
-    WrongRule,
-    Nothing,
-}
-
-fn from_word(reader: &Reader<'_>, text: &str) -> Found {
-    if text == SENDER_MISMATCH {
-        return Found::Restriction(Restriction::RejectSenderCertificateMismatch(Arc::new(SenderBinding {
-            rule: SENDER_MISMATCH.into(),
-            certificate_addresses: true,
-            allows_null_sender: allows_null_sender(reader),
-            ..SenderBinding::default()
-        })));
-    }
-    if let Some((_, restriction)) = WORDS.iter().find(|(word, _)| *word == text) {
-        return Found::Restriction(restriction.clone());
-    }
-    match reader.rules.get(text) {
-        Some(defined) => match defined.rule(allows_null_sender(reader)) {
-            Some(rule) => Found::Restriction(Restriction::Rule(rule)),
-            None => Found::WrongRule,
-        },
-        None => Found::Nothing,
-    }
-}
-
-/// `smtpd_certificate_null_sender` where the list is asked; a wrong value has its own error.
-fn allows_null_sender(reader: &Reader<'_>) -> bool {
-    const KEY: &str = "smtpd_certificate_null_sender";
-    let text = (reader.lookup)(KEY).and_then(|text| expand(&text, reader.lookup, &mut vec![KEY.to_owned()]).ok());
-    text.is_some_and(|text| text.trim() == "permit")
-}
-
-/// Whether the next word belongs to this one (`check_client_access hash:...`, `warn_if_reject ...`).
-fn takes_argument(word: &str) -> bool {
-    (word.starts_with("check_") && LATER.contains(&word)) || matches!(word, "reject_rbl_client" | "warn_if_reject")
-}
-
-fn complain_of_word(reader: &mut Reader<'_>, word: &Word) {
+/// One restriction, with what belongs to it of the words behind it.
+fn with_arguments(
+    reader: &mut Reader<'_>,
+    word: &Word,
+    rest: &mut impl Iterator<Item = String>,
+    span: &Span,
+) -> Option<Restriction> {
     let text = word.text.as_str();
-    let complaint = if LATER.contains(&text) {
-        Complaint::new(format!("\"{text}\" is known, but not supported yet"), EXPECTED)
-            .hint("take it out; what it would have permitted is then not permitted")
-    } else {
-        let mut names: Vec<&str> = names().chain(["CERTISSUER:", "CERTSUBJECT:"]).collect();
-        names.extend(reader.rules.names());
-        let near = nearest(text, names);
-        Complaint::new(format!("\"{text}\" is not a restriction"), EXPECTED)
-            .maybe_hint(near.map(|near| format!("did you mean \"{near}\"?")))
-    };
-    reader.error(word.span.clone(), complaint);
+    if text == WARN_IF_REJECT {
+        let Some(next) = rest.next() else {
+            let complaint = Complaint::new(
+                "\"warn_if_reject\" has nothing behind it",
+                "expected a restriction behind it",
+            );
+            reader.error(word.span.clone(), complaint);
+            return None;
+        };
+        let next = Word {
+            text: next,
+            span: word.span.clone(),
+        };
+        let inner = with_arguments(reader, &next, rest, span)?;
+        return Some(Restriction::WarnIfReject(Box::new(inner)));
+    }
+    if let Some(found) = class(reader, text) {
+        return found;
+    }
+    if arguments::takes_argument(text) {
+        let Some(argument) = rest.next() else {
+            let complaint = Complaint::new(format!("\"{text}\" has no argument"), arguments::expected(text));
+            reader.error(word.span.clone(), complaint);
+            return None;
+        };
+        return arguments::from_text(reader, text, &argument, span, &check_action);
+    }
+    match words::find(reader, word) {
+        Found::Restriction(restriction) => Some(restriction),
+        Found::Wrong => None,
+        Found::Nothing => {
+            if words::is_later_with_argument(text) {
+                let _ = rest.next();
+            }
+            words::complain(reader, word);
+            None
+        }
+    }
 }
 
-fn warn_check_relay_domains(reader: &mut Reader<'_>, word: &Word) {
-    let complaint = Complaint::new(
-        "\"check_relay_domains\" is an old word, removed from Postfix in 3.9",
-        "permits authorised destinations, rejects all others",
-    );
-    let hint = "write \"reject_unauth_destination\", which Postfix kept; here a list must also decide at its end: \
-                \"permit_auth_destination\", \"reject\"";
-    reader.warning(word.span.clone(), complaint.hint(hint));
+/// A class of that name; the inner nothing when something in it is wrong, which is said where it is written.
+#[expect(
+    clippy::option_option,
+    reason = "no class, and a class that is wrong, are two things"
+)]
+fn class(reader: &mut Reader<'_>, name: &str) -> Option<Option<Restriction>> {
+    let classes = reader.classes?;
+    let list = match classes.open(name) {
+        Class::Unknown => return None,
+        Class::Known(list) => list,
+        Class::Circle => None,
+        Class::Open(located) => {
+            let in_file = std::mem::replace(&mut reader.in_file, false);
+            let list = read(reader, &located).map(plain);
+            reader.in_file = in_file;
+            classes.close(name, list.clone());
+            list
+        }
+    };
+    Some(list.map(|list| Restriction::Class(name.to_owned(), list)))
+}
+
+fn plain(list: Vec<Listed>) -> Arc<[Restriction]> {
+    list.into_iter().map(|listed| listed.restriction).collect()
+}
+
+/// What tables and policy services may name: classes, and certificate rules.
+pub type Named = Vec<(String, Arc<[Restriction]>)>;
+
+/// Reads `smtpd_restriction_classes`: a table of lists, or names that are keys of their own as in main.cf.
+pub fn read_classes(reader: &mut Reader<'_>, located: &Located) -> Option<Named> {
+    let mut names: Vec<(String, Option<Span>)> = Vec::new();
+    if let RawValue::Table(table) = &located.value {
+        names.extend(table.iter().map(|(key, span, _)| (key.to_owned(), reader.place(span))));
+    } else {
+        let words = reader.words(located, "names of restriction classes")?;
+        names.extend(words.into_iter().map(|word| (word.text, word.span)));
+    }
+    let mut named = Vec::new();
+    let mut is_whole = true;
+    for (name, span) in names {
+        match define(reader, &name, span) {
+            Some(list) => named.push((name, list)),
+            None => is_whole = false,
+        }
+    }
+    let circles = reader.classes.map(Classes::circles).unwrap_or_default();
+    for circle in circles {
+        is_whole = false;
+        let complaint = Complaint::new(
+            format!("classes name each other in a circle: {circle}"),
+            "expected an end",
+        );
+        reader.error(reader.place(&located.span), complaint.hint("take one of the names out"));
+    }
+    let allows = words::allows_null_sender(reader);
+    for rule in &reader.rules.0 {
+        if let Some(found) = rule.rule(allows) {
+            named.push((rule.name.clone(), Arc::from([Restriction::Rule(found)])));
+        }
+    }
+    is_whole.then_some(named)
+}
+
+/// Reads one class, and says what is wrong in it.
+fn define(reader: &mut Reader<'_>, name: &str, span: Option<Span>) -> Option<Arc<[Restriction]>> {
+    if words::is_known_word(name) || reader.rules.get(name).is_some() {
+        let complaint = Complaint::new(
+            format!("\"{name}\" is a restriction already"),
+            "expected a name of its own",
+        );
+        reader.error(span, complaint.hint("choose another name"));
+        return None;
+    }
+    let classes = reader.classes?;
+    let Some(located) = classes.definition(name) else {
+        let complaint = Complaint::new(
+            format!("the class \"{name}\" has no list"),
+            "expected a list of that name",
+        );
+        let hint = format!("write smtpd_restriction_classes = {{ {name} = [\"...\"] }}");
+        reader.error(span, complaint.hint(hint));
+        return None;
+    };
+    classes.enter(name);
+    let list = read(reader, &located).map(plain);
+    classes.close(name, list.clone());
+    list
+}
+
+/// Whether a table may say this.
+fn check_action(reader: &mut Reader<'_>, value: &str) -> Result<(), String> {
+    if TableAction::is_template(value) {
+        // The groups of the expression are put in first; what comes of it then is checked then.
+        return Ok(());
+    }
+    let TableAction::Restrictions(names) = TableAction::parse(value)? else {
+        return Ok(());
+    };
+    for name in &names {
+        let is_known =
+            class(reader, name).is_some() || Restriction::simple(name).is_some() || reader.rules.get(name).is_some();
+        if !is_known {
+            let near = nearest(name, ACTIONS).map(|near| format!("; did you mean {near}?"));
+            return Err(format!(
+                "\"{name}\" is neither an action nor a restriction without an argument{}",
+                near.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The actions of access(5), for suggestions.
+const ACTIONS: [&str; 14] = [
+    "OK",
+    "REJECT",
+    "DEFER",
+    "DEFER_IF_PERMIT",
+    "DEFER_IF_REJECT",
+    "DUNNO",
+    "HOLD",
+    "DISCARD",
+    "WARN",
+    "INFO",
+    "PREPEND",
+    "REDIRECT",
+    "BCC",
+    "RELAY",
+];
+
+/// Words between commas and white space; what stands in braces is one of them.
+pub(super) fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = vec![String::new()];
+    let mut depth = 0_usize;
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && c != '}' && (c == ',' || c.is_whitespace()) {
+            tokens.push(String::new());
+        } else if let Some(last) = tokens.last_mut() {
+            last.push(c);
+        }
+    }
+    tokens.retain(|token| !token.is_empty());
+    tokens
 }
 
 /// What follows `CERTISSUER:` or `CERTSUBJECT:`; the value column of Sendmail's access file may stand behind it.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
-use super::restrictions::Listed;
+use super::restriction_words::Listed;
 use super::scope::Scope;
 use crate::io::dovecot_auth::Endpoint;
 use crate::io::password_file::{PasswordFile, PasswordFileError};
 use crate::net::CidrSet;
 use crate::policy::login_failures::FailureLimits;
 use crate::policy::restriction::Restriction;
+use crate::policy::word::Word;
 use crate::session::password::SaslSettings;
 use crate::session::settings::TlsOffer;
 use crate::wire::sasl::PasswordMechanisms;
@@ -95,7 +96,7 @@ pub fn source(
 /// `permit_sasl_authenticated` where no password is taken: harmless, and the default of Postfix, but it permits nobody.
 fn tell_of_words_without_effect(scope: &Scope, findings: &mut Findings) {
     for list in ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"] {
-        let is_word = |listed: &&Listed| matches!(listed.restriction, Restriction::PermitSaslAuthenticated);
+        let is_word = |listed: &&Listed| matches!(listed.restriction, Restriction::Word(Word::PermitSaslAuthenticated));
         if let Some(listed) = scope.restrictions(list).iter().find(is_word) {
             let message = "\"permit_sasl_authenticated\" permits nobody: this listener takes no passwords";
             let complaint = Complaint::new(message, "needs smtpd_sasl_auth_enable");

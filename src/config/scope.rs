@@ -6,20 +6,26 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::certificate_rules::defined::RuleSet;
+use super::classes::Classes;
 use super::directives::{self, kind::Directive};
 use super::environment::Environment;
 use super::error::{Complaint, Findings, Span};
-use super::file::{Located, RawTable, read_value};
+use super::file::{Located, RawTable, RawValue, read_value};
 use super::issuer_policies::IssuerPolicy;
+use super::milters::ListedMilter;
 use super::reader::Reader;
-use super::restrictions::Listed;
+use super::restriction_words::Listed;
+use super::restrictions::Named;
 use super::value::{self, ListedDomain, Value};
 use crate::net::NextHop;
+use crate::policy::restriction::Restriction;
+use crate::policy::table::Table;
 use crate::session::extension::Extensions;
 
 /// The defaults, read from the table of directives once.
@@ -60,6 +66,20 @@ impl<'a> Layers<'a> {
     fn raw(&self, name: &str) -> Option<&'a Located> {
         let default = || self.defaults.0.get(name);
         self.written(name).map(|(_, located)| located).or_else(default)
+    }
+
+    /// The list of a restriction class: in the table of classes, or as a key of its own where its name is listed.
+    fn class(&self, name: &str) -> Option<&'a Located> {
+        let located = self.raw("smtpd_restriction_classes")?;
+        if let RawValue::Table(table) = &located.value {
+            return table.get(name);
+        }
+        let names = located.value.as_reference();
+        let mut names = names.split(|c: char| c == ',' || c.is_whitespace());
+        names
+            .any(|listed| listed == name)
+            .then(|| self.written(name))?
+            .map(|(_, located)| located)
     }
 
     /// The unexpanded text of a directive, as `$name` refers to it.
@@ -114,6 +134,8 @@ impl Scope {
     pub fn read(layers: &Layers<'_>, findings: &mut Findings) -> Self {
         let names: Vec<&'static str> = directives::implemented().map(|directive| directive.name).collect();
         let lookup = |name: &str| layers.text(name);
+        let class = |name: &str| layers.class(name).cloned();
+        let classes = Classes::new(&class);
         let mut values = BTreeMap::new();
         for directive in directives::implemented() {
             let Some(located) = layers.raw(directive.name) else {
@@ -127,6 +149,7 @@ impl Scope {
                 names: &names,
                 directory: layers.directory,
                 rules: layers.rules,
+                classes: Some(&classes),
                 findings,
             };
             let value = value::read(&mut reader, directive.kind, located);
@@ -289,6 +312,31 @@ impl Scope {
     pub fn issuer_policies(&self, name: &str) -> &[IssuerPolicy] {
         match self.value(name) {
             Some(Value::IssuerPolicies(policies)) => policies,
+            _ => &[],
+        }
+    }
+
+    /// Content filters.
+    pub fn milters(&self, name: &str) -> &[ListedMilter] {
+        match self.value(name) {
+            Some(Value::Milters(milters)) => milters,
+            _ => &[],
+        }
+    }
+
+    /// What tables and policy services may name.
+    pub fn named(&self, name: &str) -> &[(String, Arc<[Restriction]>)] {
+        let named: Option<&Named> = match self.value(name) {
+            Some(Value::Classes(named)) => Some(named),
+            _ => None,
+        };
+        named.map_or(&[], Vec::as_slice)
+    }
+
+    /// Look-up tables.
+    pub fn tables(&self, name: &str) -> &[Arc<Table>] {
+        match self.value(name) {
+            Some(Value::Tables(tables)) => tables,
             _ => &[],
         }
     }

@@ -3,21 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::chain;
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
 use super::files::{TlsFiles, check_tls_files};
 use super::issuer_policies::IssuerPolicy;
 use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
-use super::restrictions::Listed;
 use super::sasl::{self, PasswordSource};
 use super::scope::Scope;
 use super::upstream;
 use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
 use crate::net::CidrSet;
-use crate::policy::chain::Chain;
-use crate::policy::facts::{DestinationPattern, Lists as PolicyLists};
-use crate::policy::restriction::Restriction;
 use crate::session::extension::{Extensions, HiddenExtensions};
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::wire::data::BareNewline;
@@ -46,14 +43,19 @@ pub fn build(listener: &str, scope: &Scope, environment: &Environment, findings:
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
     }
     Server {
-        session: session(listener, scope, offer, &lists),
+        session: session(listener, scope, offer, &lists, environment),
         tls,
         passwords: sasl::source(scope, offer, environment, findings),
     }
 }
 
-fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> SessionSettings {
-    let restrictions = |list: &[Listed]| list.iter().map(|l| l.restriction.clone()).collect::<Vec<Restriction>>();
+fn session(
+    listener: &str,
+    scope: &Scope,
+    offer: TlsOffer,
+    lists: &Lists,
+    environment: &Environment,
+) -> SessionSettings {
     let require = scope.boolean("smtpd_tls_req_ccert");
     SessionSettings {
         listener: listener.into(),
@@ -71,18 +73,10 @@ fn session(listener: &str, scope: &Scope, offer: TlsOffer, lists: &Lists) -> Ses
                 .ehlo_keyword_maps("smtpd_discard_ehlo_keyword_address_maps")
                 .to_vec(),
         },
-        has_filters: false,
+        has_filters: !scope.milters("smtpd_milters").is_empty(),
         auth_external: scope.boolean("smtpd_tls_auth_external"),
         sasl: sasl::session(scope),
-        chain: Arc::new(Chain {
-            relay: restrictions(&lists.relay),
-            recipient: restrictions(&lists.recipient),
-            lists: PolicyLists {
-                mynetworks: CidrSet::new(scope.networks("mynetworks").to_vec()),
-                destinations: destinations(scope),
-                relay_clientcerts: scope.words("relay_clientcerts").to_vec(),
-            },
-        }),
+        chain: Arc::new(chain::build(scope, lists, environment)),
         message_size_octets_max: scope.number("message_size_limit"),
         recipients_max: scope.count("smtpd_recipient_limit"),
         hops_max: scope.count("hopcount_limit"),
@@ -120,7 +114,8 @@ fn tell_what_has_no_effect(scope: &Scope, findings: &mut Findings) {
         );
     }
     let parents = "parent_domain_matches_subdomains";
-    let other = scope.words(parents).iter().find(|list| *list != "relay_domains");
+    let works = ["relay_domains", "smtpd_access_maps"];
+    let other = scope.words(parents).iter().find(|list| !works.contains(&list.as_str()));
     if let Some(other) = other.filter(|_| scope.is_written(parents)) {
         let complaint = Complaint::new(
             format!("\"{other}\" has no effect here"),
@@ -128,20 +123,6 @@ fn tell_what_has_no_effect(scope: &Scope, findings: &mut Findings) {
         );
         findings.warning(parents, scope.span(parents), complaint.hint("take the others out"));
     }
-}
-
-/// `mydestination` names hosts exactly; `relay_domains` holds sub-domains by default, as in Postfix.
-fn destinations(scope: &Scope) -> Vec<DestinationPattern> {
-    let parents = scope.words("parent_domain_matches_subdomains");
-    let includes_subdomains = parents.iter().any(|list| list == "relay_domains");
-    let exact = scope.domains("mydestination").iter().map(|listed| (listed, false));
-    let relayed = scope.domains("relay_domains").iter();
-    let all = exact.chain(relayed.map(|listed| (listed, includes_subdomains)));
-    all.map(|(listed, subdomains)| DestinationPattern {
-        domain: listed.domain.clone(),
-        subdomains: subdomains || listed.dotted,
-    })
-    .collect()
 }
 
 /// `smtpd_tls_security_level` wins over the two old directives, as in Postfix.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
 use super::sasl::PasswordSource;
+use crate::io::milter::settings::Filters;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::login_failures::FailureLimits;
@@ -47,6 +48,8 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// What its sessions are told.
     pub session: Arc<SessionSettings>,
+    /// Its content filters; `None` without any.
+    pub filters: Option<Arc<Filters>>,
     /// Its TLS files; `None` when it offers no TLS.
     pub tls: Option<ServerTlsFiles>,
     /// Who verifies passwords; `None` when none is taken.

@@ -3,6 +3,7 @@
 //! **Implements** booleans, counts, sizes, times, words, networks, domains, fingerprints, next hops, TLS versions.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,10 +13,13 @@ use super::ehlo_keywords;
 use super::error::{Complaint, Span};
 use super::file::{Located, RawValue};
 use super::issuer_policies::{self, IssuerPolicy};
+use super::milters::{self, ListedMilter};
 use super::nearest::nearest;
 use super::reader::{Reader, Word};
-use super::restrictions::{self, Listed};
+use super::restriction_words::Listed;
+use super::{restrictions, tables};
 use crate::net::{CidrError, NextHop, parse_name_server, parse_network};
+use crate::policy::table::Table;
 use crate::session::extension::Extensions;
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
@@ -45,8 +49,14 @@ pub enum Value {
     Tls12(bool),
     /// A restriction list.
     Restrictions(Vec<Listed>),
+    /// Restriction classes, and what else tables may name.
+    Classes(restrictions::Named),
+    /// Look-up tables.
+    Tables(Vec<Arc<Table>>),
     /// What the revocation lists of single issuers mean.
     IssuerPolicies(Vec<IssuerPolicy>),
+    /// Content filters.
+    Milters(Vec<ListedMilter>),
     /// Extensions by network.
     EhloKeywordMaps(Vec<(IpNet, Extensions)>),
 }
@@ -92,6 +102,17 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         }),
         Kind::TlsVersions => tls_versions(reader, located).map(Value::Tls12),
         Kind::Restrictions => restrictions::read(reader, located).map(Value::Restrictions),
+        Kind::Milters => milters::read(reader, located).map(Value::Milters),
+        Kind::MacroNames => each_word(
+            reader,
+            located,
+            "names of macros such as \"{client_addr}\"",
+            milters::macro_name,
+        )
+        .map(Value::Words),
+        Kind::MilterMaps => milters::read_maps(reader, located).map(|networks| Value::Networks(Some(networks))),
+        Kind::Classes => restrictions::read_classes(reader, located).map(Value::Classes),
+        Kind::Tables => tables::read_all(reader, located, &|_, _| Ok(())).map(Value::Tables),
         Kind::IssuerPolicies => issuer_policies::read(reader, located).map(Value::IssuerPolicies),
         Kind::EhloKeywords => ehlo_keywords::read(reader, located).map(Value::Words),
         Kind::EhloKeywordMaps => ehlo_keywords::read_maps(reader, located).map(Value::EhloKeywordMaps),

@@ -334,6 +334,7 @@ fn inbound(
         store: Arc::clone(store),
         queue: Arc::clone(&materials.queue),
         outbound: Arc::clone(&materials.outbound),
+        filters: listener.filters.clone(),
         queued: Arc::clone(queued),
         questions: Arc::clone(&materials.questions),
         journal: shared.journal.clone(),

@@ -15,6 +15,7 @@ pub mod inbound;
 pub mod journal;
 pub mod listener;
 pub mod log_writer;
+pub mod milter;
 pub mod password_edit;
 pub mod password_file;
 pub mod plan;

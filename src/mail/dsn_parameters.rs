@@ -110,10 +110,14 @@ pub fn original_recipient_of(value: &str, may_hold_utf8: bool) -> Option<String>
     {
         return None;
     }
-    // RFC 6533 section 3 gives this type an encoding of its own; plain xtext is taken too.
-    let is_utf8_address =
-        kind.eq_ignore_ascii_case("utf-8") && xtext::decode_utf8_address(address, may_hold_utf8).is_some();
-    let is_good = is_utf8_address || xtext::decode(address).is_some_and(|octets| is_printable(&octets));
+    let octets = xtext::decode(address).filter(|octets| is_printable(octets));
+    // RFC 6533 section 3 gives this type an encoding of its own; xtext is taken too, where it does not read like that one.
+    let is_good = if kind.eq_ignore_ascii_case("utf-8") {
+        octets.is_some_and(|octets| !octets.contains(&b'\\'))
+            || xtext::decode_utf8_address(address, may_hold_utf8).is_some()
+    } else {
+        octets.is_some()
+    };
     is_good.then(|| xtext::in_ascii(value))
 }
 
@@ -200,6 +204,8 @@ mod tests {
             "rfc822;é",
             "x;a=b",
             "rfc822;+C3+A9",
+            "utf-8;\\x{0A}",
+            "utf-8;+5Cx{0A}",
         ] {
             assert_eq!(original_recipient_of(value, true), None, "{value}");
         }

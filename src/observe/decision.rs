@@ -10,7 +10,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::name::{DistinguishedName, short_name};
 use crate::policy::certificate_rule::Finding;
 use crate::policy::verdict::{Opinion, Step, Verdict};
-use crate::session::event::{Event, Origin};
+use crate::session::event::{Event, MessageFault, Origin};
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
 use crate::wire::reply::Reply;
@@ -42,7 +42,7 @@ pub enum VerdictWord {
     Defer,
     /// Queued, and waiting for the postmaster.
     Hold,
-    /// Answered 250 and thrown away, as a content filter had it.
+    /// Answered 250 and thrown away, as a content filter or an access table had it.
     Discard,
 }
 
@@ -108,11 +108,11 @@ pub struct Decision {
 /// One restriction asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceStep {
-    /// `smtpd_relay_restrictions` or `smtpd_recipient_restrictions`.
+    /// The directive that the restriction stands in.
     pub list: String,
     /// As written.
     pub restriction: String,
-    /// `permit`, `reject`, `defer`, `pass`.
+    /// `permit`, `reject`, `defer`, `pass`, `defer_if_permit`, `defer_if_reject`, `warn`.
     pub opinion: String,
     /// In words.
     pub because: String,
@@ -235,7 +235,25 @@ impl Decision {
                 size_octets: Some(*size_octets),
                 reverse_path: Some(reverse_path.to_string()),
                 decided_by: because.decided_by().to_owned(),
+                trace: match because {
+                    MessageFault::Restriction(_, verdict) => trace(verdict),
+                    _ => Vec::new(),
+                },
                 ..Self::refusal(origin, reference, &because.to_string(), reply)
+            },
+            Event::StageRejected {
+                origin,
+                reference,
+                reverse_path,
+                verdict,
+                reply,
+                ..
+            } => Self {
+                why: verdict.certificate_fault.map(|why| why.to_string()),
+                reverse_path: reverse_path.as_ref().map(ToString::to_string),
+                decided_by: verdict.decided_by().to_owned(),
+                trace: trace(verdict),
+                ..Self::refusal(origin, reference, &verdict.because().to_string(), reply)
             },
             Event::FilterRejected {
                 origin,
@@ -254,7 +272,8 @@ impl Decision {
                 origin,
                 reference,
                 id,
-                filter,
+                decided_by,
+                because,
                 size_octets,
                 reverse_path,
                 forward_paths,
@@ -264,9 +283,9 @@ impl Decision {
                 forward_paths: forward_paths.iter().map(ToString::to_string).collect(),
                 size_octets: Some(*size_octets),
                 reverse_path: Some(reverse_path.to_string()),
-                decided_by: FILTERS.to_owned(),
+                decided_by: (*decided_by).to_owned(),
                 verdict: VerdictWord::Discard,
-                ..Self::refusal(origin, reference, &format!("milter {filter} discarded"), reply)
+                ..Self::refusal(origin, reference, because, reply)
             },
             Event::SessionRejected {
                 origin,
@@ -418,7 +437,7 @@ impl VerdictWord {
         match opinion {
             Opinion::Permit => Self::Permit,
             Opinion::Defer => Self::Defer,
-            Opinion::Reject | Opinion::Pass => Self::Reject,
+            _ => Self::Reject,
         }
     }
 

@@ -81,6 +81,17 @@ pub fn queue_refused(session_id: &str, peer: SocketAddr, why: &StoreError) {
     warn!(session_id, %peer, because = why.to_string(), "queue.refused");
 }
 
+/// A content filter failed and is not asked any more in this session; `milter_default_action` says what follows.
+pub fn milter_failed(session_id: &str, peer: SocketAddr, filter: &str, stage: &str, why: &str) {
+    warn!(session_id, %peer, filter, stage, because = why, "milter.failed");
+}
+
+/// A content filter changed a message, or put it on hold.
+pub fn milter_changed(session_id: &str, peer: SocketAddr, filter: &str, id: Option<QueueId>, what: &str) {
+    let queue_id = id.map(|id| id.to_string()).unwrap_or_default();
+    info!(session_id, %peer, filter, queue_id, changed = what, "milter.changed");
+}
+
 /// systemd handed over a socket that no listener takes: whoever connects to it waits for ever.
 pub fn socket_unused(name: &str, address: &str) {
     warn!(name, address, "socket.unused");

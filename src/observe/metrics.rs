@@ -38,7 +38,7 @@ pub(super) fn session_event(event: &Event) {
             let verdict = match verdict.opinion {
                 Opinion::Permit => "permitted",
                 Opinion::Defer => "deferred",
-                Opinion::Reject | Opinion::Pass => "rejected",
+                _ => "rejected",
             };
             COUNTERS.recipients.get_or_create(&[("verdict", verdict)]).inc();
         }

@@ -127,6 +127,7 @@ pub fn session_event(event: &Event) {
             let because = because.to_string();
             line!(debug, origin, "session.closed", because, messages_queued);
         }
+        Event::RestrictionWarned { origin, verdict } => restrictions_warned(origin, verdict),
         Event::RecipientDecided { .. }
         | Event::LimitExceeded { .. }
         | Event::MessageQueued { .. }
@@ -180,7 +181,8 @@ fn message_event(event: &Event) {
             origin,
             reference,
             id,
-            filter,
+            decided_by,
+            because,
             size_octets,
             reverse_path,
             forward_paths,
@@ -194,7 +196,8 @@ fn message_event(event: &Event) {
                 "message.discarded",
                 reference,
                 queue_id,
-                filter,
+                decided_by,
+                because,
                 reverse_path,
                 recipients,
                 size_octets,
@@ -314,6 +317,14 @@ fn bare_newline_seen(origin: &Origin, place: BareNewlinePlace, which: BareOctet)
     line!(warn, origin, "bare_newline.seen", place, which = which.to_string());
 }
 
+/// `warn_if_reject`, and WARN of a table.
+fn restrictions_warned(origin: &Origin, verdict: &Verdict) {
+    for step in verdict.trace.iter().filter(|step| step.opinion == Opinion::Warn) {
+        let (list, restriction, because) = (step.list, step.restriction.as_str(), step.because.to_string());
+        line!(warn, origin, "restriction.warned", list, restriction, because);
+    }
+}
+
 fn recipient_decided(
     origin: &Origin,
     reference: &str,
@@ -324,6 +335,7 @@ fn recipient_decided(
     // As text and not by Display: the text format quotes it then, and a name with spaces cannot pose as more fields.
     let (reverse_path, forward_path) = (reverse_path.to_string(), forward_path.to_string());
     let (decided_by, because) = (verdict.decided_by(), verdict.because().to_string());
+    restrictions_warned(origin, verdict);
     match verdict.opinion {
         Opinion::Permit => {
             line!(
@@ -349,7 +361,7 @@ fn recipient_decided(
                 reply = reply.to_string()
             );
         }
-        Opinion::Reject | Opinion::Pass => {
+        _ => {
             line!(
                 info,
                 origin,

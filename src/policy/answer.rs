@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::certificate_rule::{CertificateRule, Finding, RuleAction};
 use super::facts::Facts;
+use super::refusal::Denied;
 use super::sender_binding::SenderBinding;
 use super::verdict::{Because, Obligations, Opinion, Refusal};
 use crate::cert::certificate::Certificate;
@@ -20,6 +21,33 @@ pub(super) struct Answer {
     pub(super) refusal: Refusal,
     /// What a permission is bound to, whoever gives it.
     pub(super) obligations: Obligations,
+    /// Restrictions and classes that are asked next, by name.
+    pub(super) then: Vec<String>,
+}
+
+impl Answer {
+    /// A refusal with codes of its own; for now when its code says so.
+    pub(super) fn denied(denied: Denied, because: Because) -> Self {
+        let opinion = if denied.is_transient() {
+            Opinion::Defer
+        } else {
+            Opinion::Reject
+        };
+        Self::with_refusal(opinion, denied, because)
+    }
+
+    /// Refused for now unless something else refuses for good.
+    pub(super) fn defer_if_permit(denied: Denied, because: Because) -> Self {
+        Self::with_refusal(Opinion::DeferIfPermit, denied, because)
+    }
+
+    /// An opinion with what a refusal would say.
+    pub(super) fn with_refusal(opinion: Opinion, denied: Denied, because: Because) -> Self {
+        Self {
+            refusal: Refusal::Denied(Box::new(denied)),
+            ..Self::from((opinion, because))
+        }
+    }
 }
 
 impl From<(Opinion, Because)> for Answer {
@@ -29,6 +57,7 @@ impl From<(Opinion, Because)> for Answer {
             because,
             refusal: Refusal::default(),
             obligations: Obligations::default(),
+            then: Vec::new(),
         }
     }
 }
@@ -59,7 +88,9 @@ pub(super) fn ask_rule(rule: &CertificateRule, certificate: &Certificate, facts:
         obligations: Obligations {
             from_header: rule.sender.as_ref().map(with_from_header).unwrap_or_default(),
             limits: rule.limits.clone(),
+            ..Obligations::default()
         },
+        then: Vec::new(),
     }
 }
 

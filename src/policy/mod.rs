@@ -1,23 +1,37 @@
 //! The restriction chain: who may relay, decided by a pure function that keeps its reasons.
 //!
-//! **Implements** `smtpd_relay_restrictions` and `smtpd_recipient_restrictions` of postconf(5) for the words in
-//! [`restriction::Restriction`], and Sendmail's CERTISSUER and CERTSUBJECT as regular expressions, and
+//! **Implements** the seven `smtpd_*_restrictions` lists of postconf(5) for the words in
+//! [`restriction::Restriction`], access(5), and Sendmail's CERTISSUER and CERTSUBJECT as regular expressions, and
 //! `[[certificate_rule]]` tables.
-//! **Does not** ask the outside world: no restriction here needs it.
+//! **Does not** ask the outside world itself: it names a [`question::Question`] and is evaluated again with the answer.
 
+mod access;
 mod answer;
+mod ask;
+mod asker;
+pub mod because;
 pub mod certificate_rule;
 pub mod chain;
 pub mod condition;
+pub mod dns_list;
 pub mod facts;
 pub mod glob;
 pub mod limits;
+mod list_words;
 pub mod login_failures;
 pub mod name_filter;
+mod name_words;
 pub mod question;
+pub mod refusal;
 pub mod restriction;
 pub mod sender_binding;
+mod service;
+mod session_words;
 pub mod stage;
+pub mod table;
+pub mod table_action;
 mod usage;
 pub mod verdict;
+mod walk;
+pub mod word;
 mod wording;

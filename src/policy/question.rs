@@ -55,6 +55,33 @@ pub enum Endpoint {
     Inet(String, u16),
 }
 
+impl std::fmt::Display for Question {
+    /// In words, for traces.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Addresses {
+                name,
+                both_families: true,
+            } => write!(f, "the DNS for the addresses of {name}"),
+            Self::Addresses { name, .. } => write!(f, "the DNS list for {name}"),
+            Self::MailExchangers(domain) => write!(f, "the DNS for the mail exchangers of {domain}"),
+            Self::Texts(name) => write!(f, "the DNS for the texts of {name}"),
+            Self::PeerNames(address) => write!(f, "the DNS for the names of {address}"),
+            Self::Service { service, .. } => write!(f, "the policy service {}", service.endpoint),
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inet(host, port) => write!(f, "inet:{host}:{port}"),
+        }
+    }
+}
+
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

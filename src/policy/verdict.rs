@@ -1,13 +1,13 @@
 //! A decision and its reasons.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::certificate_rule::Finding;
+pub use super::because::Because;
 use super::limits::Limit;
+pub use super::refusal::Refusal;
 use super::sender_binding::SenderBinding;
 use crate::cert::identity::Why;
+use crate::wire::path::Mailbox;
 
 /// What one restriction says. Postfix: OK, REJECT, DEFER, DUNNO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,147 +21,18 @@ pub enum Opinion {
     Defer,
     /// No opinion; the next one is asked.
     Pass,
-}
-
-/// Why a restriction said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Because {
-    /// The peer's address lies in this network.
-    AddressInNetwork(IpAddr, ipnet::IpNet),
-    /// The peer's address lies in none.
-    AddressOutsideNetworks(IpAddr),
-    /// The session is not encrypted, so there is no certificate.
-    NoTls,
-    /// TLS without a client certificate.
-    NoCertificateShown,
-    /// A certificate was shown but did not verify.
-    CertificateUnverified(Why),
-    /// The chain verified up to this issuer (one-line text).
-    CertificateVerified(String),
-    /// AUTH with a password proved this login.
-    Authenticated(String),
-    /// There was no AUTH with a password.
-    NotAuthenticated,
-    /// This fingerprint is listed.
-    FingerprintListed(String),
-    /// The fingerprint of the certificate is not listed.
-    FingerprintNotListed(String),
-    /// All regular expressions matched; the names they were asked of.
-    NamesMatch {
-        /// Issuer, one-line text.
-        issuer: String,
-        /// Subject, one-line text.
-        subject: String,
-    },
-    /// The issuer did not match; its one-line text.
-    IssuerDiffers(String),
-    /// The subject did not match; its one-line text.
-    SubjectDiffers(String),
-    /// A `[[certificate_rule]]` was asked; how its conditions came out.
-    Conditions(Vec<Finding>),
-    /// The holder may not send with this address; the addresses it may send with, in words.
-    SenderNotOwned {
-        /// MAIL FROM.
-        sender: String,
-        /// What the certificate and the lists allow.
-        owned: String,
-        /// How the conditions of the rule came out, all of which hold; none for `reject_sender_certificate_mismatch`.
-        conditions: Vec<Finding>,
-    },
-    /// The holder may send with this address.
-    SenderOwned {
-        /// MAIL FROM.
-        sender: String,
-        /// How the conditions of the rule came out, all of which hold; none for `reject_sender_certificate_mismatch`.
-        conditions: Vec<Finding>,
-    },
-    /// The recipient's domain is one we relay to.
-    DestinationAuthorised(String),
-    /// It is not.
-    DestinationNotAuthorised(String),
-    /// The restriction is unconditional.
-    Unconditional,
-    /// The list ended without a decision, which is a refusal here.
-    EndOfList,
-    /// The lists of one step asked more than a session may.
-    TooManyQuestions,
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AddressInNetwork(address, network) => write!(f, "{address} is in {network}"),
-            Self::AddressOutsideNetworks(address) => write!(f, "{address} is in none of mynetworks"),
-            Self::NoTls => f.write_str("the session is not encrypted, so no certificate was shown"),
-            Self::NoCertificateShown => f.write_str("no client certificate was shown"),
-            Self::CertificateUnverified(why) => write!(f, "{why}"),
-            Self::CertificateVerified(issuer) => write!(f, "certificate verified, issuer {issuer}"),
-            Self::Authenticated(login) => write!(f, "authenticated as {login}"),
-            Self::NotAuthenticated => f.write_str("not authenticated with a password"),
-            Self::FingerprintListed(fingerprint) => write!(f, "fingerprint {fingerprint} is in relay_clientcerts"),
-            Self::FingerprintNotListed(fingerprint) => {
-                write!(f, "fingerprint {fingerprint} is not in relay_clientcerts")
-            }
-            Self::NamesMatch { issuer, subject } => write!(f, "issuer {issuer}, subject {subject} match"),
-            Self::IssuerDiffers(issuer) => write!(f, "issuer {issuer} does not match"),
-            Self::SubjectDiffers(subject) => write!(f, "subject {subject} does not match"),
-            Self::Conditions(findings) => conditions(f, findings),
-            Self::SenderNotOwned { sender, owned, .. } => {
-                write!(
-                    f,
-                    "<{sender}> is not an address of the certificate's holder, who may send with {owned}"
-                )
-            }
-            Self::SenderOwned { sender, conditions } => {
-                let rule = if conditions.is_empty() {
-                    ""
-                } else {
-                    "all conditions hold; "
-                };
-                write!(f, "{rule}<{sender}> is an address of the certificate's holder")
-            }
-            Self::DestinationAuthorised(domain) => write!(f, "{domain} is a relay domain"),
-            Self::DestinationNotAuthorised(domain) => write!(f, "{domain} is not a relay domain"),
-            Self::Unconditional => f.write_str("unconditional"),
-            Self::EndOfList => f.write_str("the list ended without a decision"),
-            Self::TooManyQuestions => f.write_str("the lists ask more questions than one step may"),
-        }
-    }
-}
-
-impl Because {
-    /// How the conditions of a `[[certificate_rule]]` came out, also where the sender decided.
-    pub fn conditions(&self) -> &[Finding] {
-        match self {
-            Self::Conditions(conditions)
-            | Self::SenderNotOwned { conditions, .. }
-            | Self::SenderOwned { conditions, .. } => conditions,
-            _ => &[],
-        }
-    }
-}
-
-/// What did not hold, or that all did.
-fn conditions(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
-    let differing: Vec<_> = findings.iter().filter(|finding| !finding.holds).collect();
-    if differing.is_empty() {
-        return f.write_str("all conditions hold");
-    }
-    for (n, finding) in differing.iter().enumerate() {
-        let (separator, condition) = (if n == 0 { "" } else { "; " }, &finding.condition);
-        write!(
-            f,
-            "{separator}{condition}: found {}, wanted {}",
-            finding.found, finding.wanted
-        )?;
-    }
-    Ok(())
+    /// No opinion, but what is permitted in the end is refused for now: something could not be found out.
+    DeferIfPermit,
+    /// No opinion, but what is refused for good in the end is refused for now.
+    DeferIfReject,
+    /// It would refuse, but for `warn_if_reject`; or a table wants this to be logged.
+    Warn,
 }
 
 /// One restriction asked: where it stands, what it said, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `smtpd_relay_restrictions` or `smtpd_recipient_restrictions`.
+    /// The directive it stands in.
     pub list: &'static str,
     /// As written in the configuration.
     pub restriction: String,
@@ -187,18 +58,6 @@ pub struct Verdict {
     pub obligations: Obligations,
 }
 
-/// What the reply to a refused recipient says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Refusal {
-    /// `Relay access denied`.
-    #[default]
-    RelayDenied,
-    /// The own text of the rule that decided.
-    Text(String),
-    /// 553 5.7.1: the holder may not send with this reverse-path.
-    SenderNotOwned,
-}
-
 /// What a permission is bound to: decided when the message is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Obligations {
@@ -206,6 +65,41 @@ pub struct Obligations {
     pub from_header: Vec<Arc<SenderBinding>>,
     /// Limits of the rules whose conditions held.
     pub limits: Vec<Arc<Limit>>,
+    /// HOLD: why the message waits for the postmaster.
+    pub hold: Option<String>,
+    /// DISCARD: why the message is taken and thrown away.
+    pub discard: Option<String>,
+    /// PREPEND: header fields before everything else, without line ends.
+    pub prepend: Vec<String>,
+    /// REDIRECT: the only recipient.
+    pub redirect: Option<Mailbox>,
+    /// BCC: recipients that come in addition.
+    pub bcc: Vec<Mailbox>,
+}
+
+/// Header fields, or further recipients, that tables add to one message at most.
+const ADDED_MAX: usize = 100;
+
+impl Obligations {
+    /// Takes what another restriction or recipient adds; each thing once.
+    pub fn add(&mut self, more: &Self) {
+        add_each_once(&mut self.from_header, &more.from_header);
+        add_each_once(&mut self.limits, &more.limits);
+        add_each_once(&mut self.prepend, &more.prepend);
+        add_each_once(&mut self.bcc, &more.bcc);
+        self.hold = self.hold.take().or_else(|| more.hold.clone());
+        self.discard = self.discard.take().or_else(|| more.discard.clone());
+        // The last one counts, as in Postfix.
+        self.redirect = more.redirect.clone().or_else(|| self.redirect.take());
+    }
+}
+
+fn add_each_once<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !known.contains(one) && known.len() < ADDED_MAX {
+            known.push(one.clone());
+        }
+    }
 }
 
 impl Verdict {
@@ -265,6 +159,9 @@ impl Opinion {
             Self::Reject => "reject",
             Self::Defer => "defer",
             Self::Pass => "pass",
+            Self::DeferIfPermit => "defer_if_permit",
+            Self::DeferIfReject => "defer_if_reject",
+            Self::Warn => "warn",
         }
     }
 }

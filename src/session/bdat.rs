@@ -13,25 +13,14 @@ use super::hello::Greeting;
 use super::limits::{DATA_BLOCK_OCTETS, Wait};
 use super::pending::Step;
 use super::replies;
-use super::state::State;
+use super::state::{Skipped, State};
 use super::transaction::Transaction;
 use crate::time::Now;
 use crate::wire::chunking::Chunk;
-use crate::wire::command::Verb;
 use crate::wire::reply::Reply;
 
 /// Octets of one refused chunk that are read and thrown away; of a longer one nothing is, and the session ends.
 const SKIPPED_OCTETS_MAX: u64 = 256 * 1024 * 1024;
-
-/// A refused chunk whose octets are being thrown away, and what follows then.
-#[derive(Debug)]
-pub(super) struct Skipped {
-    remaining: u64,
-    block_octets: usize,
-    reply: Reply,
-    is_refusal: bool,
-    back: State,
-}
 
 impl State {
     /// Takes BDAT. `blocked` is the refusal when no mail may be said now.
@@ -207,11 +196,6 @@ impl State {
 }
 
 impl Skipped {
-    /// The state behind the chunk.
-    pub(super) const fn back(&self) -> &State {
-        &self.back
-    }
-
     fn answer(self, connection: &mut Connection) -> State {
         if self.is_refusal {
             connection.refuse(self.reply);
@@ -219,16 +203,5 @@ impl Skipped {
             connection.send(&self.reply);
         }
         self.back
-    }
-}
-
-/// What must not be said between chunks: RFC 3030 section 2 leaves BDAT, RSET and what takes no part in a transaction.
-pub(super) fn refusal_between_chunks(verb: Verb) -> Option<Reply> {
-    match verb {
-        Verb::Mail => Some(replies::nested_mail()),
-        Verb::Rcpt => Some(replies::after_bdat("RCPT")),
-        Verb::Data => Some(replies::after_bdat("DATA")),
-        Verb::Auth | Verb::StartTls => Some(replies::transaction_in_progress()),
-        _ => None,
     }
 }

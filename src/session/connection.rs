@@ -16,6 +16,7 @@ use crate::mail::trace_header::TlsDescription;
 use crate::net;
 use crate::policy::chain::Chain;
 use crate::policy::question::{Answers, Question};
+use crate::policy::verdict::Obligations;
 use crate::time::Now;
 use crate::wire::command::CommandError;
 use crate::wire::data::BareNewline;
@@ -43,6 +44,10 @@ pub(super) struct Connection {
     pub(super) answers: Answers,
     /// What it was asked last.
     pub(super) asked: Option<Question>,
+    /// What HOLD and the like of the client and helo lists ask, under `smtpd_delay_reject = no`: of every message.
+    pub(super) standing: Obligations,
+    /// Transactions begun.
+    transactions: u64,
     /// Whether content filters know of a transaction.
     pub(super) is_filtered: bool,
     /// Whether AUTH succeeded, with a password or for this identity.
@@ -83,6 +88,8 @@ impl Connection {
             login: None,
             answers: Answers::default(),
             asked: None,
+            standing: Obligations::default(),
+            transactions: 0,
             is_filtered: false,
             settings,
             peer,
@@ -217,6 +224,12 @@ impl Connection {
     pub(super) fn next_reference(&mut self) -> String {
         self.references = self.references.saturating_add(1);
         format!("{}-{}", self.session_id, self.references)
+    }
+
+    /// Names a transaction to policy services.
+    pub(super) fn next_instance(&mut self) -> String {
+        self.transactions = self.transactions.saturating_add(1);
+        format!("{}.{}", self.session_id, self.transactions)
     }
 
     /// What a bare newline leads to for this peer (`smtpd_forbid_bare_newline_exclusions`).

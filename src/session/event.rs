@@ -182,6 +182,13 @@ pub enum Event {
         /// Why it waits on hold, when it does.
         hold: Option<String>,
     },
+    /// `restriction.warned`: a list let something pass that it would have refused, before or behind the recipients.
+    RestrictionWarned {
+        /// Who.
+        origin: Arc<Origin>,
+        /// With the steps that warn.
+        verdict: Box<Verdict>,
+    },
     /// `message.rejected`: a transaction with permitted recipients did not become a message.
     MessageRejected {
         /// Who.
@@ -214,7 +221,8 @@ pub enum Event {
         /// Which filter, why, and what was answered.
         refusal: Box<FilterRefusal>,
     },
-    /// `message.discarded`: a content filter had it taken and thrown away, or took away its recipients.
+    /// `message.discarded`: a content filter, or DISCARD of an access table, had it taken and thrown away; or a filter took
+    /// away its recipients.
     MessageDiscarded {
         /// Who.
         origin: Arc<Origin>,
@@ -222,8 +230,10 @@ pub enum Event {
         reference: String,
         /// The id that the client was told.
         id: Option<QueueId>,
-        /// The filter.
-        filter: String,
+        /// `smtpd_milters`, or the action of a table.
+        decided_by: &'static str,
+        /// In words.
+        because: String,
         /// Octets of mail data received, dots taken out.
         size_octets: u64,
         /// MAIL FROM.

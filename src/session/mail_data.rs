@@ -92,7 +92,8 @@ impl State {
         match result {
             Ok(id) => {
                 transaction.id = Some(id);
-                let header = trace_header(id, &greeting, &transaction, connection, now);
+                let mut header = transaction.prepended();
+                header.push_str(&trace_header(id, &greeting, &transaction, connection, now));
                 connection.actions.push_back(Action::Append(header.into_bytes()));
                 connection.wait(Wait::DataBlock, now);
                 let chunk = transaction.chunk.take();
@@ -130,7 +131,7 @@ impl State {
             connection.actions.extend(content.next_piece().map(Action::Append));
             return Self::Content(greeting, transaction, content);
         }
-        transaction.has_utf8_header = content.has_utf8_header();
+        transaction.demands.smtputf8 = content.has_utf8_header();
         Self::end_of_data(greeting, transaction, &mut content, connection, now)
     }
 
@@ -169,11 +170,12 @@ impl State {
         Self::Weighing(greeting, transaction, size_octets)
     }
 
-    fn commit(greeting: Greeting, transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
-        if let Some(filter) = &transaction.discarded_by {
-            transaction.throw_away(filter, size_octets, connection);
+    fn commit(greeting: Greeting, mut transaction: Transaction, size_octets: u64, connection: &mut Connection) -> Self {
+        if let Some((decided_by, because)) = transaction.discard() {
+            transaction.throw_away(decided_by, because, size_octets, connection);
             return Self::Ready(greeting);
         }
+        transaction.settle_hold();
         let envelope = transaction.envelope(connection);
         connection.actions.push_back(Action::Commit(Box::new(envelope)));
         Self::Committing(greeting, transaction, size_octets)

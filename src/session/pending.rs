@@ -10,6 +10,7 @@ use crate::policy::facts::Facts;
 use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
 use crate::time::Now;
+use crate::wire::path::ForwardPath;
 
 /// A step that waits.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(super) enum Step {
 
 /// Who is asked next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it stands in a box already")]
 pub(super) enum Gate {
     Restrictions,
     /// The filter, with what the lists decided.
@@ -101,11 +103,24 @@ impl Step {
 
     /// Asks the lists of this stage.
     pub(super) fn evaluate(&self, connection: &Connection, now: Now) -> Evaluation {
+        let transaction = self.transaction();
+        let id = transaction.and_then(|transaction| transaction.id);
+        let queue_id = id.map(|id| id.to_string()).unwrap_or_default();
+        let tls = connection.tls.as_ref();
         let facts = Facts {
+            peer_port: connection.peer.port(),
+            peer_name: connection.peer_name.as_ref(),
+            is_extended: self.is_extended(),
+            tls: tls.map(|tls| (tls.protocol.as_str(), tls.cipher.as_str(), tls.cipher_bits)),
+            instance: transaction.map_or("", |transaction| transaction.instance.as_str()),
+            queue_id: &queue_id,
+            size_octets: self.size_octets(),
+            recipients: transaction.map_or(0, |transaction| transaction.forward_paths.len()),
+            pipelined_unauthorised: self.is_pipelined(connection),
             hello: self.hello_name(),
             login: connection.login.as_deref(),
-            reverse_path: self.transaction().map(|transaction| &transaction.reverse_path),
-            forward_path: self.recipient().map(|recipient| &recipient.forward_path),
+            reverse_path: transaction.map(|transaction| &transaction.reverse_path),
+            forward_path: self.forward_path(),
             answers: &connection.answers,
             ..Facts::new(
                 net::canonical(connection.peer.ip()),
@@ -114,6 +129,49 @@ impl Step {
             )
         };
         connection.chain.evaluate(self.stage(), &facts)
+    }
+
+    /// The recipient in question; behind RCPT the only one, when there is one only.
+    fn forward_path(&self) -> Option<&ForwardPath> {
+        match self {
+            Self::Data(_, transaction) | Self::EndOfData(_, transaction, _) => {
+                match transaction.forward_paths.as_slice() {
+                    [only] => Some(only),
+                    _ => None,
+                }
+            }
+            other => other.recipient().map(|recipient| &recipient.forward_path),
+        }
+    }
+
+    fn size_octets(&self) -> Option<u64> {
+        match self {
+            Self::EndOfData(_, _, size_octets) => Some(*size_octets),
+            other => other.transaction()?.size_octets,
+        }
+    }
+
+    fn is_extended(&self) -> bool {
+        match self {
+            Self::Connect => false,
+            Self::Hello(_, hello) => hello.extended,
+            Self::Mail(greeting, _)
+            | Self::Recipient(greeting, ..)
+            | Self::Data(greeting, _)
+            | Self::EndOfData(greeting, ..) => greeting.is_extended(),
+        }
+    }
+
+    /// RFC 2920 section 3.1: EHLO and DATA end a group of commands, and before EHLO there are no groups.
+    fn is_pipelined(&self, connection: &Connection) -> bool {
+        let ends_group = match self {
+            Self::Connect | Self::Hello(..) => true,
+            // Octets of the chunk follow BDAT.
+            Self::Data(_, transaction) => transaction.chunk.is_none(),
+            Self::Mail(..) | Self::Recipient(..) => !self.is_extended(),
+            Self::EndOfData(..) => false,
+        };
+        ends_group && !connection.input.unread().is_empty()
     }
 
     pub(super) fn consultation(&self, connection: &Connection) -> Consultation {

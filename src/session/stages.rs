@@ -23,7 +23,7 @@ use super::state::State;
 use crate::policy::chain::Evaluation;
 use crate::policy::question::Answer;
 use crate::policy::stage::Stage;
-use crate::policy::verdict::Verdict;
+use crate::policy::verdict::{Opinion, Verdict};
 use crate::time::Now;
 use crate::wire::reply::Reply;
 
@@ -109,7 +109,10 @@ impl State {
 
 impl Step {
     /// Everybody agreed.
-    fn carry_on(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+    fn carry_on(mut self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
+        if self.stage() != Stage::Recipient {
+            self.take_note(&verdict, connection);
+        }
         let state = match self {
             Self::Connect => {
                 let greeting = replies::greeting(&connection.settings);
@@ -133,6 +136,20 @@ impl Step {
         state.after_command(connection, now)
     }
 
+    /// What a list asks although it lets the step pass: obligations of the message, and warnings.
+    fn take_note(&mut self, verdict: &Verdict, connection: &mut Connection) {
+        match self.transaction_mut() {
+            Some(transaction) => transaction.oblige(&verdict.obligations),
+            None => connection.standing.add(&verdict.obligations),
+        }
+        if verdict.trace.iter().any(|step| step.opinion == Opinion::Warn) {
+            connection.events.push_back(Event::RestrictionWarned {
+                origin: Arc::clone(&connection.origin),
+                verdict: Box::new(verdict.clone()),
+            });
+        }
+    }
+
     /// A list refused.
     fn refuse(self, verdict: Verdict, connection: &mut Connection, now: Now) -> State {
         let stage = self.stage();
@@ -141,8 +158,13 @@ impl Step {
         let state = match self {
             Self::Recipient(greeting, mut transaction, recipient) => {
                 let reply = transaction.decided(recipient, verdict, connection);
+                let is_end = reply.code == 421;
                 let notice = told.map(|told| FilterNotice::RecipientRefused(told, reply));
                 connection.actions.extend(notice.map(Action::TellFilters));
+                // RFC 5321 section 3.8: 421 says that the channel closes.
+                if is_end {
+                    return State::close(connection, CloseReason::Refused);
+                }
                 State::Mail(greeting, transaction)
             }
             Self::Data(greeting, transaction) => {

@@ -29,7 +29,6 @@ use std::sync::Arc;
 
 use super::action::Action;
 use super::auth::Exchange;
-use super::bdat::{Skipped, refusal_between_chunks};
 use super::connection::Connection;
 use super::content::Content;
 use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
@@ -86,6 +85,21 @@ pub(super) enum State {
     Committing(Greeting, Transaction, u64),
     /// The end.
     Closed,
+}
+
+/// A refused chunk whose octets are being thrown away, and what follows then.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// Octets still to come.
+    pub(super) remaining: u64,
+    /// Octets since the time limit began anew.
+    pub(super) block_octets: usize,
+    /// What is answered then.
+    pub(super) reply: Reply,
+    /// Whether it refuses the command, and is counted as that; otherwise the message was refused before.
+    pub(super) is_refusal: bool,
+    /// Where the session goes on.
+    pub(super) back: State,
 }
 
 impl State {
@@ -192,7 +206,7 @@ impl State {
             Self::Opening(..) | Self::Weighing(..) => true,
             Self::Content(_, _, content) | Self::Chunks(_, _, content) => content.has_draft(),
             Self::Asking(pending) => pending.step.has_draft(),
-            Self::Skipping(skipped) => skipped.back().has_draft(),
+            Self::Skipping(skipped) => skipped.back.has_draft(),
             _ => false,
         }
     }
@@ -304,7 +318,7 @@ impl State {
             (_, Verb::Auth) if connection.hides(Extension::Auth) => Some(replies::authentication_not_enabled()),
             (_, Verb::NotImplemented) => Some(replies::not_implemented()),
             (_, Verb::Expn) => Some(replies::disabled("EXPN")),
-            (Self::Chunks(..), verb) => refusal_between_chunks(verb),
+            (Self::Chunks(..), verb) => replies::between_chunks(verb),
             _ => None,
         }
     }
@@ -454,12 +468,12 @@ impl State {
     }
 }
 
-/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, HELP and RSET, and AUTH, which has
-/// a refusal of its own (538) before TLS.
+/// `smtpd_tls_security_level = encrypt`; the exceptions are those of RFC 3207 section 4, and AUTH, which has a refusal of its
+/// own (538) before TLS.
 fn needs_tls(verb: Verb, connection: &Connection) -> bool {
     let is_exempt = matches!(
         verb,
-        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Help | Verb::Rset | Verb::Foreign
+        Verb::Noop | Verb::Ehlo | Verb::StartTls | Verb::Auth | Verb::Quit | Verb::Foreign
     );
     connection.settings.tls == TlsOffer::Encrypt && connection.tls.is_none() && !is_exempt
 }

@@ -35,8 +35,6 @@ pub(super) struct Transaction {
     pub(super) reverse_path: ReversePath,
     /// RCPT TO, permitted, each once.
     pub(super) forward_paths: Vec<ForwardPath>,
-    /// What was asked for each of them.
-    requests: Vec<RecipientRequest>,
     /// RCPT commands permitted, the same recipient counted again.
     permitted: usize,
     /// The restriction that permitted the last recipient.
@@ -47,14 +45,19 @@ pub(super) struct Transaction {
     obligations: Obligations,
     /// Why the message will wait on hold.
     pub(super) hold: Option<String>,
+    /// The size that MAIL declares.
+    pub(super) size_octets: Option<u64>,
+    /// Names this transaction to policy services.
+    pub(super) instance: String,
     /// Whether any RCPT was refused.
     pub(super) has_refused: bool,
     /// Whether SMTPUTF8 was declared.
     pub(super) is_utf8: bool,
-    /// Whether the header turned out to hold UTF-8.
-    pub(super) has_utf8_header: bool,
     /// The chunk that BDAT has announced and of which nothing was read.
     pub(super) chunk: Option<Chunk>,
+    /// What was asked of whoever carries the message on, of every recipient for itself; SMTPUTF8 when the header turned out to
+    /// hold UTF-8.
+    pub(super) demands: Demands,
     /// The parameters of MAIL as they were said.
     pub(super) parameters: Vec<String>,
     /// The id of its draft.
@@ -62,8 +65,6 @@ pub(super) struct Transaction {
     /// The content filter that has it thrown away.
     pub(super) discarded_by: Option<String>,
     body: Body,
-    require_tls: bool,
-    dsn: MessageRequest,
     overshoot: usize,
 }
 
@@ -86,7 +87,7 @@ impl Transaction {
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn begin(argument: &str, greeting: &Greeting, connection: &Connection) -> Result<Self, Reply> {
+    pub(super) fn begin(argument: &str, greeting: &Greeting, connection: &mut Connection) -> Result<Self, Reply> {
         let (path, parameters) = split_path_argument(argument, "FROM:").map_err(replies::bad_reverse_path)?;
         let words = words_of(parameters);
         let parameters = MailParameters::parse(parameters).map_err(|why| replies::bad_parameter(&why))?;
@@ -108,22 +109,25 @@ impl Transaction {
         Ok(Self {
             reverse_path,
             forward_paths: Vec::new(),
-            requests: Vec::new(),
             permitted: 0,
             decided_by: String::new(),
             references: Vec::new(),
-            obligations: Obligations::default(),
+            obligations: connection.standing.clone(),
             hold: None,
+            size_octets: parameters.size_octets,
+            instance: connection.next_instance(),
             has_refused: false,
             is_utf8: parameters.smtputf8,
-            has_utf8_header: false,
             chunk: None,
+            demands: Demands {
+                require_tls: parameters.require_tls,
+                dsn,
+                ..Demands::default()
+            },
             parameters: words,
             id: None,
             discarded_by: None,
             body,
-            require_tls: parameters.require_tls,
-            dsn,
             overshoot: 0,
         })
     }
@@ -173,8 +177,7 @@ impl Transaction {
             self.permitted = self.permitted.saturating_add(1);
             verdict.decided_by().clone_into(&mut self.decided_by);
             self.references.push(reference.clone());
-            add_each_once(&mut self.obligations.from_header, &verdict.obligations.from_header);
-            add_each_once(&mut self.obligations.limits, &verdict.obligations.limits);
+            self.obligations.add(&verdict.obligations);
             self.add(forward_path.clone(), recipient.request);
         } else {
             self.has_refused = true;
@@ -198,9 +201,13 @@ impl Transaction {
         }
         for change in changes.recipients {
             match change {
-                RecipientChange::Add(path, _) if self.forward_paths.contains(&path) => {}
-                RecipientChange::Add(path, _) => self.forward_paths.push(path),
-                RecipientChange::Remove(path) => self.forward_paths.retain(|known| *known != path),
+                RecipientChange::Add(path, request) => self.add(path, request),
+                RecipientChange::Remove(path) => {
+                    if let Some(place) = self.forward_paths.iter().position(|known| *known == path) {
+                        self.forward_paths.remove(place);
+                        self.demands.recipients.remove(place);
+                    }
+                }
             }
         }
         if let Some(reason) = changes.hold {
@@ -212,7 +219,13 @@ impl Transaction {
     }
 
     /// The client is told that the message is taken, and nobody will get it.
-    pub(super) fn throw_away(&self, filter: &str, size_octets: u64, connection: &mut Connection) {
+    pub(super) fn throw_away(
+        &self,
+        decided_by: &'static str,
+        because: String,
+        size_octets: u64,
+        connection: &mut Connection,
+    ) {
         connection.actions.push_back(Action::Discard);
         let reply = replies::queued_in_name(self.id);
         connection.send(&reply);
@@ -222,7 +235,8 @@ impl Transaction {
             origin: Arc::clone(&connection.origin),
             reference,
             id: self.id,
-            filter: filter.to_owned(),
+            decided_by,
+            because,
             size_octets,
             reverse_path: self.reverse_path.clone(),
             forward_paths: self.forward_paths.clone(),
@@ -233,12 +247,11 @@ impl Transaction {
     /// Takes a recipient, each once. One that is named again is delivered to once and asks for whatever either RCPT asked.
     fn add(&mut self, forward_path: ForwardPath, request: RecipientRequest) {
         let known = self.forward_paths.iter().position(|known| *known == forward_path);
-        match known.and_then(|at| self.requests.get_mut(at)) {
-            Some(before) => before.add(request),
-            None => {
-                self.forward_paths.push(forward_path);
-                self.requests.push(request);
-            }
+        if let Some(before) = known.and_then(|at| self.demands.recipients.get_mut(at)) {
+            before.add(request);
+        } else {
+            self.forward_paths.push(forward_path);
+            self.demands.recipients.push(request);
         }
     }
 
@@ -309,20 +322,19 @@ impl Transaction {
     fn demands(&self) -> Demands {
         let needs_utf8 = self.reverse_path.needs_utf8()
             || self.forward_paths.iter().any(ForwardPath::needs_utf8)
-            || self.has_utf8_header;
-        let is_silent = self.requests.iter().all(RecipientRequest::is_empty);
-        Demands {
-            smtputf8: self.is_utf8 && needs_utf8,
-            require_tls: self.require_tls,
-            dsn: self.dsn.clone(),
-            recipients: if is_silent { Vec::new() } else { self.requests.clone() },
+            || self.demands.smtputf8;
+        let mut demands = self.demands.clone();
+        demands.smtputf8 = self.is_utf8 && needs_utf8;
+        if demands.recipients.iter().all(RecipientRequest::is_empty) {
+            demands.recipients.clear();
         }
+        demands
     }
 
     /// What the message is queued with.
     pub(super) fn envelope(&self, connection: &Connection) -> Envelope {
         let origin = &connection.origin;
-        Envelope {
+        let mut envelope = Envelope {
             reverse_path: self.reverse_path.clone(),
             forward_paths: self.forward_paths.clone(),
             body: self.body,
@@ -338,6 +350,57 @@ impl Transaction {
             },
             demands: self.demands(),
             hold: self.hold.clone(),
+        };
+        self.reroute(&mut envelope);
+        envelope
+    }
+
+    /// Takes what a list at another stage than RCPT asks of the message.
+    pub(super) fn oblige(&mut self, obligations: &Obligations) {
+        self.obligations.add(obligations);
+    }
+
+    /// HOLD of a table or a policy service: the message waits for the postmaster.
+    pub(super) fn settle_hold(&mut self) {
+        if let Some(text) = &self.obligations.hold {
+            let words = if text.is_empty() {
+                "HOLD of an access table".to_owned()
+            } else {
+                format!("HOLD of an access table: {text}")
+            };
+            self.hold.get_or_insert(words);
+        }
+    }
+
+    /// Whether the message is thrown away: what decided so, and why.
+    pub(super) fn discard(&self) -> Option<(&'static str, String)> {
+        if let Some(text) = &self.obligations.discard {
+            return Some(("DISCARD", format!("DISCARD of an access table: {text}")));
+        }
+        let filter = self.discarded_by.as_ref()?;
+        Some(("smtpd_milters", format!("milter {filter} discarded")))
+    }
+
+    /// PREPEND: header fields before ours, each a line.
+    pub(super) fn prepended(&self) -> String {
+        let fields = self.obligations.prepend.iter();
+        fields.map(|field| format!("{field}\r\n")).collect()
+    }
+
+    /// REDIRECT and BCC: nobody asked for notices about these recipients.
+    fn reroute(&self, envelope: &mut Envelope) {
+        if let Some(mailbox) = &self.obligations.redirect {
+            envelope.forward_paths = vec![ForwardPath::Mailbox(mailbox.clone())];
+            envelope.demands.recipients.clear();
+        }
+        for mailbox in &self.obligations.bcc {
+            let path = ForwardPath::Mailbox(mailbox.clone());
+            if !envelope.forward_paths.contains(&path) {
+                envelope.forward_paths.push(path);
+                if !envelope.demands.recipients.is_empty() {
+                    envelope.demands.recipients.push(RecipientRequest::default());
+                }
+            }
         }
     }
 }
@@ -388,14 +451,6 @@ fn recipient_request(parameters: &RecipientParameters, is_utf8: bool) -> Result<
 
 fn words_of(parameters: &str) -> Vec<String> {
     parameters.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
-fn add_each_once<T: PartialEq>(known: &mut Vec<Arc<T>>, more: &[Arc<T>]) {
-    for one in more {
-        if !known.contains(one) {
-            known.push(Arc::clone(one));
-        }
-    }
 }
 
 /// A charge to the holder of a verified certificate; `None` without a limit.

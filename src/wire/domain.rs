@@ -14,11 +14,11 @@ pub struct Domain(String);
 impl Domain {
     /// Reads a domain name; U-labels become A-labels.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('.').unwrap_or(text);
         if !text.is_ascii() {
             let ascii = idna::domain_to_ascii_strict(text).ok()?;
             return ascii.is_ascii().then(|| Self::parse(&ascii))?;
         }
-        let text = text.strip_suffix('.').unwrap_or(text);
         let label_is_good = |label: &str| {
             (1..=63).contains(&label.len())
                 && label

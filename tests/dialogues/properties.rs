@@ -71,6 +71,13 @@ fn speech() -> impl Strategy<Value = Vec<u8>> {
         "MAIL FROM:<a@example.org>\r\n",
         "RCPT TO:<b@example.net>\r\n",
         "DATA\r\n",
+        "BDAT 3\r\n",
+        "BDAT 9\r\n",
+        "BDAT 0\r\n",
+        "BDAT 5 LAST\r\n",
+        "BDAT 0 LAST\r\n",
+        "BDAT 400\r\n",
+        "BDAT x\r\n",
         "\r\n.\r\n",
         ".\r\n",
         "\n.\n",
@@ -92,12 +99,36 @@ fn speech() -> impl Strategy<Value = Vec<u8>> {
         8 => proptest::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..8),
     ];
-    let opening = b"EHLO a\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n".to_vec();
-    proptest::collection::vec(word, 0..40).prop_map(move |words| {
-        let mut speech = opening.clone();
-        speech.extend(words.concat());
-        speech
-    })
+    let opening = "EHLO a\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n";
+    let first = proptest::sample::select(vec!["DATA\r\n", "BDAT 7\r\n", "BDAT 30 LAST\r\n", ""]);
+    (first, proptest::collection::vec(word, 0..40))
+        .prop_map(move |(first, words)| [opening.as_bytes(), first.as_bytes(), &words.concat()].concat())
+}
+
+/// A message cut into chunks, each in its BDAT.
+fn chunks(content: &[u8], sizes: &[usize]) -> Vec<u8> {
+    let mut speech = b"EHLO a\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n".to_vec();
+    let mut rest = content;
+    for size in sizes {
+        let (chunk, tail) = rest.split_at((*size).min(rest.len()));
+        speech.extend(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+        speech.extend(chunk);
+        rest = tail;
+    }
+    speech.extend(format!("BDAT {} LAST\r\n", rest.len()).as_bytes());
+    speech.extend(rest);
+    speech
+}
+
+/// What reaches the queue behind the trace header.
+fn queued(octets: &[u8], piece: usize) -> Vec<u8> {
+    let (actions, _) = run(octets, piece, "normalize");
+    assert!(actions.iter().any(|action| matches!(action, Action::Commit(_))));
+    let appended = actions.into_iter().filter_map(|action| match action {
+        Action::Append(octets) => Some(octets),
+        _ => None,
+    });
+    appended.skip(1).flatten().collect()
 }
 
 proptest! {
@@ -115,6 +146,15 @@ proptest! {
         let whole = run_in_tls(&octets, octets.len().max(1));
         prop_assert_eq!(&whole, &run_in_tls(&octets, piece));
         prop_assert_eq!(&whole, &run_in_tls(&octets, 1));
+    }
+
+    #[test]
+    fn message_does_not_depend_on_its_chunks(
+        content in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..60),
+        sizes in proptest::collection::vec(0..20_usize, 0..6),
+        piece in 1..50_usize
+    ) {
+        prop_assert_eq!(queued(&chunks(&content, &sizes), piece), queued(&chunks(&content, &[]), 4096));
     }
 
     #[test]

@@ -8,7 +8,15 @@ use estafette::session::event::{BareNewlinePlace, BareOctet, CertificateFault, C
 use crate::script::Script;
 use crate::{Way, run};
 
-const HELLO: &str = "S: 220 *\nC: EHLO a\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250 *\n";
+const HELLO: &str = "S: 220 *\nC: EHLO a\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\n\
+                     S: 250-*\nS: 250 *\n";
+
+/// EHLO within TLS, where REQUIRETLS is announced as well.
+fn hello_in_tls() -> String {
+    HELLO
+        .replacen("S: 220 *\n", "", 1)
+        .replacen("S: 250-*\n", "S: 250-*\nS: 250-*\n", 1)
+}
 const DATA: &str = "C: MAIL FROM:<a@example.org>\nC: RCPT TO:<b@example.net>\nC: DATA\n";
 
 fn events(text: &str) -> Vec<Event> {
@@ -49,7 +57,7 @@ fn refused_recipient_is_recorded_with_the_reference_of_its_reply() {
 
 #[test]
 fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
-    let hello = HELLO.replacen("S: 220 *\n", "", 1);
+    let hello = hello_in_tls();
     let all = events(&format!(
         "connect 192.0.2.10\n{HELLO}C: STARTTLS\nS: 220 *\ntls certificate=alice\n{hello}{DATA}S: 250 *\nS: 250 *\n\
          S: 354 *\nC: 123\nC: .\nS: 250 *\nqueued: 123\\r\\n\neof\nclosed"
@@ -79,7 +87,7 @@ fn queued_message_is_recorded_with_the_certificate_that_let_it_in() {
 
 /// Up to the EHLO in TLS of alice, whom a rule lets through.
 fn alice(rule: &str) -> String {
-    let hello = HELLO.replacen("S: 220 *\n", "", 1);
+    let hello = hello_in_tls();
     format!(
         "rule people {rule}\nchain people reject\nconnect 192.0.2.10\n{HELLO}C: STARTTLS\nS: 220 *\n\
          tls certificate=alice\n{hello}"

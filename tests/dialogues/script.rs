@@ -3,6 +3,8 @@
 //! **Implements** the form described in `tests/dialogues/README.md`. **Does not** run a script: the runners do, so
 //! that one file proves the session whole, byte by byte, and over a real connection.
 
+#[path = "outside.rs"]
+mod outside;
 #[path = "rules.rs"]
 mod rules;
 
@@ -13,17 +15,20 @@ use std::time::Duration;
 
 use estafette::cert::certificate::Certificate;
 use estafette::cert::decode::decode;
+use estafette::config::{Environment, load_text};
 use estafette::net::{CidrSet, parse_network};
 use estafette::policy::certificate_rule::CertificateRule;
 use estafette::policy::chain::Chain;
-use estafette::policy::facts::{DestinationPattern, Lists};
+use estafette::policy::facts::DestinationPattern;
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
+use estafette::policy::word::Word;
 use estafette::session::extension::{Extensions, HiddenExtensions};
 use estafette::session::password::SaslSettings;
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::wire::data::BareNewline;
 use estafette::wire::domain::Domain;
 use estafette::wire::sasl::PasswordMechanisms;
+pub(crate) use outside::Outside;
 use regex::Regex;
 
 /// A dialogue file, read.
@@ -36,6 +41,10 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<(usize, Step)>,
     /// `passwords LOGIN:PASSWORD..`: those who have one.
     pub(crate) passwords: Vec<(String, String)>,
+    /// What the DNS and policy services say.
+    pub(crate) outside: Outside,
+    /// The lines of a configuration whose lists are taken.
+    config: String,
     /// Certificate rules that a `chain` may name.
     rules: Vec<Arc<CertificateRule>>,
 }
@@ -63,6 +72,8 @@ pub(crate) enum Step {
     Envelope(String),
     /// `held: REASON`: the message waits on hold; `*` stands for anything.
     Held(String),
+    /// `demands WORDS`: what the queued message asks of the next hop.
+    Demands(String),
     /// `nothing queued`: no message was committed since the last `queued`.
     NothingQueued,
     /// `timeout`: the deadline passes.
@@ -83,6 +94,8 @@ impl Script {
             settings: default_settings(),
             steps: Vec::new(),
             passwords: Vec::new(),
+            outside: Outside::default(),
+            config: String::new(),
             rules: Vec::new(),
         };
         for (index, line) in text.lines().enumerate() {
@@ -105,6 +118,13 @@ impl Script {
             };
             let restrictions = words.split_whitespace().map(restriction).collect();
             Arc::make_mut(&mut self.settings.chain).recipient = restrictions;
+        } else if let Some(line) = line.strip_prefix("config ") {
+            self.config.push_str(line);
+            self.config.push('\n');
+        } else if let Some(record) = line.strip_prefix("dns ") {
+            self.outside.dns(record);
+        } else if let Some(action) = line.strip_prefix("policy ") {
+            self.outside.policy(action);
         } else if let Some(words) = line.strip_prefix("rule ") {
             self.rules.push(Arc::new(rules::parse(words)));
         } else if let Some(words) = line.strip_prefix("passwords ") {
@@ -129,6 +149,9 @@ impl Script {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let step = match (word, rest) {
             ("connect", rest) => {
+                if !self.config.is_empty() {
+                    self.settings.chain = configured(&self.name, &self.config);
+                }
                 let mut words = rest.split_whitespace();
                 let address = words.next().expect("an address").parse().expect("an address");
                 if words.next() == Some("mynetworks") {
@@ -153,6 +176,7 @@ impl Script {
             ("queue", rest) => Step::Queue(rest.to_owned()),
             ("queued:", content) => Step::Queued(unescape(content)),
             ("trace:", header) => Step::Trace(String::from_utf8(unescape(header)).expect("ASCII")),
+            ("demands", rest) => Step::Demands(rest.to_owned()),
             ("envelope", rest) => Step::Envelope(rest.to_owned()),
             ("held:", reason) => Step::Held(reason.to_owned()),
             ("nothing", "queued") => Step::NothingQueued,
@@ -230,6 +254,21 @@ fn unescape(text: &str) -> Vec<u8> {
     octets
 }
 
+/// The lists of a configuration.
+fn configured(name: &str, text: &str) -> Arc<Chain> {
+    let environment = Environment {
+        hostname: "relay.example".into(),
+        interfaces: vec!["127.0.0.1/8".parse().expect("a network")],
+        ipv6: false,
+        check_files: false,
+        public_ca_bundles: Vec::new(),
+    };
+    let text = format!("mynetworks = [\"127.0.0.0/8\"]\n{text}");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues/estafette.toml");
+    let loaded = load_text(&directory, &text, &environment).unwrap_or_else(|found| panic!("{name}: {found}"));
+    Arc::clone(&loaded.settings.listeners[0].session.chain)
+}
+
 fn networks<'a>(words: impl Iterator<Item = &'a str>) -> CidrSet {
     CidrSet::new(words.map(|word| parse_network(word).expect("a network")).collect())
 }
@@ -260,7 +299,7 @@ fn restriction(word: &str) -> Restriction {
         "permit_mynetworks" => Restriction::PermitMynetworks,
         "permit_tls_all_clientcerts" => Restriction::PermitTlsAllClientcerts,
         "permit_tls_clientcerts" => Restriction::PermitTlsClientcerts,
-        "permit_sasl_authenticated" => Restriction::PermitSaslAuthenticated,
+        "permit_sasl_authenticated" => Restriction::Word(Word::PermitSaslAuthenticated),
         "permit_auth_destination" => Restriction::PermitAuthDestination,
         "reject_unauth_destination" => Restriction::RejectUnauthDestination,
         "permit" => Restriction::Permit,
@@ -360,13 +399,12 @@ pub(crate) fn default_settings() -> SessionSettings {
         require_tls: true,
         hidden: HiddenExtensions::default(),
         chain: Arc::new(Chain {
-            relay: Vec::new(),
             recipient: vec![
                 Restriction::PermitMynetworks,
                 Restriction::PermitTlsAllClientcerts,
                 Restriction::Reject,
             ],
-            lists: Lists::default(),
+            ..Chain::default()
         }),
         message_size_octets_max: 10_240_000,
         recipients_max: 1000,

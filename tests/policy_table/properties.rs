@@ -9,7 +9,7 @@ use estafette::cert::identity::{Identity, Why};
 use estafette::cert::name::{Attribute, DistinguishedName, Rdn, oid_of};
 use estafette::policy::certificate_rule::{Condition, RuleAction};
 use estafette::policy::chain::Chain;
-use estafette::policy::facts::{Facts, Lists};
+use estafette::policy::facts::Facts;
 use estafette::policy::limits::{Allowance, Charge, Counters, Limit};
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
 use estafette::policy::verdict::Opinion;
@@ -166,8 +166,7 @@ fn permitting_by_names() -> Vec<Restriction> {
 fn opinion(identity: &Identity) -> Opinion {
     let chain = Chain {
         relay: permitting_by_names(),
-        recipient: Vec::new(),
-        lists: Lists::default(),
+        ..Chain::default()
     };
     let facts = Facts {
         hello: "client.example",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use estafette::cert::identity::{Identity, Why};
 use estafette::policy::certificate_rule::{CertificateRule, RuleAction};
 use estafette::policy::chain::Chain;
-use estafette::policy::facts::{Facts, Lists};
+use estafette::policy::facts::Facts;
 use estafette::policy::limits::{Holder, Limit, OnExceed};
 use estafette::policy::restriction::Restriction;
 use estafette::policy::sender_binding::SenderBinding;
@@ -60,7 +60,7 @@ fn decide(relay: Vec<Restriction>, recipient: Vec<Restriction>, identity: &Ident
     let chain = Chain {
         relay,
         recipient,
-        lists: Lists::default(),
+        ..Chain::default()
     };
     chain.decide(&Facts {
         hello: "client.example",

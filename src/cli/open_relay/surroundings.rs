@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::policy::facts::Lists;
+use crate::policy::restriction::{AccessOf, Restriction};
+use crate::policy::table::Entries;
 use crate::wire::domain::Host;
 use crate::wire::path::{ForwardPath, ReversePath};
 
@@ -33,6 +35,42 @@ pub(super) struct Surroundings {
     pub(super) peers: Vec<IpAddr>,
     pub(super) reverse_paths: Vec<ReversePath>,
     pub(super) forward_paths: Vec<ForwardPath>,
+    /// What outsiders call themselves in HELO, and what they let the DNS call their address; at least one.
+    pub(super) names: Vec<String>,
+}
+
+/// Keys of one table that are tried at most.
+const KEYS_MAX: usize = 200;
+
+/// The keys of the tables that decide who may relay and look at this.
+fn keys(chain: &Chain, looks_at: &dyn Fn(&AccessOf) -> bool) -> Vec<String> {
+    let lists = chain.relay.iter().chain(&chain.recipient);
+    let tables = lists
+        .flat_map(Restriction::with_inner)
+        .filter_map(|restriction| match restriction {
+            Restriction::Access(of, table) if looks_at(of) => Some(table),
+            _ => None,
+        });
+    let keys = tables.flat_map(|table| {
+        let mut keys: Vec<String> = match &table.entries {
+            Entries::Keys(keys) => keys.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        keys.sort();
+        keys.truncate(KEYS_MAX);
+        keys
+    });
+    keys.collect()
+}
+
+/// An address that a key of a table is about.
+fn address_of(key: &str, outside: &str) -> String {
+    match key.split_once('@') {
+        Some((_, "")) => format!("{key}{outside}"),
+        Some(_) => key.to_owned(),
+        None if key == "<>" => String::new(),
+        None => format!("someone@{}", key.trim_start_matches('.')),
+    }
 }
 
 impl Surroundings {
@@ -43,6 +81,12 @@ impl Surroundings {
         let mut reverse_paths = vec![String::new(), format!("someone@{outside}")];
         let mut forward_paths = vec![format!("someone@{outside}"), "someone@[198.51.100.99]".to_owned()];
         forward_paths.extend(REGISTRIES.map(|registry| format!("someone@estafette-outside.{registry}")));
+        let senders = keys(chain, &|of| *of == AccessOf::Sender);
+        reverse_paths.extend(senders.iter().map(|key| address_of(key, outside)));
+        let mut names = vec!["outside.example".to_owned()];
+        names.extend(keys(chain, &|of| {
+            matches!(of, AccessOf::Hello | AccessOf::ReverseClient)
+        }));
         if let Some(own) = own {
             reverse_paths.push(format!("someone@{own}"));
             // Destinations of ours that ask to be relayed on (the percent hack, a bang path, a quoted address, a route).
@@ -53,6 +97,7 @@ impl Surroundings {
         }
         Self {
             peers: outside_peers(&lists.mynetworks),
+            names,
             reverse_paths: reverse_paths
                 .iter()
                 .filter_map(|path| ReversePath::parse(&format!("<{path}>")).ok())

@@ -31,9 +31,9 @@ fn settings(restrictions: Vec<Restriction>, networks: &[&str]) -> Settings {
     let mut lists = session.chain.lists.clone();
     lists.mynetworks = CidrSet::new(networks.iter().map(|text| parse_network(text).unwrap()).collect());
     session.chain = Arc::new(Chain {
-        relay: Vec::new(),
         recipient: restrictions,
         lists,
+        ..Chain::default()
     });
     listener.session = Arc::new(session);
     settings.listeners.truncate(1);

@@ -63,6 +63,7 @@ impl<'a> Fields<'a> {
             names: self.context.names,
             directory: self.context.directory,
             rules: self.context.rules,
+            classes: None,
             findings: self.findings,
         }
     }

@@ -11,7 +11,7 @@ use super::limits;
 use super::sender;
 use crate::config::error::{Complaint, Findings};
 use crate::config::file::{RawEntry, RawValue};
-use crate::config::restrictions;
+use crate::config::restriction_words;
 use crate::policy::certificate_rule::{CertificateRule, RuleAction};
 
 /// Longest name of a rule, octets: it stands in every log line of its decisions.
@@ -100,7 +100,7 @@ fn name(fields: &mut Fields<'_>) -> Option<String> {
     if !is_word {
         return reader.wrong(place, text, EXPECTED, None);
     }
-    let fault = if restrictions::is_known_word(text) {
+    let fault = if restriction_words::is_known_word(text) {
         Some((
             format!("\"{text}\" is a restriction of its own"),
             "expected a name of its own",

@@ -82,8 +82,18 @@ pub enum Kind {
     TlsVersions,
     /// A restriction list.
     Restrictions,
+    /// Restriction classes: a table of lists, or names.
+    Classes,
+    /// Look-up tables.
+    Tables,
     /// Issuers and what a missing or stale revocation list of theirs means.
     IssuerPolicies,
+    /// Content filters.
+    Milters,
+    /// Names of macros.
+    MacroNames,
+    /// Networks and what holds for them.
+    MilterMaps,
     /// Keywords of EHLO.
     EhloKeywords,
     /// Networks and the keywords of EHLO that are meant for them.
@@ -104,7 +114,7 @@ impl Kind {
             Self::Socket => "path or socket",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
-            Self::Choices(_) => "list of words",
+            Self::Choices(_) | Self::EhloKeywords => "list of words",
             Self::Networks => "list of networks",
             Self::Domains => "list of domains",
             Self::Interfaces => "list of addresses",
@@ -115,8 +125,12 @@ impl Kind {
             Self::Ipv6 => "IPv6 address",
             Self::TlsVersions => "TLS versions",
             Self::Restrictions => "restriction list",
+            Self::Milters => "list of milters",
+            Self::MacroNames => "list of macros",
+            Self::MilterMaps => "list of networks and words",
+            Self::Classes => "table of restriction lists",
+            Self::Tables => "look-up tables",
             Self::IssuerPolicies => "list of issuers and policies",
-            Self::EhloKeywords => "list of words",
             Self::EhloKeywordMaps => "table of networks",
         }
     }

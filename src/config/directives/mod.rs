@@ -7,7 +7,9 @@ pub mod common;
 pub mod extensions;
 pub mod kind;
 pub mod later;
+pub mod milter;
 pub mod outbound_side;
+pub mod policy_side;
 pub mod sasl;
 pub mod server_side;
 pub mod world;
@@ -20,6 +22,8 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .iter()
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
+        .chain(milter::DIRECTIVES)
+        .chain(policy_side::DIRECTIVES)
         .chain(sasl::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)

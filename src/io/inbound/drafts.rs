@@ -30,6 +30,7 @@ impl<S: Store> Driver<'_, S> {
             Ok(draft) => {
                 let id = draft.id();
                 self.draft = Some(draft);
+                self.content = self.new_content();
                 Ok(id)
             }
             Err(error) => Err(self.refusal(&error)),
@@ -39,6 +40,9 @@ impl<S: Store> Driver<'_, S> {
     }
 
     pub(super) async fn append(&mut self, octets: &[u8]) -> Flow {
+        if self.content.is_some() {
+            return self.keep_for_filters(octets).await;
+        }
         if let Some(draft) = &mut self.draft
             && let Err(error) = in_time(draft.append(octets)).await
         {
@@ -106,7 +110,7 @@ fn commit<S: Store>(
 }
 
 /// What the queue says, or that it says nothing.
-async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(QUEUE_TIME_MAX, asked).await;
     let silence = || format!("no answer within {} s", QUEUE_TIME_MAX.as_secs());
     answer.unwrap_or_else(|_elapsed| Err(StoreError::Io(silence())))

@@ -19,6 +19,8 @@ use super::wire::Wire;
 use crate::io::authenticator::Authenticator;
 use crate::io::clock;
 use crate::io::journal::Journal;
+use crate::io::milter::settings::Filters;
+use crate::io::milter::{Message, Milters};
 use crate::io::questions::Questions;
 use crate::io::tls::server::ServerTls;
 use crate::observe;
@@ -49,6 +51,8 @@ pub struct Inbound<S> {
     pub queue: Arc<QueueSettings>,
     /// Decides under which destination a recipient is scheduled.
     pub outbound: Arc<OutboundSettings>,
+    /// The content filters; `None` without any.
+    pub filters: Option<Arc<Filters>>,
     /// Wakes the scheduler.
     pub queued: Arc<Notify>,
     /// Answers what restrictions ask, and finds the names of peers.
@@ -97,6 +101,10 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) ahead: ReadAhead,
     pub(super) told_to_stop: bool,
     pub(super) draft: Option<S::Draft>,
+    /// The content filters of the session; `None` where there are none.
+    pub(super) milters: Option<Milters>,
+    /// The message that waits for them, beside its draft.
+    pub(super) content: Option<Message>,
     /// Replies not yet written.
     pub(super) pending: Vec<u8>,
 }
@@ -123,6 +131,8 @@ pub async fn serve<S: Store>(
     };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
     let local = stream.local_addr().ok();
+    let filters = inbound.filters.as_ref();
+    let milters = filters.map(|filters| Milters::new(filters, &session_id, peer));
     let mut driver = Driver {
         local,
         wire: Wire::Plain(stream),
@@ -144,6 +154,8 @@ pub async fn serve<S: Store>(
         ahead: ReadAhead::default(),
         told_to_stop: false,
         draft: None,
+        milters,
+        content: None,
         pending: Vec::new(),
     };
     driver.run().await;
@@ -208,7 +220,13 @@ impl<S: Store> Driver<'_, S> {
                 () = self.stopping.cancelled(), if !self.told_to_stop => self.stop(),
             }
         }
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.wire.close(&mut buffer)).await;
+        let filters_end = async {
+            if let Some(milters) = &mut self.milters {
+                milters.quit().await;
+            }
+        };
+        let ends = async { tokio::join!(self.wire.close(&mut buffer), filters_end) };
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, ends).await;
     }
 
     async fn take_octets(&mut self, octets: &[u8]) {
@@ -240,15 +258,16 @@ impl<S: Store> Driver<'_, S> {
                 }
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(*question),
-                Action::Filter(consultation) => self.filter(&consultation),
+                Action::Filter(consultation) => self.filter(&consultation).await,
                 Action::Authenticate(credentials) => self.authenticate(*credentials).await,
-                Action::TellFilters(_) => Flow::Continue,
+                Action::TellFilters(notice) => self.tell_filters(notice).await,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Discard => {
                     self.draft = None;
+                    self.content = None;
                     Flow::Continue
                 }
                 Action::Close => {

@@ -5,6 +5,7 @@
 
 mod drafts;
 mod driver;
+mod filtering;
 mod judging;
 mod passwords;
 mod upstream;

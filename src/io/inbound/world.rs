@@ -1,4 +1,4 @@
-//! What a session asks of others than the queue: the holder's allowance, the outside world, content filters.
+//! What a session asks of others than the queue: the holder's allowance, the outside world.
 
 use std::sync::{Arc, PoisonError};
 
@@ -10,7 +10,6 @@ use crate::net;
 use crate::policy::limits::Charge;
 use crate::policy::question::{Answer, PeerNames, Question};
 use crate::queue::Store;
-use crate::session::filter::{Consultation, FilterVerdict};
 
 impl<S: Store> Driver<'_, S> {
     /// Answers with the holder's allowance; counting never waits.
@@ -63,11 +62,5 @@ impl<S: Store> Driver<'_, S> {
     /// Whether the socket is read although the session waits: only so is it seen that the peer has gone.
     pub(super) fn may_read_ahead(&self) -> bool {
         self.asking.is_some() && self.ahead.has_room()
-    }
-
-    /// There is no filter yet.
-    pub(super) fn filter(&mut self, _consultation: &Consultation) -> Flow {
-        self.session.handle_filtered(FilterVerdict::Continue, clock::now());
-        Flow::Continue
     }
 }

@@ -10,7 +10,7 @@ use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
 use crate::mail::queue_id::QueueId;
 use crate::policy::stage::Stage;
-use crate::wire::command::{CommandError, PathArgumentError};
+use crate::wire::command::{CommandError, PathArgumentError, Verb};
 use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
@@ -18,6 +18,7 @@ use crate::wire::reply::Reply;
 mod authentication;
 mod filter;
 mod policy;
+mod restriction;
 
 pub(super) use authentication::*;
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
@@ -81,9 +82,15 @@ pub(super) fn bad_chunk() -> Reply {
     Reply::new(521, (5, 5, 4), "Syntax: BDAT count [LAST]")
 }
 
-/// RCPT or DATA between chunks.
-pub(super) fn after_bdat(verb: &str) -> Reply {
-    bad_sequence(&format!("Error: {verb} after BDAT"))
+/// What must not be said between chunks: RFC 3030 section 2 leaves BDAT, RSET and what takes no part in a transaction.
+pub(super) fn between_chunks(verb: Verb) -> Option<Reply> {
+    match verb {
+        Verb::Mail => Some(nested_mail()),
+        Verb::Rcpt => Some(bad_sequence("Error: RCPT after BDAT")),
+        Verb::Data => Some(bad_sequence("Error: DATA after BDAT")),
+        Verb::Auth | Verb::StartTls => Some(transaction_in_progress()),
+        _ => None,
+    }
 }
 
 /// 250 behind the final dot of a message that a content filter has thrown away: its sender is not to know.
@@ -138,7 +145,8 @@ pub(super) fn disabled(verb: &str) -> Reply {
 pub(super) fn not_a_command(why: CommandError) -> Reply {
     match why {
         CommandError::ControlCharacter | CommandError::Empty => Reply::new(500, (5, 5, 2), "Error: bad syntax"),
-        CommandError::Unknown => Reply::new(500, (5, 5, 1), "Error: command not recognized"),
+        // RFC 3463 section 3.6: X.5.2 is for a command that is not recognised, X.5.1 for one that may not be said now.
+        CommandError::Unknown => Reply::new(500, (5, 5, 2), "Error: command not recognized"),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Implements** the wording of Postfix's smtpd_check where it has one; every refusal ends in its reference.
 
+use super::restriction;
 use crate::policy::limits::{Limit, OnExceed};
 use crate::policy::stage::Stage;
 use crate::policy::verdict::{Because, Opinion, Refusal, Verdict};
@@ -13,7 +14,7 @@ pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str)
     let (code, status) = match verdict.opinion {
         Opinion::Permit => return Reply::new(250, (2, 1, 5), "Ok"),
         Opinion::Defer => (450, (4, 7, 1)),
-        Opinion::Reject | Opinion::Pass => (554, (5, 7, 1)),
+        _ => (554, (5, 7, 1)),
     };
     let fault = match verdict.certificate_fault {
         Some(why) => format!(" (your {why})"),
@@ -21,6 +22,14 @@ pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str)
     };
     let text = match &verdict.refusal {
         Refusal::RelayDenied => format!("<{forward_path}>: Relay access denied{fault}"),
+        Refusal::RelayDeniedWith(code) => {
+            let class = if *code < 500 { 4 } else { 5 };
+            let text = format!("<{forward_path}>: Relay access denied{fault}");
+            return policy(*code, (class, 7, 1), &text, reference);
+        }
+        Refusal::Denied(denied) => {
+            return policy(denied.code, denied.status, &restriction::text(denied), reference);
+        }
         Refusal::Text(own) => format!("<{forward_path}>: {own}{fault}"),
         Refusal::SenderNotOwned => {
             let sender = match verdict.because() {
@@ -50,8 +59,11 @@ pub fn stage_refusal(stage: Stage, verdict: &Verdict, subject: &str, reference: 
         Stage::EndOfData => "End-of-data rejected",
     };
     let why = match &verdict.refusal {
+        Refusal::Denied(denied) => {
+            return policy(denied.code, denied.status, &restriction::text(denied), reference);
+        }
         Refusal::Text(own) => own.as_str(),
-        Refusal::RelayDenied | Refusal::SenderNotOwned => "Access denied",
+        Refusal::RelayDenied | Refusal::RelayDeniedWith(_) | Refusal::SenderNotOwned => "Access denied",
     };
     policy(code, status, &format!("<{subject}>: {what}: {why}"), reference)
 }

@@ -8,6 +8,7 @@ pub mod command;
 pub mod fields;
 pub mod options;
 pub mod packet;
+pub mod reply_code;
 pub mod response;
 
 use command::Command;

@@ -1,0 +1,138 @@
+//! Content filters.
+
+use super::kind::{Directive, Kind, Place};
+
+/// What `milter_default_action` may be.
+pub const ACTIONS: &[&str] = &["accept", "reject", "tempfail", "quarantine", "shutdown"];
+
+/// Content filters.
+pub const DIRECTIVES: &[Directive] = &[
+    Directive {
+        name: "smtpd_milters",
+        default: "[]",
+        postfix: "empty",
+        meaning: "content filters in the order in which they are asked: inet:host:port or unix:/path; a table in the place of a string has an address and its own default_action, connect_timeout, command_timeout, content_timeout, protocol",
+        kind: Kind::Milters,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_milter_maps",
+        default: "{}",
+        postfix: "empty",
+        meaning: "clients of which no filter is told: a network and the word DISABLE",
+        kind: Kind::MilterMaps,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_default_action",
+        default: "\"tempfail\"",
+        postfix: "shutdown (<3.11: tempfail)",
+        meaning: "what becomes of mail when a filter cannot be reached, is silent or makes no sense: accept, reject, tempfail, quarantine (on hold), shutdown (421)",
+        kind: Kind::Choice(ACTIONS),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_protocol",
+        default: "6",
+        postfix: "6",
+        meaning: "version of the milter protocol that is offered; a filter may answer with an older one",
+        kind: Kind::Count(2, 6),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_connect_timeout",
+        default: "\"30s\"",
+        postfix: "30s",
+        meaning: "time for the connection to a filter",
+        kind: Kind::Time(1),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_command_timeout",
+        default: "\"30s\"",
+        postfix: "30s",
+        meaning: "time for a filter's answer to a command",
+        kind: Kind::Time(1),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_content_timeout",
+        default: "\"300s\"",
+        postfix: "300s",
+        meaning: "time for telling a filter of a whole message and for its verdict, however often it says that it makes progress",
+        kind: Kind::Time(1),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_macro_daemon_name",
+        default: "\"$myhostname\"",
+        postfix: "$myhostname",
+        meaning: "the macro {daemon_name}",
+        kind: Kind::Text,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_macro_v",
+        default: "\"$mail_name\"",
+        postfix: "$mail_name $mail_version",
+        meaning: "the macro v",
+        kind: Kind::Text,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_connect_macros",
+        default: "[\"j\", \"{daemon_name}\", \"{daemon_addr}\", \"{daemon_port}\", \"{if_addr}\", \"{client_name}\", \"{client_addr}\", \"{client_port}\", \"v\", \"_\"]",
+        postfix: "j {daemon_name} {daemon_addr} v _",
+        meaning: "macros at the connection, for filters that name none",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_helo_macros",
+        default: "[\"{tls_version}\", \"{cipher}\", \"{cipher_bits}\", \"{cert_subject}\", \"{cert_issuer}\", \"{cn_subject}\", \"{cn_issuer}\", \"{verify}\"]",
+        postfix: "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}",
+        meaning: "macros at HELO",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_mail_macros",
+        default: "[\"i\", \"{auth_type}\", \"{auth_authen}\", \"{auth_ssf}\", \"{auth_author}\", \"{mail_addr}\", \"{mail_host}\", \"{mail_mailer}\"]",
+        postfix: "i {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer}",
+        meaning: "macros at MAIL",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_rcpt_macros",
+        default: "[\"i\", \"{rcpt_addr}\", \"{rcpt_host}\", \"{rcpt_mailer}\"]",
+        postfix: "i {rcpt_addr} {rcpt_host} {rcpt_mailer}",
+        meaning: "macros at RCPT",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_data_macros",
+        default: "[\"i\"]",
+        postfix: "i",
+        meaning: "macros at DATA",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_end_of_header_macros",
+        default: "[\"i\"]",
+        postfix: "i",
+        meaning: "macros at the first header field and at the end of the header",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "milter_end_of_data_macros",
+        default: "[\"i\", \"{msg_id}\"]",
+        postfix: "i",
+        meaning: "macros at the end of the message",
+        kind: Kind::MacroNames,
+        place: Place::Listener,
+    },
+];

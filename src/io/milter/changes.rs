@@ -1,0 +1,276 @@
+//! What one filter changes at the end of a message, kept apart until it has spoken its verdict.
+//!
+//! **Does not** write what could smuggle: lines of a new body end in CRLF, whatever the filter sent.
+
+use super::failure::Failure;
+use super::message::Message;
+use super::spool::Spool;
+use crate::mail::dsn::{Notify, RecipientRequest};
+use crate::mail::header_edit::Lead;
+use crate::mail::header_fields::Header;
+use crate::session::filter::{EnvelopeChanges, RecipientChange};
+use crate::wire::milter::options::{Actions, Negotiation, Steps};
+use crate::wire::milter::response::Change;
+use crate::wire::path::{ForwardPath, ReversePath};
+
+/// Changes of one filter to one message, at most; pieces of a body do not count.
+const CHANGES_MAX: usize = 10_000;
+
+/// Changes of one filter.
+pub(super) struct Changes {
+    header: Header,
+    body: Option<Spool>,
+    ends: LineEnds,
+    pub(super) envelope: EnvelopeChanges,
+    count: usize,
+    lead: Lead,
+    actions: Actions,
+    octets_max: u64,
+}
+
+impl Changes {
+    pub(super) fn new(message: &Message, agreed: &Negotiation, octets_max: u64) -> Self {
+        let lead = if agreed.steps.has(Steps::LEADING_SPACE) {
+            Lead::Given
+        } else {
+            Lead::Blank
+        };
+        Self {
+            header: message.header.clone(),
+            body: None,
+            ends: LineEnds::default(),
+            envelope: EnvelopeChanges::default(),
+            count: 0,
+            lead,
+            actions: agreed.actions,
+            octets_max,
+        }
+    }
+
+    /// Takes one change.
+    pub(super) async fn take(&mut self, change: Change, message: &Message) -> Result<(), Failure> {
+        self.check(&change)?;
+        if let Change::ReplaceBody(octets) = change {
+            return self.replace(&octets, message).await;
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count > CHANGES_MAX {
+            return Err(Failure::TooManyChanges(CHANGES_MAX));
+        }
+        match change {
+            Change::AddHeader { name, value } => self.header.add(&name, &value, self.lead)?,
+            Change::InsertHeader { index, name, value } => {
+                self.header.insert(place(index), &name, &value, self.lead)?;
+            }
+            Change::ChangeHeader { index, name, value } => {
+                self.header.change(place(index), &name, &value, self.lead)?;
+            }
+            Change::AddRecipient { path, parameters } => {
+                let request = request(parameters.as_deref().unwrap_or_default())?;
+                let added = RecipientChange::Add(forward_path(&path)?, request);
+                self.envelope.recipients.push(added);
+            }
+            Change::DeleteRecipient(path) => {
+                let removed = RecipientChange::Remove(forward_path(&path)?);
+                self.envelope.recipients.push(removed);
+            }
+            Change::ReversePath { path, .. } => {
+                let parsed = ReversePath::parse(&bracketed(&path));
+                self.envelope.reverse_path = Some(parsed.map_err(|_| Failure::Address(path))?);
+            }
+            Change::Quarantine(reason) => self.envelope.hold = Some(reason),
+            Change::ReplaceBody(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Only what was negotiated is changed.
+    fn check(&self, change: &Change) -> Result<(), Failure> {
+        let (needed, name) = match change {
+            Change::AddHeader { .. } => (Actions::ADD_HEADERS, "ADDHEADER"),
+            Change::InsertHeader { .. } => (Actions::ADD_HEADERS, "INSHEADER"),
+            Change::ChangeHeader { .. } => (Actions::CHANGE_HEADERS, "CHGHEADER"),
+            Change::ReplaceBody(_) => (Actions::CHANGE_BODY, "REPLBODY"),
+            Change::AddRecipient { parameters: None, .. } => (Actions::ADD_RECIPIENTS, "ADDRCPT"),
+            Change::AddRecipient { .. } => (Actions::ADD_RECIPIENTS_WITH_PARAMETERS, "ADDRCPT_PAR"),
+            Change::DeleteRecipient(_) => (Actions::DELETE_RECIPIENTS, "DELRCPT"),
+            Change::ReversePath { .. } => (Actions::CHANGE_FROM, "CHGFROM"),
+            Change::Quarantine(_) => (Actions::QUARANTINE, "QUARANTINE"),
+        };
+        if self.actions.has(needed) {
+            Ok(())
+        } else {
+            Err(Failure::NotNegotiated(name))
+        }
+    }
+
+    async fn replace(&mut self, octets: &[u8], message: &Message) -> Result<(), Failure> {
+        let body = self.body.get_or_insert_with(|| message.new_body());
+        body.append(&self.ends.take(octets)).await?;
+        if self.octets_max > 0 && body.len_octets() > self.octets_max {
+            return Err(Failure::BodyTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Brings the changes into the message; what is left is the envelope's, with a few words for the log.
+    pub(super) async fn apply(mut self, message: &mut Message) -> Result<(EnvelopeChanges, String), Failure> {
+        let mut words = Vec::new();
+        if message.header != self.header {
+            words.push("header");
+        }
+        message.header = self.header;
+        if let Some(mut body) = self.body.take() {
+            body.append(&self.ends.finish()).await?;
+            message.body = Some(body);
+            words.push("body");
+        }
+        if self.envelope.reverse_path.is_some() {
+            words.push("reverse_path");
+        }
+        if !self.envelope.recipients.is_empty() {
+            words.push("recipients");
+        }
+        if self.envelope.hold.is_some() {
+            words.push("hold");
+        }
+        Ok((self.envelope, words.join(", ")))
+    }
+}
+
+fn place(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+fn bracketed(path: &str) -> String {
+    let path = path.trim();
+    if path.starts_with('<') {
+        path.to_owned()
+    } else {
+        format!("<{path}>")
+    }
+}
+
+fn forward_path(path: &str) -> Result<ForwardPath, Failure> {
+    ForwardPath::parse(&bracketed(path)).map_err(|_| Failure::Address(path.to_owned()))
+}
+
+/// NOTIFY and ORCPT of RFC 3461; a filter may ask nothing else for a recipient.
+fn request(parameters: &str) -> Result<RecipientRequest, Failure> {
+    let mut request = RecipientRequest::default();
+    for word in parameters.split_ascii_whitespace() {
+        let wrong = || Failure::Parameter(word.to_owned());
+        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
+        if key.eq_ignore_ascii_case("NOTIFY") {
+            request.notify = Some(notify(value).ok_or_else(wrong)?);
+        } else if key.eq_ignore_ascii_case("ORCPT")
+            && value.contains(';')
+            && value.bytes().all(|b| b.is_ascii_graphic())
+        {
+            request.original_recipient = Some(value.to_owned());
+        } else {
+            return Err(wrong());
+        }
+    }
+    Ok(request)
+}
+
+fn notify(value: &str) -> Option<Notify> {
+    if value.eq_ignore_ascii_case("NEVER") {
+        return Some(Notify::Never);
+    }
+    let (mut success, mut failure, mut delay) = (false, false, false);
+    for word in value.split(',') {
+        match word.to_ascii_uppercase().as_str() {
+            "SUCCESS" => success = true,
+            "FAILURE" => failure = true,
+            "DELAY" => delay = true,
+            _ => return None,
+        }
+    }
+    Some(Notify::On {
+        success,
+        failure,
+        delay,
+    })
+}
+
+/// Makes every line end CRLF: a bare CR or LF that the next hop takes for a line end would let content pose as commands.
+#[derive(Clone, Copy, Debug, Default)]
+struct LineEnds {
+    after_cr: bool,
+    in_line: bool,
+}
+
+impl LineEnds {
+    fn take(&mut self, octets: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(octets.len().saturating_add(octets.len() / 16));
+        for octet in octets {
+            if std::mem::take(&mut self.after_cr) {
+                out.extend_from_slice(b"\r\n");
+                self.in_line = false;
+                if *octet == b'\n' {
+                    continue;
+                }
+            }
+            match *octet {
+                b'\r' => self.after_cr = true,
+                b'\n' => {
+                    out.extend_from_slice(b"\r\n");
+                    self.in_line = false;
+                }
+                plain => {
+                    out.push(plain);
+                    self.in_line = true;
+                }
+            }
+        }
+        out
+    }
+
+    fn finish(self) -> Vec<u8> {
+        if self.after_cr || self.in_line {
+            b"\r\n".to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_new_body_end_in_crlf_however_they_came() {
+        for (sent, kept) in [
+            (b"a\nb".as_slice(), b"a\r\nb\r\n".as_slice()),
+            (b"a\r\nb\r\n", b"a\r\nb\r\n"),
+            (b"a\n.\nQUIT\r.\r\n", b"a\r\n.\r\nQUIT\r\n.\r\n"),
+            (b"a\r\r\nb\r", b"a\r\n\r\nb\r\n"),
+            (b"", b""),
+        ] {
+            for piece in 1..=sent.len().max(1) {
+                let mut ends = LineEnds::default();
+                let mut out: Vec<u8> = sent.chunks(piece).flat_map(|piece| ends.take(piece)).collect();
+                out.extend(ends.finish());
+                assert_eq!(out, kept, "{sent:?} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_of_an_added_recipient_are_read() {
+        let read = request("NOTIFY=success,DELAY orcpt=rfc822;a@b").unwrap();
+        let notify = Some(Notify::On {
+            success: true,
+            failure: false,
+            delay: true,
+        });
+        assert_eq!(read.notify, notify);
+        assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
+        for wrong in ["NOTIFY", "NOTIFY=x", "NOTIFY=NEVER,DELAY", "ORCPT=a@b", "SIZE=1"] {
+            assert!(request(wrong).is_err(), "{wrong}");
+        }
+    }
+}
