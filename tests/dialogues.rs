@@ -56,6 +56,7 @@ struct Driver<'a> {
     queue: String,
     /// What content filters say at a stage, when it is not CONTINUE.
     filters: HashMap<Stage, FilterVerdict>,
+    passwords: Vec<(String, String)>,
     draft: Option<Vec<Vec<u8>>>,
     message: Option<(Envelope, Vec<Vec<u8>>)>,
     said: Vec<u8>,
@@ -87,6 +88,7 @@ impl<'a> Driver<'a> {
             paused: Duration::ZERO,
             queue: "ok".into(),
             filters: HashMap::new(),
+            passwords: script.passwords.clone(),
             draft: None,
             message: None,
             said: Vec::new(),
@@ -159,6 +161,10 @@ impl<'a> Driver<'a> {
                 let said = self.filters.get(&consultation.stage).cloned();
                 let verdict = said.unwrap_or(FilterVerdict::Continue);
                 self.session.handle_filtered(verdict, self.now);
+            }
+            Action::Authenticate(credentials) => {
+                let verification = peers::verify(&self.passwords, *credentials);
+                self.session.handle_authenticated(verification, self.now);
             }
             Action::TellFilters(_) => {}
             Action::OpenDraft => {

@@ -18,9 +18,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use common::client::Client;
+use estafette::io::authenticator::{Authenticator, PasswordService};
 use estafette::io::clock;
 use estafette::io::dns::SystemResolver;
+use estafette::io::dovecot_auth::{DovecotAuth, Endpoint};
 use estafette::io::inbound::{Inbound, QUEUE_TIME_MAX, serve};
+use estafette::io::password_file::{self, PasswordFile};
 use estafette::io::policy_service::PolicyConnections;
 use estafette::io::questions::Questions;
 use estafette::io::store::{OpenOptions, SqliteStore};
@@ -28,6 +31,7 @@ use estafette::io::tls::server::ServerTls;
 use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
+use estafette::policy::login_failures::FailureLimits;
 use estafette::queue::Store;
 use estafette::queue::entry::Entry;
 use estafette::queue::settings::QueueSettings;
@@ -183,6 +187,7 @@ impl<'a> Bench<'a> {
             journal: now.journal.clone(),
             counters: Arc::clone(&now.counters),
             admission: Arc::clone(&now.admission),
+            authenticator: now.authenticator.clone(),
         }));
     }
 
@@ -292,7 +297,30 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         journal: None,
         counters: Arc::default(),
         admission: Arc::default(),
+        authenticator: authenticator(script, directory),
     }
+}
+
+/// The password file of a dialogue, in which nobody has to wait; a Dovecot that does not listen for one without passwords.
+fn authenticator(script: &Script, directory: &Path) -> Option<Arc<Authenticator>> {
+    let service = if script.passwords.is_empty() {
+        PasswordService::Dovecot(Arc::new(DovecotAuth::new(Endpoint::Unix(directory.join("nobody")))))
+    } else {
+        let line = |(login, word): &(String, String)| {
+            let hash = password_file::hash(word.as_bytes()).expect("a hash");
+            format!("{login}:{hash}\n")
+        };
+        let path = directory.join(format!("{}.passwords", script.name));
+        std::fs::write(&path, script.passwords.iter().map(line).collect::<String>()).expect("written");
+        PasswordService::File(Arc::new(PasswordFile::read(&path).expect("a password file")))
+    };
+    let limits = FailureLimits {
+        address: 20,
+        login: 10,
+        time: Duration::from_mins(15),
+    };
+    let is_enabled = script.settings.sasl.is_enabled;
+    is_enabled.then(|| Arc::new(Authenticator::new(service, limits, Arc::default())))
 }
 
 /// The judge, who trusts the issuers in a file of the directory.

@@ -9,6 +9,7 @@ use super::cert::args::CertCommand;
 pub(super) use super::config_argument::ConfigArgument;
 use super::explain::arguments::ExplainArguments;
 use super::open_relay::arguments::CheckArguments;
+use super::passwd::arguments::PasswdArguments;
 use super::queue::arguments::QueueArguments;
 use super::why::arguments::WhyArguments;
 
@@ -35,6 +36,8 @@ pub(super) enum Command {
     Queue(QueueArguments),
     /// Look at certificates, take them back, let them in again.
     Cert(CertArguments),
+    /// Change the passwords of people without a certificate (smtpd_sasl_type = "file").
+    Passwd(PasswdArguments),
     /// Have the running relay read its configuration again; a wrong file changes nothing.
     Reload(ConfigArgument),
     /// Print the running relay's counters and the ages of its revocation lists (OpenMetrics text).

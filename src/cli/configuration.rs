@@ -30,6 +30,11 @@ pub(super) fn deny_list_file(path: &Path) -> Result<PathBuf, ExitCode> {
     config::deny_list_file(path).map_err(|errors| wrong(&errors))
 }
 
+/// The password file, whatever else is wrong with the configuration.
+pub(super) fn password_file(path: &Path) -> Result<PathBuf, ExitCode> {
+    config::password_file(path).map_err(|errors| wrong(&errors))
+}
+
 /// Prints what is wrong.
 pub(super) fn wrong(errors: &Diagnostics) -> ExitCode {
     eprintln!("{}", errors.render(is_styled()));

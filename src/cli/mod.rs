@@ -16,6 +16,7 @@ mod explain;
 mod logging;
 mod metrics;
 mod open_relay;
+mod passwd;
 mod point;
 mod queue;
 mod reload;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Why(why) => why::run(&why),
         Command::Queue(queue) => runtime.block_on(queue::run(&queue)),
         Command::Cert(cert) => cert::run(&cert),
+        Command::Passwd(passwd) => passwd::run(&passwd),
         Command::Reload(reload) => runtime.block_on(reload::run(&reload)),
         Command::Metrics(metrics) => runtime.block_on(metrics::run(&metrics)),
         Command::Demo(demo) => runtime.block_on(demo::run(&demo)),

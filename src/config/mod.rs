@@ -33,6 +33,7 @@ pub mod reader;
 pub mod restriction_arguments;
 pub mod restriction_words;
 pub mod restrictions;
+pub mod sasl;
 pub mod scope;
 pub mod server;
 pub mod settings;
@@ -88,6 +89,14 @@ pub fn queue_directory(path: &Path) -> Result<PathBuf, Diagnostics> {
 /// As [`queue_directory`].
 pub fn deny_list_file(path: &Path) -> Result<PathBuf, Diagnostics> {
     path_alone(path, "smtpd_tls_deny_list_file")
+}
+
+/// `smtpd_sasl_path` at the top alone, as a password file: it may be made before the configuration is whole.
+///
+/// # Errors
+/// As [`queue_directory`].
+pub fn password_file(path: &Path) -> Result<PathBuf, Diagnostics> {
+    path_alone(path, "smtpd_sasl_path")
 }
 
 /// One directive that is a path, whatever else is wrong with the file.
@@ -193,14 +202,15 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
         let filters = filters::filters(&scope, endpoint.address);
-        let (mut session, tls) = server::build(&endpoint.name, &scope, environment, findings);
-        Arc::make_mut(&mut session.chain).lists.server = Some(endpoint.address);
+        let mut server = server::build(&endpoint.name, &scope, environment, findings);
+        Arc::make_mut(&mut server.session.chain).lists.server = Some(endpoint.address);
         listeners.push(ListenerSettings {
             name: endpoint.name,
             filters: (!filters.milters.is_empty()).then(|| Arc::new(filters)),
             address: endpoint.address,
-            session: Arc::new(session),
-            tls,
+            session: Arc::new(server.session),
+            tls: server.tls,
+            passwords: server.passwords,
             socket_name: endpoint.socket_name,
         });
     }
@@ -221,6 +231,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
     // 0 means no limit, so it is the largest of all.
     let largest = sizes.max_by_key(|size| size.wrapping_sub(1)).unwrap_or_default();
     Settings {
+        failure_limits: sasl::failure_limits(&top),
         outbound: client::outbound(&top, &addresses, environment, findings),
         outbound_tls: client::tls_files(&top, environment, findings),
         queue: client::queue(&top, largest, findings),

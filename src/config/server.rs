@@ -11,6 +11,7 @@ use super::files::{TlsFiles, check_tls_files};
 use super::issuer_policies::IssuerPolicy;
 use super::list_checks::{self, Lists};
 use super::public_bundle::PublicTrust;
+use super::sasl::{self, PasswordSource};
 use super::scope::Scope;
 use super::upstream;
 use crate::io::tls::settings::{CrlPolicy, OcspMode, OnUnknown, RevocationSettings, ServerTlsFiles};
@@ -19,13 +20,18 @@ use crate::session::extension::{Extensions, HiddenExtensions};
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::wire::data::BareNewline;
 
-/// The sessions and the TLS files of the listener with this name; faults go to the findings.
-pub fn build(
-    listener: &str,
-    scope: &Scope,
-    environment: &Environment,
-    findings: &mut Findings,
-) -> (SessionSettings, Option<ServerTlsFiles>) {
+/// What a listener is made of.
+pub struct Server {
+    /// Its sessions.
+    pub session: SessionSettings,
+    /// Its TLS files.
+    pub tls: Option<ServerTlsFiles>,
+    /// Who verifies passwords.
+    pub passwords: Option<PasswordSource>,
+}
+
+/// The sessions, TLS files and passwords of the listener with this name; faults go to the findings.
+pub fn build(listener: &str, scope: &Scope, environment: &Environment, findings: &mut Findings) -> Server {
     let offer = tls_offer(scope, findings);
     let lists = Lists::of(scope);
     let trust = PublicTrust::of(scope, environment);
@@ -37,7 +43,11 @@ pub fn build(
     if let Some(files) = tls.as_ref().filter(|_| environment.check_files) {
         check_tls_files(TlsFiles::Server(files), &|name| scope.span(name), findings);
     }
-    (session(listener, scope, offer, &lists, environment), tls)
+    Server {
+        session: session(listener, scope, offer, &lists, environment),
+        tls,
+        passwords: sasl::source(scope, offer, environment, findings),
+    }
 }
 
 fn session(
@@ -66,6 +76,7 @@ fn session(
         },
         has_filters: !scope.milters("smtpd_milters").is_empty(),
         auth_external: scope.boolean("smtpd_tls_auth_external"),
+        sasl: sasl::session(scope),
         chain: Arc::new(chain::build(scope, lists, environment)),
         message_size_octets_max: scope.number("message_size_limit"),
         recipients_max: scope.count("smtpd_recipient_limit"),

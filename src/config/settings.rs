@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::certificate_rules::defined::CheckedRule;
 use super::error::Diagnostic;
+use super::sasl::PasswordSource;
 use crate::io::admission::AdmissionSettings;
 use crate::io::milter::settings::Filters;
 use crate::io::policy_service::PolicyConnections;
 use crate::io::tls::settings::{ClientTlsFiles, ServerTlsFiles};
 use crate::outbound::settings::OutboundSettings;
+use crate::policy::login_failures::FailureLimits;
 use crate::queue::settings::QueueSettings;
 use crate::session::settings::SessionSettings;
 
@@ -21,6 +23,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `[[certificate_rule]]`, in the order of the file.
     pub certificate_rules: Vec<CheckedRule>,
+    /// `smtpd_sasl_failure_limit_address` and its like.
+    pub failure_limits: FailureLimits,
     /// Deliveries.
     pub outbound: OutboundSettings,
     /// TLS of deliveries.
@@ -54,6 +58,8 @@ pub struct ListenerSettings {
     pub filters: Option<Arc<Filters>>,
     /// Its TLS files; `None` when it offers no TLS.
     pub tls: Option<ServerTlsFiles>,
+    /// Who verifies passwords; `None` when none is taken.
+    pub passwords: Option<PasswordSource>,
     /// `socket_name`: the `FileDescriptorName=` of a socket that systemd opened for it.
     pub socket_name: Option<String>,
 }

@@ -81,6 +81,7 @@ pub fn read(reader: &mut Reader<'_>, kind: Kind, located: &Located) -> Option<Va
         Kind::Text => reader.text(located, "a string").map(|text| Value::Text(set(&text))),
         Kind::Name => name(reader, located),
         Kind::Path => path(reader, located),
+        Kind::Socket => socket(reader, located),
         Kind::Paths => each_word(reader, located, "paths", |reader, word| {
             Some(reader.directory.join(&word.text).to_string_lossy().into_owned())
         })
@@ -226,6 +227,28 @@ fn path(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
     let text = set(&reader.text(located, "a path")?);
     let path = text.map(|text| reader.directory.join(text).to_string_lossy().into_owned());
     Some(Value::Text(path))
+}
+
+/// `inet:host:port` as it stands; a path, with `unix:` before it or not, as a path.
+fn socket(reader: &mut Reader<'_>, located: &Located) -> Option<Value> {
+    const EXPECTED: &str = "a path, unix:path or inet:host:port";
+    let Some(text) = set(&reader.text(located, EXPECTED)?) else {
+        return Some(Value::Text(None));
+    };
+    if let Some(address) = text.strip_prefix("inet:") {
+        let is_address = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+        return if is_address {
+            Some(Value::Text(Some(text)))
+        } else {
+            reader.wrong(reader.place(&located.span), &text, EXPECTED, None)
+        };
+    }
+    let path = text.strip_prefix("unix:").unwrap_or(&text);
+    Some(Value::Text(Some(
+        reader.directory.join(path).to_string_lossy().into_owned(),
+    )))
 }
 
 fn choice(reader: &mut Reader<'_>, located: &Located, words: &[&'static str]) -> Option<Value> {

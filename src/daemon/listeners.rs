@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
 use super::watch::Watch;
+use crate::config::sasl::PasswordSource;
 use crate::config::{ListenerSettings, Settings};
+use crate::io::authenticator::{Authenticator, PasswordService};
 use crate::io::deliver::Deliverer;
 use crate::io::dns::SystemResolver;
 use crate::io::inbound::Inbound;
@@ -26,11 +28,13 @@ use crate::io::tls::server::ServerTls;
 use crate::io::tls::settings::ServerTlsFiles;
 use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
+use crate::policy::login_failures::FailureLimits;
 use crate::queue::settings::QueueSettings;
 
 /// Everything that is made of settings and files, made before anything is swapped.
 pub(super) struct Materials {
     server: Vec<Option<Arc<ServerTls>>>,
+    failure_limits: FailureLimits,
     /// One for all listeners that name the same files.
     pub(super) judges: Vec<Arc<Judge>>,
     client: Arc<ClientTls>,
@@ -66,6 +70,7 @@ impl Materials {
         match ClientTls::load(&settings.outbound_tls, now) {
             Ok(client) if errors.is_empty() => Ok(Self {
                 server,
+                failure_limits: settings.failure_limits,
                 judges,
                 client: Arc::new(client),
                 queue: Arc::new(settings.queue.clone()),
@@ -315,7 +320,15 @@ fn inbound(
     queued: &Arc<Notify>,
     shared: &Shared,
 ) -> Inbound<SqliteStore> {
+    let service = listener.passwords.as_ref().map(|source| match source {
+        PasswordSource::File(file) => PasswordService::File(Arc::clone(file)),
+        PasswordSource::Dovecot(endpoint) => PasswordService::Dovecot(shared.dovecots.at(endpoint)),
+    });
     Inbound {
+        authenticator: service.map(|service| {
+            let failures = Arc::clone(&shared.login_failures);
+            Arc::new(Authenticator::new(service, materials.failure_limits, failures))
+        }),
         session: Arc::clone(&listener.session),
         tls: tls.cloned(),
         store: Arc::clone(store),

@@ -82,6 +82,8 @@ impl Daemon {
             journal: open_journal(&directory, settings.journal_octets_max)?,
             counters: Arc::default(),
             admission: Arc::new(Admission::new(&settings.admission)),
+            login_failures: Arc::default(),
+            dovecots: Arc::default(),
         };
         let watch = Arc::new(Watch::default());
         // Before anything listens: whoever sees the daemon answer may stop it.

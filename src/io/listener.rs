@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
+use super::dovecot_auth::Dovecots;
 use super::inbound::{self, Inbound};
 use super::journal::Journal;
 use crate::observe::log;
 use crate::policy::limits::Counters;
+use crate::policy::login_failures::LoginFailures;
 use crate::queue::Store;
 use crate::time::Timestamp;
 
@@ -114,6 +116,10 @@ pub struct Shared {
     pub counters: Arc<Mutex<Counters>>,
     /// Who is let in.
     pub admission: Arc<Admission>,
+    /// Wrong passwords, on every listener.
+    pub login_failures: Arc<Mutex<LoginFailures>>,
+    /// The connections to Dovecot.
+    pub dovecots: Arc<Dovecots>,
 }
 
 /// Accepts until `closing` is cancelled. Every session takes the settings of the moment it was accepted.

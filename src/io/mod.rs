@@ -5,19 +5,24 @@
 
 pub mod admin_socket;
 pub mod admission;
+pub mod authenticator;
 pub mod bounce;
 pub mod clock;
 pub mod deliver;
 pub mod dns;
+pub mod dovecot_auth;
 pub mod flow;
 pub mod inbound;
 pub mod journal;
 pub mod listener;
 pub mod log_writer;
 pub mod milter;
+pub mod password_edit;
+pub mod password_file;
 pub mod plan;
 pub mod policy_service;
 pub mod questions;
+pub mod replacing;
 pub mod scheduler;
 pub mod store;
 pub mod systemd;

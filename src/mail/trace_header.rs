@@ -1,6 +1,7 @@
 //! The Received header.
 //!
-//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPSA), RFC 6531 section 4.3 (UTF8SMTPS and the like), and `smtpd_tls_received_header` of postconf(5): the
+//! **Implements** RFC 5321 section 4.4, RFC 3848 (ESMTPS, ESMTPA, ESMTPSA), RFC 6531 section 4.3 (UTF8SMTPS and the like),
+//! `smtpd_tls_received_header` and `smtpd_sasl_authenticated_header` of postconf(5): the
 //! holder of a misused certificate can be found. A certificate cannot write a header: what is not printable in a
 //! name, and `\`, becomes `?`, and parentheses are balanced.
 
@@ -44,7 +45,7 @@ pub enum Dialect {
     Plain,
     /// EHLO.
     Extended,
-    /// AUTH as well, which is never taken before TLS.
+    /// AUTH as well.
     Authenticated,
 }
 
@@ -71,6 +72,8 @@ pub struct Received<'a> {
     pub with_tls_details: bool,
     /// Whether a client certificate was asked for.
     pub certificate_asked: bool,
+    /// The login, when it is to be named (`smtpd_sasl_authenticated_header`).
+    pub login: Option<&'a str>,
     /// The id.
     pub id: QueueId,
     /// The recipients; named only when there is one.
@@ -90,6 +93,9 @@ impl Received<'_> {
         let mut out = format!("Received: from {} ({name} [{address}])\r\n", word_safe(self.hello));
         if let Some(tls) = self.tls.filter(|_| self.with_tls_details) {
             self.push_tls(&mut out, tls);
+        }
+        if let Some(login) = self.login {
+            out.push_str(&format!("\t(Authenticated sender: {})\r\n", comment_safe(login)));
         }
         let protocol = match (self.is_utf8, self.tls.is_some(), self.dialect) {
             (true, true, Dialect::Authenticated) => "UTF8SMTPSA",
@@ -222,6 +228,7 @@ mod tests {
             identity: &Identity::Plaintext,
             with_tls_details: true,
             certificate_asked: true,
+            login: None,
             id: QueueId::from_parts(1, 1),
             forward_paths: &[],
             now: Now {

@@ -70,6 +70,9 @@ pub struct Decision {
     pub peer: String,
     /// `plaintext`, `no_certificate`, `unverified`, `verified`.
     pub identity: String,
+    /// The name that AUTH with a password proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// Why the certificate did not verify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -299,7 +302,7 @@ impl Decision {
                 because,
                 reply,
             } => Self {
-                decided_by: "AUTH EXTERNAL".to_owned(),
+                decided_by: because.decided_by().to_owned(),
                 ..Self::refusal(origin, reference, &because.to_string(), reply)
             },
             _ => return None,
@@ -354,6 +357,7 @@ impl Decision {
             listener: origin.listener.clone(),
             peer: origin.peer.to_string(),
             identity: origin.identity.to_owned(),
+            login: origin.login.clone(),
             why: None,
             certificate: origin.certificate.as_deref().map(CertificateRecord::of),
             reverse_path: None,

@@ -25,6 +25,7 @@ macro_rules! line {
             identity = origin.identity,
             issuer = origin.issuer.as_deref().unwrap_or_default(),
             subject = origin.subject.as_deref().unwrap_or_default(),
+            login = origin.login.as_deref(),
             $($fields)*,
             $name
         )
@@ -83,6 +84,10 @@ pub fn session_event(event: &Event) {
                 because,
                 reply
             );
+        }
+        Event::Authenticated { origin, mechanism } => {
+            let mechanism = mechanism.name();
+            line!(info, origin, "authentication.succeeded", mechanism);
         }
         Event::FilterRejected {
             origin,

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod glob;
 pub mod limits;
 mod list_words;
+pub mod login_failures;
 pub mod name_filter;
 mod name_words;
 pub mod question;

@@ -7,6 +7,7 @@ use crate::mail::envelope::Envelope;
 use crate::policy::client_rates::RateEvent;
 use crate::policy::limits::Charge;
 use crate::policy::question::Question;
+use crate::wire::sasl::Credentials;
 
 /// One thing to do; the driver does them in the order they are polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Action {
     /// Ask the content filters; answer with `handle_filtered`, also when they fail. Mail data appended between
     /// DATA and the end of data is theirs to see, the first octets, our trace header, are not.
     Filter(Box<Consultation>),
+    /// Verify a login and its password; answer with `handle_authenticated`, also when nobody can.
+    Authenticate(Box<Credentials>),
     /// Tell the content filters; there is no answer.
     TellFilters(FilterNotice),
     /// Begin a message in the queue; answer with `handle_draft`.

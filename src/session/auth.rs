@@ -1,8 +1,8 @@
-//! AUTH EXTERNAL: the client says that its certificate is to count. It counts anyway.
+//! AUTH: which mechanism is asked for, and EXTERNAL, with which the client says that its certificate is to count.
 //!
 //! **Implements** RFC 4954 sections 3 and 4 and the EXTERNAL mechanism of RFC 4422 appendix A,
 //! `smtpd_tls_auth_external`.
-//! **Does not** give any right: identity, decisions and log are those of the certificate, with AUTH and without.
+//! **Does not** give a right to EXTERNAL: identity, decisions and log are those of the certificate, with it and without.
 
 use super::connection::Connection;
 use super::event::{AuthenticationFault, CertificateFault};
@@ -12,64 +12,105 @@ use crate::cert::identity::Identity;
 use crate::policy::sender_binding::certificate_addresses;
 use crate::wire::base64;
 use crate::wire::reply::Reply;
+use crate::wire::sasl::{PasswordMechanism, Secret};
 
 /// How much of an authorization identity that is refused is recorded: a response may be long.
 const RECORDED_CHARACTERS_MAX: usize = 256;
 
-/// What a response holds.
+/// An exchange of challenges and responses: which response comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Response {
-    /// `*`: the client has thought better of it.
-    Cancelled,
-    /// The authorization identity; empty: whoever the certificate names.
-    AuthorizationIdentity(String),
+pub(super) enum Exchange {
+    /// The authorization identity of EXTERNAL.
+    External,
+    /// The whole of PLAIN.
+    Plain,
+    /// The first of LOGIN.
+    LoginName,
+    /// The second of LOGIN, behind this name.
+    LoginPassword(String),
 }
 
-/// Whether AUTH may be said like this; the response when it came along.
+impl Exchange {
+    /// What asks for the response. The words of LOGIN are those that clients look for.
+    pub(super) fn challenge(&self) -> Reply {
+        replies::challenge(match self {
+            Self::External | Self::Plain => "",
+            Self::LoginName => "Username:",
+            Self::LoginPassword(_) => "Password:",
+        })
+    }
+}
+
+/// Whether AUTH may be said like this; with the response when it came along.
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn check(connection: &Connection, argument: &str) -> Result<Option<Response>, Reply> {
+pub(super) fn check<'a>(connection: &Connection, argument: &'a str) -> Result<(Exchange, Option<&'a str>), Reply> {
     let mut words = argument.split_ascii_whitespace();
     let Some(mechanism) = words.next() else {
         return Err(replies::usage("AUTH mechanism"));
     };
-    if !connection.settings.auth_external {
+    let settings = &connection.settings;
+    if !(settings.auth_external || settings.sasl.is_enabled) || connection.is_auth_exception() {
         return Err(replies::authentication_not_enabled());
     }
     if connection.is_authenticated {
         return Err(replies::already_authenticated());
     }
-    if !mechanism.eq_ignore_ascii_case("EXTERNAL") {
-        return Err(replies::unknown_mechanism());
-    }
-    if matches!(connection.identity, Identity::Plaintext) {
-        return Err(replies::encryption_required());
-    }
+    let exchange = exchange(connection, mechanism)?;
     match (words.next(), words.next()) {
-        (None, _) => Ok(None),
+        (None, _) => Ok((exchange, None)),
         (Some("*"), None) => Err(replies::bad_response()),
-        (Some(response), None) => read_response(response.as_bytes()).map(Some),
+        (response, None) => Ok((exchange, response)),
         (Some(_), Some(_)) => Err(replies::usage("AUTH mechanism [initial-response]")),
     }
 }
 
-/// Reads a response, in a line of its own or behind AUTH. RFC 4422 appendix A.1: the authorization identity is a text
-/// without NUL.
+/// How the exchange of this mechanism begins.
+fn exchange(connection: &Connection, mechanism: &str) -> Result<Exchange, Reply> {
+    let is_encrypted = connection.tls.is_some();
+    if mechanism.eq_ignore_ascii_case("EXTERNAL") && connection.settings.auth_external {
+        return if is_encrypted {
+            Ok(Exchange::External)
+        } else {
+            Err(replies::encryption_required())
+        };
+    }
+    let sasl = &connection.settings.sasl;
+    // A service that has not been heard is asked: it may be there by now.
+    let is_taken = |mechanism: &PasswordMechanism| connection.mechanisms.is_none_or(|known| known.has(*mechanism));
+    let mechanism = PasswordMechanism::of(mechanism).filter(is_taken);
+    match mechanism {
+        Some(mechanism) if sasl.takes_passwords(is_encrypted) => Ok(match mechanism {
+            PasswordMechanism::Plain => Exchange::Plain,
+            PasswordMechanism::Login => Exchange::LoginName,
+        }),
+        Some(_) if sasl.takes_passwords(true) => Err(replies::encryption_required()),
+        _ => Err(replies::unknown_mechanism()),
+    }
+}
+
+/// The octets of a response, in a line of its own or behind AUTH, where `=` stands for none; `None` when the client has
+/// thought better of it.
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn read_response(text: &[u8]) -> Result<Response, Reply> {
+pub(super) fn decode(text: &[u8]) -> Result<Option<Secret>, Reply> {
     let octets = match text {
-        b"*" => return Ok(Response::Cancelled),
+        b"*" => return Ok(None),
         b"=" => Some(Vec::new()),
         text => base64::decode(text),
     };
     octets
-        .and_then(|octets| String::from_utf8(octets).ok())
-        .filter(|identity| !identity.contains('\0'))
-        .map(Response::AuthorizationIdentity)
+        .map(|octets| Some(Secret::new(octets)))
         .ok_or_else(replies::bad_response)
+}
+
+/// Reads the response of EXTERNAL. RFC 4422 appendix A.1: the authorization identity is a text without NUL; the empty one
+/// is whoever the certificate names.
+pub(super) fn authorization_identity(octets: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(octets).ok()?;
+    (!text.contains('\0')).then(|| text.to_owned())
 }
 
 /// Whether the holder of the session may act as this authorization identity.

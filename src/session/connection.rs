@@ -25,6 +25,7 @@ use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
 use crate::wire::reply::{Charset, Reply};
+use crate::wire::sasl::PasswordMechanisms;
 
 /// What content filters were told of and not yet told the end of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,8 +74,10 @@ pub(super) struct Connection {
     transactions: u64,
     /// What content filters know of.
     pub(super) told: Told,
-    /// Whether AUTH succeeded for this identity.
+    /// Whether AUTH succeeded, with a password or for this identity.
     pub(super) is_authenticated: bool,
+    /// What the password service takes; `None` as long as it has not been heard.
+    pub(super) mechanisms: Option<PasswordMechanisms>,
     pub(super) tls: Option<TlsDescription>,
     pub(super) origin: Arc<Origin>,
     pub(super) input: Input,
@@ -111,6 +114,7 @@ impl Connection {
         };
         Self {
             chain: Arc::clone(&settings.chain),
+            mechanisms: settings.sasl.mechanisms,
             renewal: None,
             is_authenticated: false,
             login: None,
@@ -159,10 +163,40 @@ impl Connection {
         };
         let is_same =
             identity.verified().map(|new| &new.fingerprint) == self.identity.verified().map(|known| &known.fingerprint);
-        self.is_authenticated = self.is_authenticated && is_same;
-        let listener = &self.settings.listener;
-        self.origin = Arc::new(Origin::new(&self.session_id, listener, self.peer, &identity));
+        self.is_authenticated = self.login.is_some() || (self.is_authenticated && is_same);
         self.identity = identity;
+        self.record_origin();
+    }
+
+    /// Takes a login, under which everything that follows is recorded.
+    pub(super) fn log_in(&mut self, login: String) {
+        self.login = Some(login);
+        self.is_authenticated = true;
+        self.record_origin();
+    }
+
+    fn record_origin(&mut self) {
+        let listener = &self.settings.listener;
+        self.origin = Arc::new(Origin {
+            login: self.login.clone(),
+            ..Origin::new(&self.session_id, listener, self.peer, &self.identity)
+        });
+    }
+
+    /// The mechanisms announced behind AUTH: those that would work now. EXTERNAL never without a verified certificate.
+    pub(super) fn auth_mechanisms(&self) -> Vec<&'static str> {
+        if self.is_auth_exception() {
+            return Vec::new();
+        }
+        let passwords = self.settings.sasl.takes_passwords(self.tls.is_some());
+        let passwords = self.mechanisms.filter(|_| passwords).unwrap_or_default();
+        let external = self.settings.auth_external && self.identity.verified().is_some();
+        passwords.names().chain(external.then_some("EXTERNAL")).collect()
+    }
+
+    /// `smtpd_sasl_exceptions_networks`.
+    pub(super) fn is_auth_exception(&self) -> bool {
+        self.settings.sasl.exceptions.contains(net::canonical(self.peer.ip()))
     }
 
     /// Whether XCLIENT named a client at another address: the certificate at the other end is not that client's.
@@ -204,7 +238,7 @@ impl Connection {
         let is_there = match extension {
             // RFC 3207 section 4.2: not again within TLS.
             Extension::StartTls => self.tls.is_none() && matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt),
-            Extension::Auth => settings.offers_auth(&self.identity),
+            Extension::Auth => !self.auth_mechanisms().is_empty(),
             Extension::SmtpUtf8 => settings.smtputf8,
             Extension::Xclient => self.may_xclient(),
             // RFC 8689 section 2: within TLS only.

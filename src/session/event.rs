@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::action::QueueRefusal;
 use super::filter::FilterRefusal;
+use super::password::PasswordFault;
 use crate::cert::certificate::Certificate;
 use crate::cert::identity::{Identity, Why};
 use crate::mail::from_header::FromFault;
@@ -18,6 +19,7 @@ use crate::policy::stage::Stage;
 use crate::policy::verdict::Verdict;
 use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
 use crate::wire::reply::Reply;
+use crate::wire::sasl::PasswordMechanism;
 
 /// Who speaks; the fields that every line of a session carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Origin {
     pub fingerprint: Option<String>,
     /// The certificate shown, verified or not.
     pub certificate: Option<Arc<Certificate>>,
+    /// The name that AUTH with a password proved.
+    pub login: Option<String>,
 }
 
 impl Origin {
@@ -53,6 +57,7 @@ impl Origin {
             subject: certificate.map(|certificate| certificate.subject.one_line()),
             fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
             certificate: identity.shared_certificate(),
+            login: None,
         }
     }
 }
@@ -104,7 +109,14 @@ pub enum Event {
         /// What was answered.
         reply: Reply,
     },
-    /// `authentication.rejected`: AUTH EXTERNAL failed.
+    /// `authentication.succeeded`: the login that a password proved stands in `origin` from now on.
+    Authenticated {
+        /// Who, as known from now on.
+        origin: Arc<Origin>,
+        /// How.
+        mechanism: PasswordMechanism,
+    },
+    /// `authentication.rejected`: AUTH failed, or nobody could find out.
     AuthenticationRejected {
         /// Who.
         origin: Arc<Origin>,
@@ -304,7 +316,7 @@ impl CertificateFault {
     }
 }
 
-/// Why AUTH EXTERNAL failed.
+/// Why AUTH failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationFault {
     /// No verified certificate.
@@ -313,6 +325,37 @@ pub enum AuthenticationFault {
     /// The certificate does not name this authorization identity.
     #[error("the certificate does not name the authorization identity {0:?}")]
     NotNamed(String),
+    /// AUTH with a password.
+    #[error("{login:?}: {fault}")]
+    Password {
+        /// How.
+        mechanism: PasswordMechanism,
+        /// Who the client said it is.
+        login: String,
+        /// Why not.
+        fault: PasswordFault,
+    },
+}
+
+impl AuthenticationFault {
+    /// What failed, for records.
+    pub const fn decided_by(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) | Self::NotNamed(_) => "AUTH EXTERNAL",
+            Self::Password {
+                fault: PasswordFault::LoginExceeded,
+                ..
+            } => "smtpd_sasl_failure_limit_login",
+            Self::Password {
+                fault: PasswordFault::AddressExceeded,
+                ..
+            } => "smtpd_sasl_failure_limit_address",
+            Self::Password { mechanism, .. } => match mechanism {
+                PasswordMechanism::Plain => "AUTH PLAIN",
+                PasswordMechanism::Login => "AUTH LOGIN",
+            },
+        }
+    }
 }
 
 /// Why a message was not taken after its DATA command.
@@ -409,6 +452,9 @@ pub enum CloseReason {
     /// `smtpd_tls_req_ccert`, and no verified certificate.
     #[error("no verified client certificate")]
     ClientCertificate,
+    /// `smtpd_sasl_failure_limit_address`.
+    #[error("too many failed logins")]
+    TooManyFailedLogins,
     /// `smtpd_forbid_bare_newline = reject`.
     #[error("bare newline")]
     BareNewline,

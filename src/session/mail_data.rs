@@ -334,6 +334,10 @@ fn trace_header(
         identity: &connection.identity,
         with_tls_details: connection.settings.tls_received_header,
         certificate_asked: connection.settings.ask_client_certificate,
+        login: connection
+            .login
+            .as_deref()
+            .filter(|_| connection.settings.sasl.authenticated_header),
         id,
         forward_paths: &transaction.forward_paths,
         now,

@@ -1,7 +1,7 @@
 //! The server dialogue of RFC 5321, without a socket.
 //!
 //! **Implements** RFC 5321 (server side), PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), STARTTLS
-//! (RFC 3207), AUTH EXTERNAL (RFC 4954), enhanced status codes (RFC 2034), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING
+//! (RFC 3207), AUTH (RFC 4954), enhanced status codes (RFC 2034), DSN (RFC 3461), SMTPUTF8 (RFC 6531), CHUNKING
 //! (RFC 3030), REQUIRETLS (RFC 8689), LIMITS (RFC 9422), and the smtpd directives in [`settings::SessionSettings`].
 //! **Does not** touch a socket, a clock or a log: a driver hands in octets, facts and the time, and carries out
 //! the [`Action`]s in order.
@@ -27,6 +27,7 @@ use crate::policy::limits::Allowance;
 use crate::policy::question::Answer;
 use crate::time::Now;
 use crate::wire::domain::Domain;
+use crate::wire::sasl::PasswordMechanisms;
 
 mod action;
 mod auth;
@@ -43,6 +44,7 @@ mod foreign;
 mod hello;
 mod limits;
 mod mail_data;
+pub mod password;
 mod pending;
 mod pressure;
 mod renewal;
@@ -60,6 +62,7 @@ use connection::Connection;
 use event::{CloseReason, Event};
 use filter::FilterVerdict;
 use limits::Wait;
+use password::Verification;
 use settings::{SessionSettings, TlsOffer};
 pub use stages::QUESTIONS_MAX;
 use state::State;
@@ -178,6 +181,21 @@ impl Session {
     /// The answer to [`Action::Filter`].
     pub fn handle_filtered(&mut self, verdict: FilterVerdict, now: Now) {
         self.replace(|state, connection| state.on_filtered(verdict, connection, now));
+        self.advance(now);
+    }
+
+    /// What the password service takes, as far as it has been heard: announced from the next EHLO on.
+    pub fn handle_mechanisms(&mut self, mechanisms: Option<PasswordMechanisms>) {
+        self.connection.mechanisms = mechanisms;
+    }
+
+    /// The answer to [`Action::Authenticate`].
+    pub fn handle_authenticated(&mut self, verification: Verification, now: Now) {
+        self.replace(|state, connection| {
+            state
+                .on_authenticated(verification, connection)
+                .after_command(connection, now)
+        });
         self.advance(now);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::defences::Defences;
 use super::event::CertificateFault;
 use super::extension::HiddenExtensions;
+use super::password::SaslSettings;
 use crate::cert::identity::Identity;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
@@ -32,6 +33,8 @@ pub struct SessionSettings {
     pub require_client_certificate: bool,
     /// `smtpd_tls_auth_external`: AUTH EXTERNAL for whoever holds a verified certificate.
     pub auth_external: bool,
+    /// AUTH with a password.
+    pub sasl: SaslSettings,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
     /// `smtputf8_enable`.
@@ -75,11 +78,6 @@ pub struct SessionSettings {
 }
 
 impl SessionSettings {
-    /// Whether AUTH EXTERNAL is announced to this peer: never before TLS, never without a verified certificate.
-    pub fn offers_auth(&self, identity: &Identity) -> bool {
-        self.auth_external && identity.verified().is_some()
-    }
-
     /// Whether a message of so many octets is over `message_size_limit`.
     pub const fn is_too_big(&self, octets: u64) -> bool {
         self.message_size_octets_max > 0 && octets > self.message_size_octets_max

@@ -47,6 +47,7 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
     connection.input.clear();
     connection.renewal = None;
     connection.login = None;
+    connection.is_authenticated = false;
     connection.answers = Answers::default();
     let unwelcome = connection.settings.unwelcome(&identity);
     connection.identify(identity);

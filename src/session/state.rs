@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  220 --> Ready --- STARTTLS --> Handshake ------> Ready again, or Unwelcome (first command: 421)
-//!          Ready --- AUTH ------> Authenticating -> Ready again (235 or refused)
+//!          Ready --- AUTH ------> Authenticating -> Ready again (235 or refused), for a password through Verifying
 //!          Ready --- MAIL ------> Mail
 //!
 //!  Mail --- DATA --+---------------> Opening --- draft, 354 --> Content --- CRLF.CRLF --+----------------> Committing
@@ -28,12 +28,14 @@
 use std::sync::Arc;
 
 use super::action::Action;
+use super::auth::Exchange;
 use super::connection::Connection;
 use super::content::Content;
 use super::event::{BareNewlinePlace, BareOctet, CertificateFault, CloseReason, Event};
 use super::extension::Extension;
 use super::hello::{Greeting, Hello, name_of};
 use super::limits::Wait;
+use super::password::Claim;
 use super::pending::{Pending, Step};
 use super::settings::TlsOffer;
 use super::transaction::Transaction;
@@ -44,6 +46,7 @@ use crate::wire::command::{Command, Verb};
 use crate::wire::data::BareNewline;
 use crate::wire::line::{AUTHENTICATION_LINE_OCTETS_MAX, COMMAND_LINE_OCTETS_MAX, Line, LineEnd};
 use crate::wire::reply::{Charset, Reply};
+use crate::wire::sasl::Secret;
 
 /// Where a session stands.
 #[derive(Debug)]
@@ -57,7 +60,9 @@ pub(super) enum State {
     /// Between transactions.
     Ready(Greeting),
     /// After 334: the next line is a response and no command.
-    Authenticating(Greeting),
+    Authenticating(Greeting, Exchange),
+    /// Waiting for what the password service says.
+    Verifying(Greeting, Claim),
     /// After MAIL.
     Mail(Greeting, Transaction),
     /// Waiting for what the outside world or a content filter says to the last command.
@@ -145,7 +150,7 @@ impl State {
             Self::Silent { is_broken: false }
                 | Self::Unwelcome(_)
                 | Self::Ready(_)
-                | Self::Authenticating(_)
+                | Self::Authenticating(..)
                 | Self::Mail(..)
                 | Self::Content(..)
                 | Self::Chunks(..)
@@ -163,7 +168,7 @@ impl State {
     /// The longest line that may come next, octets with its end.
     pub(super) const fn line_octets_max(&self) -> usize {
         match self {
-            Self::Authenticating(_) => AUTHENTICATION_LINE_OCTETS_MAX,
+            Self::Authenticating(..) => AUTHENTICATION_LINE_OCTETS_MAX,
             _ => COMMAND_LINE_OCTETS_MAX,
         }
     }
@@ -177,7 +182,8 @@ impl State {
             | Self::Counting(_)
             | Self::Unwelcome(_)
             | Self::Ready(_)
-            | Self::Authenticating(_)
+            | Self::Authenticating(..)
+            | Self::Verifying(..)
             | Self::Mail(..)
             | Self::Failed(_)
             | Self::Denied => true,
@@ -232,7 +238,7 @@ impl State {
         }
         connection.charset = self.charset();
         let state = match line {
-            Line::TooLong if matches!(self, Self::Authenticating(_)) => {
+            Line::TooLong if matches!(self, Self::Authenticating(..)) => {
                 self.after_response().refuse(replies::response_too_long(), connection)
             }
             Line::TooLong => self.refuse(replies::line_too_long(), connection),
@@ -244,8 +250,10 @@ impl State {
                         return self.abort(connection, CloseReason::BareNewline);
                     }
                 }
-                if matches!(self, Self::Authenticating(_)) {
-                    return self.on_response(&text, connection).after_command(connection, now);
+                if matches!(self, Self::Authenticating(..)) {
+                    let text = Secret::new(text);
+                    let state = self.on_response(text.octets(), connection, now);
+                    return state.after_command(connection, now);
                 }
                 if Self::is_foreign_line(&text, connection) {
                     return self.send_away(connection);
@@ -278,7 +286,7 @@ impl State {
                 self.abort(connection, CloseReason::TooManyErrors)
             }
             Self::Ready(_)
-            | Self::Authenticating(_)
+            | Self::Authenticating(..)
             | Self::Mail(..)
             | Self::Chunks(..)
             | Self::Failed(_)
@@ -346,7 +354,7 @@ impl State {
             Verb::Data => self.on_data(argument, connection, now),
             Verb::StartTls => self.on_starttls(argument, connection, now),
             Verb::Xclient => self.on_xclient(argument, connection, now),
-            Verb::Auth => self.on_auth(argument, connection),
+            Verb::Auth => self.on_auth(argument, connection, now),
             Verb::Rset if argument.is_empty() => {
                 self.without_transaction(connection).answer(&replies::ok(), connection)
             }
@@ -419,7 +427,9 @@ impl State {
     /// Answers HELO or EHLO.
     pub(super) fn welcome(hello: Hello, connection: &mut Connection) -> Self {
         let reply = if hello.extended {
-            replies::extensions(&connection.settings, |extension| connection.offers(extension))
+            replies::extensions(&connection.settings, &connection.auth_mechanisms(), |extension| {
+                connection.offers(extension)
+            })
         } else {
             replies::hello(&connection.settings)
         };

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use estafette::cert::identity::{Identity, Why};
 use estafette::mail::trace_header::TlsDescription;
+use estafette::session::password::{PasswordFault, Verification};
+use estafette::wire::sasl::Credentials;
 
 use crate::script::example_certificate;
 
@@ -44,4 +46,17 @@ pub(crate) fn tls(name: &str) -> TlsDescription {
         server_name: Some("localhost".into()),
         resumed: false,
     }
+}
+
+/// What a service that knows these passwords says; one without any cannot say anything.
+pub(crate) fn verify(passwords: &[(String, String)], credentials: Credentials) -> Verification {
+    let is_right = |(login, password): &(String, String)| {
+        *login == credentials.login && password.as_bytes() == credentials.password.octets()
+    };
+    Verification::Wrong(match credentials.authorization.as_str() {
+        _ if passwords.is_empty() => PasswordFault::Unavailable("nobody knows".into()),
+        _ if !passwords.iter().any(is_right) => PasswordFault::Credentials(None),
+        other if !other.is_empty() && other != credentials.login => PasswordFault::NotAuthorized(other.into()),
+        _ => return Verification::Right(credentials.login),
+    })
 }

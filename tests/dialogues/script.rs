@@ -24,13 +24,16 @@ use estafette::policy::chain::Chain;
 use estafette::policy::facts::DestinationPattern;
 use estafette::policy::restriction::{Action, CertificateMatch, Restriction};
 use estafette::policy::stage::Stage;
+use estafette::policy::word::Word;
 use estafette::session::defences::{Defences, GreetAction};
 use estafette::session::extension::{Extensions, HiddenExtensions};
 use estafette::session::filter::FilterVerdict;
+use estafette::session::password::SaslSettings;
 use estafette::session::settings::{SessionSettings, TlsOffer};
 use estafette::time::parse_duration;
 use estafette::wire::data::BareNewline;
 use estafette::wire::domain::Domain;
+use estafette::wire::sasl::PasswordMechanisms;
 pub(crate) use outside::Outside;
 use regex::Regex;
 
@@ -42,6 +45,8 @@ pub(crate) struct Script {
     pub(crate) settings: SessionSettings,
     /// In order; the first one connects.
     pub(crate) steps: Vec<(usize, Step)>,
+    /// `passwords LOGIN:PASSWORD..`: those who have one.
+    pub(crate) passwords: Vec<(String, String)>,
     /// What the DNS and policy services say.
     pub(crate) outside: Outside,
     /// The lines of a configuration whose lists are taken.
@@ -102,6 +107,7 @@ impl Script {
             name: name.to_owned(),
             settings: default_settings(),
             steps: Vec::new(),
+            passwords: Vec::new(),
             outside: Outside::default(),
             config: String::new(),
             is_whole: false,
@@ -138,6 +144,15 @@ impl Script {
             self.outside.policy(action);
         } else if let Some(words) = line.strip_prefix("rule ") {
             self.rules.push(Arc::new(rules::parse(words)));
+        } else if let Some(words) = line.strip_prefix("passwords ") {
+            let pair = |word: &str| {
+                word.split_once(':')
+                    .map(|(login, password)| (login.into(), password.into()))
+            };
+            self.passwords = words
+                .split_whitespace()
+                .map(|word| pair(word).expect("LOGIN:PASSWORD"))
+                .collect();
         } else if let Some(rest) = line.strip_prefix("set ") {
             let (key, value) = rest.split_once(' ').expect("set KEY VALUE");
             set(&mut self.settings, key, value.trim());
@@ -308,6 +323,7 @@ fn restriction(word: &str) -> Restriction {
         "permit_mynetworks" => Restriction::PermitMynetworks,
         "permit_tls_all_clientcerts" => Restriction::PermitTlsAllClientcerts,
         "permit_tls_clientcerts" => Restriction::PermitTlsClientcerts,
+        "permit_sasl_authenticated" => Restriction::Word(Word::PermitSaslAuthenticated),
         "permit_auth_destination" => Restriction::PermitAuthDestination,
         "reject_unauth_destination" => Restriction::RejectUnauthDestination,
         "permit" => Restriction::Permit,
@@ -331,6 +347,19 @@ fn set(settings: &mut SessionSettings, key: &str, value: &str) {
         }
         "bare_newline_exclusions" => settings.bare_newline_exclusions = networks(value.split_whitespace()),
         "xclient_hosts" => settings.xclient_hosts = networks(value.split_whitespace()),
+        "passwords" => {
+            settings.sasl.is_enabled = true;
+            settings.sasl.without_tls |= value == "without_tls";
+            settings.sasl.mechanisms = match value {
+                "none" => None,
+                "yes" | "without_tls" => Some(PasswordMechanisms::BOTH),
+                other => panic!("unknown value {other:?}"),
+            }
+        }
+        "password_realm" => value.clone_into(&mut settings.sasl.realm),
+        "noplaintext" => settings.sasl.in_tls = !yes,
+        "authenticated_header" => settings.sasl.authenticated_header = yes,
+        "auth_exceptions" => settings.sasl.exceptions = networks(value.split_whitespace()),
         "tls" => {
             settings.tls = match value {
                 "none" => TlsOffer::None,
@@ -427,6 +456,10 @@ pub(crate) fn default_settings() -> SessionSettings {
         require_client_certificate: false,
         tls_received_header: true,
         auth_external: true,
+        sasl: SaslSettings {
+            in_tls: true,
+            ..SaslSettings::default()
+        },
         has_filters: false,
         smtputf8: true,
         require_tls: true,

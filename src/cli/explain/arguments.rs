@@ -23,6 +23,9 @@ pub struct ExplainArguments {
     /// The TLS session is resumed: its certificate was shown earlier and is judged anew.
     #[arg(long)]
     pub resumed: bool,
+    /// The login that AUTH with a password has proved; the password is not asked for.
+    #[arg(long, value_name = "NAME")]
+    pub login: Option<String>,
     /// The listener, by name; the first that asks for a certificate, or simply the first, when not given.
     #[arg(long, value_name = "NAME")]
     pub listener: Option<String>,

@@ -70,6 +70,12 @@ impl<'a> Decision<'a> {
                 "listener {name} takes TLS from the first octet: nothing is said in plaintext there"
             ));
         }
+        if arguments.login.is_some() && !listener.session.sasl.takes_passwords(!arguments.plaintext) {
+            let name = &listener.name;
+            return Err(format!(
+                "--login: listener {name} takes no passwords there (smtpd_sasl_auth_enable, smtpd_tls_auth_only)"
+            ));
+        }
         let at = match &arguments.at {
             Some(text) => Timestamp::parse(text).map_err(|why| format!("--at {text}: {why}"))?,
             None => clock::timestamp(),
@@ -112,6 +118,7 @@ impl<'a> Decision<'a> {
             hello: &arguments.helo,
             is_extended: true,
             instance: REFERENCE,
+            login: arguments.login.as_deref(),
             reverse_path: (stage >= Stage::Mail).then_some(&self.reverse_path),
             forward_path,
             ..Facts::new(

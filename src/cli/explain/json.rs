@@ -27,6 +27,7 @@ pub(super) fn to_json(decision: &Decision<'_>, arguments: &ExplainArguments) -> 
         "helo": arguments.helo,
         "at": decision.at.to_string(),
         "resumed": arguments.resumed,
+        "login": arguments.login,
         "identity": examination.identity.state(),
         "why": why,
         "issuer": certificate.map(|c| c.issuer.one_line()),

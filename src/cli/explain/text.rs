@@ -23,6 +23,9 @@ pub(super) fn text(decision: &Decision<'_>, arguments: &ExplainArguments) -> Str
         text.push_str(&format!("at           {}\n", decision.at));
     }
     push_identity(&mut text, decision, arguments);
+    if let Some(login) = &arguments.login {
+        text.push_str(&format!("login        {}\n", printable(login)));
+    }
     for verdict in &decision.early {
         text.push_str(&trace_text::steps(&decision::trace(verdict)));
     }

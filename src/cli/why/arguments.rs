@@ -36,6 +36,9 @@ pub struct FilterArguments {
     /// peer's address or network.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "id")]
     pub address: Vec<String>,
+    /// The login that AUTH with a password proved.
+    #[arg(long, value_name = "LOGIN", conflicts_with = "id")]
+    pub login: Vec<String>,
     /// How it came out.
     #[arg(long, value_name = "VERDICT", conflicts_with = "id")]
     pub verdict: Option<VerdictArgument>,

@@ -17,6 +17,7 @@ pub(super) struct Filter {
     subject: Vec<NameFilter>,
     issuer: Vec<NameFilter>,
     addresses: Vec<AddressFilter>,
+    logins: Vec<String>,
     verdict: Option<VerdictWord>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -54,6 +55,7 @@ impl Filter {
             subject: arguments.subject.iter().map(|text| NameFilter::of(text)).collect(),
             issuer: arguments.issuer.iter().map(|text| NameFilter::of(text)).collect(),
             addresses: addresses.collect::<Result<_, _>>()?,
+            logins: arguments.login.clone(),
             verdict: arguments.verdict.map(super::arguments::VerdictArgument::word),
             since: time("since", &arguments.since)?,
             until: time("until", &arguments.until)?,
@@ -85,6 +87,7 @@ impl Filter {
         let holds = self.verdict.is_none_or(|verdict| verdict == decision.verdict)
             && names_match(&self.subject, |c| (&c.subject, &c.subject_attributes))
             && names_match(&self.issuer, |c| (&c.issuer, &c.issuer_attributes))
+            && self.logins.iter().all(|login| decision.login.as_ref() == Some(login))
             && self.addresses.iter().all(|filter| filter.matches(decision));
         if holds { Match::Yes } else { Match::No }
     }

@@ -48,6 +48,9 @@ pub(super) fn whole(decision: &Decision) -> String {
             line("  upn", name);
         }
     }
+    if let Some(login) = &decision.login {
+        line("login", login);
+    }
     if let Some(reverse_path) = &decision.reverse_path {
         line("mail from", &format!("<{reverse_path}>"));
     }

@@ -54,6 +54,8 @@ pub enum Kind {
     Name,
     /// A path; relative ones start at the directory of the configuration file.
     Path,
+    /// A path, `unix:path` or `inet:host:port`.
+    Socket,
     /// Several paths.
     Paths,
     /// One of these words; booleans count as `yes` and `no` when they are among them.
@@ -111,6 +113,7 @@ impl Kind {
             Self::Text => "text",
             Self::Name => "host name",
             Self::Path => "path",
+            Self::Socket => "path or socket",
             Self::Paths => "list of paths",
             Self::Choice(_) => "one word",
             Self::Choices(_) | Self::EhloKeywords | Self::Commands => "list of words",

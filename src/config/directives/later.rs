@@ -18,7 +18,6 @@ pub const DIRECTIVES: &[Known] = &[
         "log permits too (off by default)",
     ),
     known("smtpd_reject_footer", "empty", "text appended to 4xx/5xx"),
-    known("smtpd_tls_auth_only", "no", "AUTH only inside TLS"),
     known(
         "smtpd_tls_chain_files",
         "empty",
@@ -62,10 +61,6 @@ pub const DIRECTIVES: &[Known] = &[
     known("smtp_tls_servername", "empty", "SNI to send"),
     known("smtp_dns_support_level", "empty", "dnssec needed for dane"),
     known("smtp_tlsrpt_enable", "no", "RFC 8460 reporting"),
-    known("smtpd_sasl_auth_enable", "no", "AUTH in server"),
-    known("smtpd_sasl_type", "cyrus", "cyrus or dovecot"),
-    known("smtpd_sasl_path", "smtpd", "back-end socket/name"),
-    known("smtpd_sasl_security_options", "noanonymous", "mechanism filter"),
     known("smtp_sasl_auth_enable", "no", "AUTH to smarthost"),
     known("smtp_sasl_password_maps", "empty", "credentials per next hop"),
     known(

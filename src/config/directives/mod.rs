@@ -11,6 +11,7 @@ pub mod later;
 pub mod milter;
 pub mod outbound_side;
 pub mod policy_side;
+pub mod sasl;
 pub mod server_side;
 pub mod world;
 
@@ -24,6 +25,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(certificate_side::DIRECTIVES)
         .chain(milter::DIRECTIVES)
         .chain(policy_side::DIRECTIVES)
+        .chain(sasl::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)

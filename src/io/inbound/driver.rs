@@ -19,6 +19,7 @@ use super::upstream;
 use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::admission::{Admission, Place};
+use crate::io::authenticator::Authenticator;
 use crate::io::clock;
 use crate::io::journal::Journal;
 use crate::io::milter::settings::Filters;
@@ -68,6 +69,8 @@ pub struct Inbound<S> {
     pub counters: Arc<Mutex<Counters>>,
     /// Who is let in; the same through every reload.
     pub admission: Arc<Admission>,
+    /// Verifies passwords; `None` where none is taken.
+    pub authenticator: Option<Arc<Authenticator>>,
 }
 
 /// What a session was judged by.
@@ -88,6 +91,8 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) session: Session,
     pub(super) session_id: String,
     pub(super) peer: SocketAddr,
+    /// Our address, as the peer sees it.
+    pub(super) local: Option<SocketAddr>,
     /// The settings the session began with.
     pub(super) inbound: Arc<Inbound<S>>,
     /// The listener's settings as they are now.
@@ -139,9 +144,11 @@ pub async fn serve<S: Store>(
         Err(refusal) => return door::turn_away(stream, peer, refusal, &inbound.session).await,
     };
     let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
+    let local = stream.local_addr().ok();
     let filters = inbound.filters.as_ref();
     let milters = filters.map(|filters| Milters::new(filters, &session_id, peer));
     let mut driver = Driver {
+        local,
         wire: Wire::Plain(stream),
         session,
         session_id,
@@ -288,6 +295,7 @@ impl<S: Store> Driver<'_, S> {
             self.stop();
         }
         self.session.handle_space(self.inbound.store.room_octets());
+        self.hear_mechanisms().await;
         self.renew_identity().await;
         if self.asking.is_some() {
             self.ahead.octets = self.ahead.octets.saturating_add(octets.len());
@@ -317,6 +325,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(*question),
                 Action::Filter(consultation) => self.filter(&consultation).await,
+                Action::Authenticate(credentials) => self.authenticate(*credentials).await,
                 Action::TellFilters(notice) => self.tell_filters(notice).await,
                 Action::OpenDraft => self.open_draft().await,
                 Action::Append(octets) => self.append(&octets).await,

@@ -8,6 +8,7 @@ mod drafts;
 mod driver;
 mod filtering;
 mod judging;
+mod passwords;
 mod upstream;
 mod waiting;
 mod wire;

@@ -4,22 +4,16 @@
 //! and that lose nothing of each other (a `flock` on the directory). Comments and the order of lines stay.
 //! **Does not** tell the daemon: it looks at the file each second.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use super::deny_list::{parse, read};
 use crate::cert::denied::{Denied, Entry, Selector, lines, read_line};
+use crate::io::replacing::{directory_of, lock, replace};
 
 /// The mode of a new file: nobody else need know who lost a laptop.
 const MODE: u32 = 0o640;
-
-/// How often, and how long apart, the lock is tried: an edit takes milliseconds, so ten seconds mean that somebody hangs.
-const LOCK_ATTEMPTS: u32 = 500;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a new file begins with.
 const HEAD: &str = "\
@@ -109,16 +103,9 @@ fn edit<T>(path: &Path, change: impl FnOnce(&[u8], &Denied) -> (T, Option<Vec<u8
     })?;
     let (result, text) = change(&octets, &denied);
     if let Some(text) = text {
-        replace(&path, &lock, &text).map_err(|error| in_words(&path, "changed", &error))?;
+        replace(&path, &lock, &text, MODE).map_err(|error| in_words(&path, "changed", &error))?;
     }
     Ok(result)
-}
-
-fn directory_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 fn in_words(path: &Path, what: &str, error: &io::Error) -> String {
@@ -128,50 +115,4 @@ fn in_words(path: &Path, what: &str, error: &io::Error) -> String {
         _ => "",
     };
     format!("{} cannot be {what}: {error}{hint}", path.display())
-}
-
-/// The directory, locked: the file itself is another one after each edit.
-fn lock(directory: &Path) -> io::Result<File> {
-    let directory = File::open(directory)?;
-    for _ in 0..LOCK_ATTEMPTS {
-        match directory.try_lock() {
-            Ok(()) => return Ok(directory),
-            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-    let message = "another process has kept its directory locked for ten seconds";
-    Err(io::Error::new(io::ErrorKind::WouldBlock, message))
-}
-
-/// Puts a new file in the place of the old one. It belongs to whom the old one belonged to; the first one, when made by
-/// root, to the owner of the directory, so that the daemon can read it.
-fn replace(path: &Path, directory: &File, text: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let (mode, like) = match fs::metadata(path) {
-        Ok(old) => (old.permissions().mode() & 0o7777, old),
-        Err(_) => (MODE, directory.metadata()?),
-    };
-    // One may be left from an edit that was interrupted. It is never opened: it could be a link to anywhere.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    let written = (|| {
-        file.write_all(text)?;
-        if nix::unistd::geteuid().is_root() {
-            fchown(&file, Some(like.uid()), Some(like.gid()))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written?;
-    directory.sync_all()
 }

@@ -4,7 +4,7 @@
 //! that postmasters and their scripts recognise it.
 
 use super::action::QueueRefusal;
-use super::event::{AuthenticationFault, BareOctet, CertificateFault, MessageFault};
+use super::event::{BareOctet, CertificateFault, MessageFault};
 use super::extension::Extension;
 use super::settings::{SessionSettings, TlsOffer};
 use crate::cert::identity::Identity;
@@ -15,12 +15,14 @@ use crate::wire::parameters::ParameterError;
 use crate::wire::path::PathError;
 use crate::wire::reply::Reply;
 
+mod authentication;
 mod defence;
 mod filter;
 mod policy;
 mod restriction;
 mod xclient;
 
+pub(super) use authentication::*;
 pub(super) use defence::{barred, busy, protocol_error, rate_exceeded, unsynchronised};
 pub use defence::{busy_at_the_door, too_many_connections};
 pub use filter::{filter_defers, filter_rejects, filter_shuts_down, filter_unavailable, header_too_long};
@@ -39,13 +41,13 @@ pub(super) fn hello(settings: &SessionSettings) -> Reply {
     Reply::bare(250, vec![settings.myhostname.clone()])
 }
 
-/// The answer to EHLO: the extensions that are offered.
-pub(super) fn extensions(settings: &SessionSettings, offers: impl Fn(Extension) -> bool) -> Reply {
+/// The answer to EHLO: the extensions that are offered, AUTH with these mechanisms.
+pub(super) fn extensions(settings: &SessionSettings, mechanisms: &[&str], offers: impl Fn(Extension) -> bool) -> Reply {
     let announced = [
         (Extension::Pipelining, "PIPELINING".into()),
         (Extension::Size, format!("SIZE {}", settings.message_size_octets_max)),
         (Extension::StartTls, "STARTTLS".into()),
-        (Extension::Auth, "AUTH EXTERNAL".into()),
+        (Extension::Auth, format!("AUTH {}", mechanisms.join(" "))),
         (Extension::Xclient, XCLIENT.into()),
         (Extension::EnhancedStatusCodes, "ENHANCEDSTATUSCODES".into()),
         (Extension::EightBitMime, "8BITMIME".into()),
@@ -213,72 +215,6 @@ pub(super) fn not_implemented() -> Reply {
 /// `smtpd_tls_security_level = encrypt`.
 pub(super) fn must_start_tls() -> Reply {
     Reply::new(530, (5, 7, 0), "Must issue a STARTTLS command first")
-}
-
-/// 334 behind AUTH: EXTERNAL challenges with nothing.
-pub(super) fn empty_challenge() -> Reply {
-    Reply::bare(334, vec![String::new()])
-}
-
-/// AUTH.
-pub(super) fn authenticated() -> Reply {
-    Reply::new(235, (2, 7, 0), "Authentication successful")
-}
-
-/// AUTH that failed, and why.
-pub(super) fn authentication_failed(because: &AuthenticationFault, reference: &str) -> Reply {
-    let why = match because {
-        AuthenticationFault::Certificate(CertificateFault::NotShown) => "no client certificate was shown".to_owned(),
-        AuthenticationFault::Certificate(CertificateFault::Unverified(why)) => format!("your {why}"),
-        AuthenticationFault::NotNamed(_) => "your certificate does not name this authorization identity".to_owned(),
-    };
-    policy(
-        535,
-        (5, 7, 8),
-        &format!("Error: authentication failed: {why}"),
-        reference,
-    )
-}
-
-/// AUTH where the settings do not offer it.
-pub(super) fn authentication_not_enabled() -> Reply {
-    bad_sequence("Error: authentication not enabled")
-}
-
-/// AUTH again.
-pub(super) fn already_authenticated() -> Reply {
-    bad_sequence("Error: already authenticated")
-}
-
-/// AUTH or XCLIENT within a transaction.
-pub(super) fn transaction_in_progress() -> Reply {
-    bad_sequence("Error: MAIL transaction in progress")
-}
-
-/// AUTH before TLS.
-pub(super) fn encryption_required() -> Reply {
-    let text = "Encryption required for requested authentication mechanism";
-    Reply::new(538, (5, 7, 11), text)
-}
-
-/// AUTH with another mechanism than EXTERNAL.
-pub(super) fn unknown_mechanism() -> Reply {
-    Reply::new(504, (5, 5, 4), "Error: unrecognized authentication mechanism")
-}
-
-/// A response that is not Base64, or stands for no text.
-pub(super) fn bad_response() -> Reply {
-    Reply::new(501, (5, 5, 2), "Error: cannot decode the response")
-}
-
-/// A response beyond RFC 4954 section 4.
-pub(super) fn response_too_long() -> Reply {
-    Reply::new(500, (5, 5, 6), "Error: authentication exchange line is too long")
-}
-
-/// `*` instead of a response.
-pub(super) fn authentication_cancelled() -> Reply {
-    Reply::new(501, (5, 7, 0), "Authentication cancelled")
 }
 
 /// A bad reverse-path (5.1.7) or the wrong form of MAIL.

@@ -1,0 +1,103 @@
+//! AUTH with a password: who is offered it, who knows the passwords, how guesses are limited.
+
+use super::kind::{Directive, Kind, Place};
+
+/// AUTH with a password.
+pub const DIRECTIVES: &[Directive] = &[
+    Directive {
+        name: "smtpd_sasl_auth_enable",
+        default: "false",
+        postfix: "no",
+        meaning: "AUTH PLAIN and LOGIN for people without a certificate",
+        kind: Kind::Boolean,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_type",
+        default: "\"dovecot\"",
+        postfix: "cyrus",
+        meaning: "who knows the passwords: dovecot (its auth service), or file (made by estafette passwd)",
+        kind: Kind::Choice(&["dovecot", "file"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_path",
+        default: "\"\"",
+        postfix: "smtpd",
+        meaning: "where: Dovecot's socket as a path, unix:path or inet:host:port, or the password file",
+        kind: Kind::Socket,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_security_options",
+        default: "[\"noanonymous\"]",
+        postfix: "noanonymous",
+        meaning: "noplaintext takes no password before TLS; noanonymous always holds here",
+        kind: Kind::Choices(&["noanonymous", "noplaintext"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_tls_security_options",
+        default: "\"$smtpd_sasl_security_options\"",
+        postfix: "$smtpd_sasl_security_options",
+        meaning: "the same in TLS; PLAIN and LOGIN are plaintext mechanisms, so noplaintext switches both off",
+        kind: Kind::Choices(&["noanonymous", "noplaintext"]),
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_tls_auth_only",
+        default: "true",
+        postfix: "no",
+        meaning: "passwords in TLS only",
+        kind: Kind::Boolean,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_exceptions_networks",
+        default: "[]",
+        postfix: "empty",
+        meaning: "clients that are not offered AUTH at all",
+        kind: Kind::Networks,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_local_domain",
+        default: "\"\"",
+        postfix: "empty",
+        meaning: "realm added to logins without one, before they are looked up",
+        kind: Kind::Text,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_authenticated_header",
+        default: "false",
+        postfix: "no",
+        meaning: "name the login in the Received header",
+        kind: Kind::Boolean,
+        place: Place::Listener,
+    },
+    Directive {
+        name: "smtpd_sasl_failure_limit_address",
+        default: "20",
+        postfix: "-",
+        meaning: "wrong passwords from one address (IPv6: one /64) before it is turned away with 421; 0: no limit",
+        kind: Kind::Count(0, 1_000_000),
+        place: Place::Global,
+    },
+    Directive {
+        name: "smtpd_sasl_failure_limit_login",
+        default: "10",
+        postfix: "-",
+        meaning: "wrong passwords for one login before addresses that it has not come from lately hear 454; 0: no limit",
+        kind: Kind::Count(0, 1_000_000),
+        place: Place::Global,
+    },
+    Directive {
+        name: "smtpd_sasl_failure_time",
+        default: "\"15m\"",
+        postfix: "-",
+        meaning: "how long wrong passwords count after the last one",
+        kind: Kind::Time(1),
+        place: Place::Global,
+    },
+];
