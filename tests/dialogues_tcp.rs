@@ -328,6 +328,8 @@ fn outbound_settings() -> OutboundSettings {
         ipv4: true,
         ipv6: true,
         bind_addresses: Vec::new(),
+        discarded_keywords: std::sync::Arc::default(),
+        converts_to_seven_bits: true,
         connect_timeout: limit,
         hello_timeout: limit,
         data_transfer_timeout: limit,

@@ -1,8 +1,10 @@
 //! What deliveries are told by the configuration, checked already.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::capabilities::EhloKeywords;
 use crate::net::NextHop;
 
 /// Directives of the outbound side.
@@ -26,6 +28,10 @@ pub struct OutboundSettings {
     pub ipv6: bool,
     /// `smtp_bind_address` and `smtp_bind_address6`.
     pub bind_addresses: Vec<IpAddr>,
+    /// `smtp_discard_ehlo_keywords`.
+    pub discarded_keywords: Arc<EhloKeywords>,
+    /// Not `disable_mime_output_conversion`: eight-bit mail is converted for a next hop without 8BITMIME.
+    pub converts_to_seven_bits: bool,
     /// `smtp_connect_timeout`.
     pub connect_timeout: Duration,
     /// `smtp_helo_timeout`: greeting, EHLO, STARTTLS, MAIL and RCPT.

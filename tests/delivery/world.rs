@@ -156,6 +156,8 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         ipv4: true,
         ipv6: true,
         bind_addresses: Vec::new(),
+        discarded_keywords: std::sync::Arc::default(),
+        converts_to_seven_bits: true,
         connect_timeout: second,
         hello_timeout: second,
         data_transfer_timeout: second,

@@ -4,6 +4,7 @@
 
 pub mod certificate_side;
 pub mod common;
+pub mod extensions_out;
 pub mod kind;
 pub mod later;
 pub mod outbound_side;
@@ -18,6 +19,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(server_side::DIRECTIVES)
         .chain(certificate_side::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
+        .chain(extensions_out::DIRECTIVES)
 }
 
 /// The directive of that name, when it works.
