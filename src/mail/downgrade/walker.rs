@@ -129,9 +129,16 @@ impl Walker {
         if let State::Header(..) = self.state {
             self.end_header(visitor)?;
         }
-        self.release_end(visitor)?;
+        // The last line end of a multipart that is cut off belongs to the delimiter that is missing.
+        let is_cut_off = self.frames.iter().any(|frame| frame.boundary.is_some());
+        if !is_cut_off {
+            self.release_end(visitor)?;
+        }
         if let State::Leaf = self.state {
             visitor.end();
+        }
+        if self.is_end_held {
+            visitor.edge(b"\r\n");
         }
         Ok(())
     }
