@@ -3,6 +3,8 @@
 
 #[path = "delivery/extensions.rs"]
 mod extensions;
+#[path = "delivery/global.rs"]
+mod global;
 #[path = "delivery/names.rs"]
 mod names;
 #[path = "delivery/peer.rs"]

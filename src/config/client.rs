@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::io::tls::settings::ClientTlsFiles;
 use crate::outbound::capabilities::EhloKeywords;
-use crate::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
+use crate::outbound::settings::{ConnectionReuse, EightBitMail, OutboundSettings, TlsLevel};
 use crate::queue::settings::QueueSettings;
 
 /// Which protocols `inet_protocols` allows: IPv4, IPv6.
@@ -36,7 +36,11 @@ pub fn outbound(
         discarded_keywords: Arc::new(EhloKeywords::new(
             scope.words("smtp_discard_ehlo_keywords").iter().map(String::as_str),
         )),
-        converts_to_seven_bits: !scope.boolean("disable_mime_output_conversion"),
+        eight_bit_mail: if scope.boolean("disable_mime_output_conversion") {
+            EightBitMail::AsItIs
+        } else {
+            EightBitMail::Converted
+        },
         hello_name: scope.text("smtp_helo_name").unwrap_or(myhostname).into(),
         relayhost: scope.next_hop("relayhost").cloned(),
         tls_level: tls_level(scope, findings),

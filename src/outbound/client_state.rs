@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::capabilities::EhloKeywords;
 use super::fate::Fate;
-use super::settings::{OutboundSettings, TlsLevel};
+use super::settings::{EightBitMail, OutboundSettings, TlsLevel};
 use crate::mail::envelope::{Body, Demands};
 use crate::wire::path::{ForwardPath, ReversePath};
 
@@ -63,7 +63,7 @@ impl ClientOptions {
             tls_level: settings.tls_level,
             tls_wrapper: settings.tls_wrapper,
             discarded: Arc::clone(&settings.discarded_keywords),
-            converts: settings.converts_to_seven_bits,
+            converts: settings.eight_bit_mail == EightBitMail::Converted,
             hello_timeout: settings.hello_timeout,
             data_transfer_timeout: settings.data_transfer_timeout,
             data_done_timeout: settings.data_done_timeout,

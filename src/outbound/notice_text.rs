@@ -128,15 +128,12 @@ fn embedded_decoded(text: &str) -> String {
             let letter = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
             Some((letter, left))
         });
-        match letter {
-            Some((letter, left)) => {
-                out.push(letter);
-                rest = left;
-            }
-            None => {
-                out.push_str("\\x{");
-                rest = after;
-            }
+        if let Some((letter, left)) = letter {
+            out.push(letter);
+            rest = left;
+        } else {
+            out.push_str("\\x{");
+            rest = after;
         }
     }
     out.push_str(rest);

@@ -19,7 +19,7 @@ fn settings(relayhost: Option<&str>) -> OutboundSettings {
         ipv6: true,
         bind_addresses: Vec::new(),
         discarded_keywords: std::sync::Arc::default(),
-        converts_to_seven_bits: true,
+        eight_bit_mail: crate::outbound::settings::EightBitMail::default(),
         connect_timeout: Duration::from_secs(30),
         hello_timeout: Duration::from_mins(5),
         data_transfer_timeout: Duration::from_mins(3),

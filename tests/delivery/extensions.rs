@@ -3,7 +3,7 @@
 use estafette::io::deliver::Attempt;
 use estafette::mail::dsn::{MessageRequest, Notify, RecipientRequest, Return};
 use estafette::mail::envelope::Body;
-use estafette::outbound::settings::{OutboundSettings, TlsLevel};
+use estafette::outbound::settings::{EightBitMail, OutboundSettings, TlsLevel};
 use estafette::queue::entry::Lease;
 use estafette::time::Timestamp;
 
@@ -113,7 +113,7 @@ async fn eight_bit_mail_is_declared_converted_or_returned() {
         format!("MAIL FROM:<a@example.org> SIZE={}", converted.len())
     );
 
-    let leave = |settings: &mut OutboundSettings| settings.converts_to_seven_bits = false;
+    let leave = |settings: &mut OutboundSettings| settings.eight_bit_mail = EightBitMail::AsItIs;
     let (_, peer) = to(announcing(&[]), eight_bit, &ONE, |_| {}, leave).await;
     assert_eq!(peer.seen().messages, [format!("{EIGHT_BIT}.\r\n")]);
 

@@ -157,7 +157,7 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         ipv6: true,
         bind_addresses: Vec::new(),
         discarded_keywords: std::sync::Arc::default(),
-        converts_to_seven_bits: true,
+        eight_bit_mail: estafette::outbound::settings::EightBitMail::default(),
         connect_timeout: second,
         hello_timeout: second,
         data_transfer_timeout: second,

@@ -249,7 +249,7 @@ fn outbound_settings() -> OutboundSettings {
         ipv6: true,
         bind_addresses: Vec::new(),
         discarded_keywords: std::sync::Arc::default(),
-        converts_to_seven_bits: true,
+        eight_bit_mail: estafette::outbound::settings::EightBitMail::default(),
         connect_timeout: limit,
         hello_timeout: limit,
         data_transfer_timeout: limit,

@@ -193,13 +193,11 @@ fn parameter(text: &str, wanted: &str) -> Option<String> {
         let (name, after) = rest.split_once('=')?;
         let name = name.rsplit(';').next().unwrap_or_default().trim();
         let after = after.trim_start();
-        let (value, left) = match after.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted),
-            None => {
-                let end = after.find(';').unwrap_or(after.len());
-                let (value, left) = after.split_at(end);
-                (value.trim_end().to_owned(), left)
-            }
+        let (value, left) = if let Some(quoted) = after.strip_prefix('"') {
+            unquoted(quoted)
+        } else {
+            let (value, left) = after.split_at(after.find(';').unwrap_or(after.len()));
+            (value.trim_end().to_owned(), left)
         };
         if name.eq_ignore_ascii_case(wanted) {
             return Some(value);

@@ -192,14 +192,12 @@ impl Walker {
     /// Which multipart the line delimits, and whether it ends it. The innermost comes first.
     fn delimiter(&self, line: &[u8]) -> Option<(usize, bool)> {
         let line = line.strip_prefix(b"--")?.trim_ascii_end();
-        let frames = self.frames.iter().enumerate().rev();
-        frames
-            .filter_map(|(place, frame)| match line.strip_prefix(frame.boundary.as_deref()?)? {
-                b"" => Some((place, false)),
-                b"--" => Some((place, true)),
-                _ => None,
-            })
-            .next()
+        let mut frames = self.frames.iter().enumerate().rev();
+        frames.find_map(|(place, frame)| match line.strip_prefix(frame.boundary.as_deref()?)? {
+            b"" => Some((place, false)),
+            b"--" => Some((place, true)),
+            _ => None,
+        })
     }
 
     fn part_ends(&mut self, line: &[u8], frame: usize, is_last: bool, visitor: &mut impl Visitor) -> Result<(), Fault> {
