@@ -1,6 +1,10 @@
 //! Deliveries over loopback TCP to scripted next hops, DNS answers from a name server of our own, and bounces as
 //! another program reads them.
 
+#[path = "delivery/extensions.rs"]
+mod extensions;
+#[path = "delivery/global.rs"]
+mod global;
 #[path = "common/name_server.rs"]
 mod name_server;
 #[path = "delivery/names.rs"]
@@ -22,9 +26,11 @@ use std::time::Instant;
 use estafette::io::deliver::Attempt;
 use estafette::io::deliver::plan::plan;
 use estafette::io::dns::{Resolver, SystemResolver};
+use estafette::mail::dsn::RecipientRequest;
 use estafette::mail::outcome::Report;
 use estafette::mail::queue_id::QueueId;
-use estafette::outbound::bounce::{Bounce, Notice, Original};
+use estafette::outbound::bounce::{Bounce, Notice, Told};
+use estafette::outbound::original::Original;
 use estafette::outbound::route::{LookupError, MailExchanger, Route, RouteError};
 use estafette::outbound::settings::TlsLevel;
 use estafette::queue::StoreError;
@@ -401,7 +407,15 @@ fn read_by_python(message: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn failures() -> [(ForwardPath, Report); 2] {
+fn told(forward_path: ForwardPath, report: Report) -> Told {
+    Told {
+        forward_path,
+        request: RecipientRequest::default(),
+        report,
+    }
+}
+
+fn failures() -> [Told; 2] {
     let refused = Report {
         remote: "mx.example.net[192.0.2.1]:25".into(),
         status: "5.1.1".into(),
@@ -418,8 +432,8 @@ fn failures() -> [(ForwardPath, Report); 2] {
         from_remote: false,
     };
     [
-        (ForwardPath::parse("<\"a b\"@example.net>").unwrap(), refused),
-        (ForwardPath::Postmaster, unrouted),
+        told(ForwardPath::parse("<\"a b\"@example.net>").unwrap(), refused),
+        told(ForwardPath::Postmaster, unrouted),
     ]
 }
 
@@ -432,6 +446,7 @@ fn bounce(original: &[u8], octets_max: usize) -> Vec<u8> {
         original_id: QueueId::from_parts(wall.0, 1),
         arrived: wall,
         to: &Mailbox::parse("alice@example.org").unwrap(),
+        envelope_id: None,
         notice: Notice::Failed,
         recipients: &failures(),
         original,

@@ -382,6 +382,8 @@ fn outbound_settings() -> OutboundSettings {
         ipv4: true,
         ipv6: true,
         bind_addresses: Vec::new(),
+        discarded_keywords: std::sync::Arc::default(),
+        eight_bit_mail: estafette::outbound::settings::EightBitMail::default(),
         connect_timeout: limit,
         hello_timeout: limit,
         data_transfer_timeout: limit,

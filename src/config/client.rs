@@ -1,6 +1,7 @@
 //! From the directives to the settings of deliveries, the queue and the log.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::environment::Environment;
 use super::error::{Complaint, Findings};
@@ -8,7 +9,8 @@ use super::files::{TlsFiles, check_tls_files};
 use super::scope::Scope;
 use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::io::tls::settings::ClientTlsFiles;
-use crate::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
+use crate::outbound::capabilities::EhloKeywords;
+use crate::outbound::settings::{ConnectionReuse, EightBitMail, OutboundSettings, TlsLevel};
 use crate::queue::settings::QueueSettings;
 
 /// Which protocols `inet_protocols` allows: IPv4, IPv6.
@@ -31,6 +33,14 @@ pub fn outbound(
     OutboundSettings {
         myhostname: myhostname.into(),
         mydomain: scope.text("mydomain").unwrap_or(myhostname).into(),
+        discarded_keywords: Arc::new(EhloKeywords::new(
+            scope.words("smtp_discard_ehlo_keywords").iter().map(String::as_str),
+        )),
+        eight_bit_mail: if scope.boolean("disable_mime_output_conversion") {
+            EightBitMail::AsItIs
+        } else {
+            EightBitMail::Converted
+        },
         hello_name: scope.text("smtp_helo_name").unwrap_or(myhostname).into(),
         relayhost: scope.next_hop("relayhost").cloned(),
         tls_level: tls_level(scope, findings),

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use crate::io::bounce::{self as io_bounce, Told};
+use crate::io::bounce as io_bounce;
 use crate::io::clock;
+use crate::mail::dsn::Event;
 use crate::mail::outcome::Report;
 use crate::observe::log;
-use crate::outbound::bounce::Notice;
+use crate::outbound::bounce::{Notice, Told};
 use crate::outbound::settings::OutboundSettings;
 use crate::queue::entry::{Entry, Lease, Settlement};
 use crate::queue::operator::{Change, Operator};
@@ -87,8 +88,12 @@ async fn send<S: Store>(means: &Means<'_, S>, entry: &Entry, leases: &[Lease], r
     let told: Vec<Told> = whole
         .recipients
         .iter()
-        .map(|recipient| (recipient.forward_path.clone(), report.clone()))
+        .filter(|recipient| recipient.request.wants(Event::Failure))
+        .map(|recipient| io_bounce::told(recipient, report.clone()))
         .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
     let now = clock::timestamp();
     let lifetime = means.bounce_lifetime;
     let queued = io_bounce::queue(means.store, settings, lifetime, &whole, Notice::Failed, &told, now).await;

@@ -9,19 +9,27 @@ use std::time::Duration;
 use super::clock;
 use super::dns::Resolver;
 use super::plan::Plan;
+use crate::mail::dsn::{MessageRequest, Notify, RecipientRequest, Return};
 use crate::mail::envelope::{Demands, Envelope, Submitter};
 use crate::mail::outcome::Report;
 use crate::observe::log;
-use crate::outbound::bounce::{Bounce, Notice, Original};
+use crate::outbound::bounce::{Bounce, Notice, Told};
+use crate::outbound::original::Original;
 use crate::outbound::route;
 use crate::outbound::settings::OutboundSettings;
-use crate::queue::entry::{Lease, NewRecipient};
+use crate::queue::entry::{Lease, LeasedRecipient, NewRecipient};
 use crate::queue::{Draft, Store, StoreError};
 use crate::time::{Now, Timestamp};
 use crate::wire::path::{ForwardPath, ReversePath};
 
-/// A recipient, and what the sender is told of it.
-pub type Told = (ForwardPath, Report);
+/// What the sender is told of a recipient.
+pub fn told(recipient: &LeasedRecipient, report: Report) -> Told {
+    Told {
+        forward_path: recipient.forward_path.clone(),
+        request: recipient.request.clone(),
+        report,
+    }
+}
 
 /// Queues one message about these recipients. On return it is durable, or dropped because the reverse-path is null.
 ///
@@ -59,8 +67,8 @@ pub async fn queue<S: Store>(
     let limit = settings.bounce_octets_max;
     let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
     let (original, truncated) = match notice {
-        Notice::Failed => Original::of(&start, lease.size_octets, limit),
-        Notice::Delayed { .. } => (Original::header_of(&start, limit), true),
+        Notice::Failed if returns_all(lease) => Original::of(&start, lease.size_octets, limit),
+        _ => (Original::header_of(&start, limit), true),
     };
     let mut draft = store.begin().await?;
     let bounce = Bounce {
@@ -69,6 +77,7 @@ pub async fn queue<S: Store>(
         original_id: lease.id,
         arrived: lease.arrived,
         to: sender,
+        envelope_id: lease.demands.dsn.envelope_id.as_deref(),
         notice,
         recipients: told,
         original,
@@ -85,7 +94,16 @@ pub async fn queue<S: Store>(
         forward_path,
     };
     let envelope = Envelope {
-        demands: Demands::default(),
+        demands: Demands {
+            smtputf8: bounce.is_utf8(),
+            require_tls: lease.demands.require_tls,
+            dsn: MessageRequest::default(),
+            // RFC 3461 section 6.2: a notification asks for none.
+            recipients: vec![RecipientRequest {
+                notify: Some(Notify::Never),
+                original_recipient: None,
+            }],
+        },
         hold: None,
         reverse_path: ReversePath::Null,
         forward_paths: vec![recipient.forward_path.clone()],
@@ -97,6 +115,12 @@ pub async fn queue<S: Store>(
     match notice {
         Notice::Failed => log::bounce_queued(lease, id),
         Notice::Delayed { .. } => log::delay_told(lease, id),
+        Notice::Relayed => log::success_told(lease, id),
     }
     Ok(())
+}
+
+/// RET=HDRS, and RFC 8689 section 5: what REQUIRETLS protects does not go back whole.
+fn returns_all(lease: &Lease) -> bool {
+    lease.demands.dsn.ret != Some(Return::Headers) && !lease.demands.require_tls
 }

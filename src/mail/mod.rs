@@ -3,6 +3,7 @@
 //! **Does not** hold mail data: the queue streams it.
 
 pub mod address_list;
+pub mod downgrade;
 pub mod dsn;
 pub mod dsn_parameters;
 pub mod envelope;

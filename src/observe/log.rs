@@ -270,6 +270,12 @@ pub fn delay_told(lease: &Lease, warning: QueueId) {
     info!(queue_id = %lease.id, session_id, warning_queue_id = %warning, reverse_path = lease.reverse_path.to_string(), "delay.told");
 }
 
+/// The sender, who asked to be told, is told that a message was relayed.
+pub fn success_told(lease: &Lease, report: QueueId) {
+    let session_id = &lease.submitter.session_id;
+    info!(queue_id = %lease.id, session_id, report_queue_id = %report, reverse_path = lease.reverse_path.to_string(), "success.told");
+}
+
 /// Mail with the null reverse-path failed; nobody is told but this log.
 pub fn bounce_dropped(lease: &Lease) {
     warn!(queue_id = %lease.id, "bounce.dropped");

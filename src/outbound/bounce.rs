@@ -1,65 +1,23 @@
-//! The bounce: a multipart/report that tells the reverse-path what could not be delivered, or waits long.
+//! The bounce: a multipart/report that tells the reverse-path what could not be delivered, waits long, or was relayed.
 //!
 //! **Implements** RFC 3462 (multipart/report), RFC 3464 (message/delivery-status), RFC 3834 (Auto-Submitted), RFC 5321
-//! section 6.1.
+//! section 6.1, RFC 6533 (addresses and headers in UTF-8: in UTF-8 for a sender whose own address is, and otherwise in ASCII).
 //! **Does not** bounce to the null reverse-path: a [`Mailbox`] is asked for, and there is none in it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::notice_text::{
+    Letters, in_words, original_recipient, printable, push_folded, recipient_address, xtext_decoded,
+};
+use super::original::Original;
+use crate::mail::downgrade::encoder::Encoder;
+use crate::mail::dsn::RecipientRequest;
 use crate::mail::envelope::Body;
 use crate::mail::outcome::Report;
 use crate::mail::queue_id::QueueId;
 use crate::time::{Now, Timestamp};
 use crate::wire::path::{ForwardPath, Mailbox};
-
-/// Where a line of our own is folded, octets.
-const FOLD_OCTETS: usize = 76;
-/// The most characters of one reply that are quoted.
-const DIAGNOSTIC_CHARACTERS_MAX: usize = 2000;
-
-/// As much of the undelivered message as is returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Original<'a> {
-    /// Its header only (text/rfc822-headers).
-    Headers(&'a [u8]),
-    /// All of it (message/rfc822).
-    Full(&'a [u8]),
-}
-
-impl<'a> Original<'a> {
-    /// What fits into `octets_max` of a message whose first octets, at least that many if it has them, are `start` and
-    /// which is `size_octets` long: all of it, or whole lines of its header. The second value tells whether anything
-    /// of it is left out.
-    pub fn of(start: &'a [u8], size_octets: u64, octets_max: usize) -> (Self, bool) {
-        let is_whole = usize::try_from(size_octets).is_ok_and(|size| size == start.len() && size <= octets_max);
-        if is_whole {
-            return (Self::Full(start), false);
-        }
-        (Self::header_of(start, octets_max), true)
-    }
-
-    /// The whole lines of its header that fit into `octets_max`, of a message that begins like this.
-    pub fn header_of(start: &'a [u8], octets_max: usize) -> Self {
-        let header_end = memchr::memmem::find(start, b"\r\n\r\n").map_or(start.len(), |at| at.saturating_add(2));
-        let header = start.get(..header_end.min(octets_max)).unwrap_or(start);
-        let line_end = memchr::memrchr(b'\n', header).map_or(0, |at| at.saturating_add(1));
-        Self::Headers(header.get(..line_end).unwrap_or_default())
-    }
-
-    const fn octets(&self) -> &'a [u8] {
-        match self {
-            Self::Headers(octets) | Self::Full(octets) => octets,
-        }
-    }
-
-    const fn media_type(&self) -> &'static str {
-        match self {
-            Self::Headers(_) => "text/rfc822-headers",
-            Self::Full(_) => "message/rfc822",
-        }
-    }
-}
 
 /// What the sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +31,19 @@ pub enum Notice {
         /// `delay_warning_time`.
         after: Duration,
     },
+    /// They were handed to hosts that tell nothing of themselves, and the sender asked for news of success.
+    Relayed,
+}
+
+/// A recipient, and what the sender is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// RCPT TO.
+    pub forward_path: ForwardPath,
+    /// ORCPT is told as well.
+    pub request: RecipientRequest,
+    /// What became of it.
+    pub report: Report,
 }
 
 /// What a bounce tells.
@@ -88,10 +59,12 @@ pub struct Bounce<'a> {
     pub arrived: Timestamp,
     /// Its reverse-path, the recipient of the bounce.
     pub to: &'a Mailbox,
-    /// Whether they failed or wait.
+    /// ENVID, in xtext.
+    pub envelope_id: Option<&'a str>,
+    /// Whether they failed, wait or were relayed.
     pub notice: Notice,
     /// The recipients it is about, one or more.
-    pub recipients: &'a [(ForwardPath, Report)],
+    pub recipients: &'a [Told],
     /// What is returned of it.
     pub original: Original<'a>,
     /// Whether something of it is left out.
@@ -101,39 +74,69 @@ pub struct Bounce<'a> {
 }
 
 impl Bounce<'_> {
+    /// Whether it needs SMTPUTF8, as its recipient's address does. RFC 6533 section 4: only then it speaks UTF-8 itself.
+    pub fn is_utf8(&self) -> bool {
+        !self.to.to_string().is_ascii()
+    }
+
+    fn letters(&self) -> Letters {
+        if self.is_utf8() { Letters::Utf8 } else { Letters::Ascii }
+    }
+
     /// The body type to queue it with.
     pub fn body(&self) -> Body {
-        if self.original.octets().is_ascii() {
-            Body::SevenBit
-        } else {
-            Body::EightBitMime
+        Body::SevenBit.with(self.is_utf8() || !self.words().is_ascii() || !self.returned().0.is_ascii())
+    }
+
+    /// The octets of the part that returns the message, and their encoding. A header in UTF-8 is packed up where the bounce
+    /// itself must do without SMTPUTF8: RFC 6532 section 3.7 allows it for message/global.
+    fn returned(&self) -> (Vec<u8>, &'static str) {
+        let octets = crlf_lines(self.original.octets());
+        if self.original.has_utf8_header() && !self.is_utf8() {
+            let mut encoder = Encoder::new(false);
+            let mut out = Vec::new();
+            encoder.push(&octets, &mut out);
+            encoder.finish(&mut out);
+            out.extend_from_slice(b"\r\n");
+            return (out, "base64");
         }
+        let encoding = encoding(octets.is_ascii());
+        (octets, encoding)
     }
 
     /// The message; every line ends in CRLF.
     pub fn to_message(&self) -> Vec<u8> {
         let words = self.words();
         let status = self.delivery_status();
-        let original = crlf_lines(self.original.octets());
+        let (original, original_encoding) = self.returned();
         let boundary = self.boundary(&original);
         let mut out = self.header(&boundary);
         push_part(
             &mut out,
             &boundary,
             "Notification",
-            "text/plain; charset=us-ascii",
-            "7bit",
+            if words.is_ascii() {
+                "text/plain; charset=us-ascii"
+            } else {
+                "text/plain; charset=utf-8"
+            },
+            encoding(words.is_ascii()),
         );
         out.push_str(&words);
         push_part(
             &mut out,
             &boundary,
             "Delivery report",
-            "message/delivery-status",
-            "7bit",
+            if self.is_utf8() {
+                "message/global-delivery-status"
+            } else {
+                "message/delivery-status"
+            },
+            encoding(status.is_ascii()),
         );
         out.push_str(&status);
         let description = match self.original {
+            _ if self.notice == Notice::Relayed => "Message headers",
             Original::Full(_) => "Undelivered message",
             Original::Headers(_) => "Undelivered message headers",
         };
@@ -142,7 +145,7 @@ impl Bounce<'_> {
             &boundary,
             description,
             self.original.media_type(),
-            self.encoding(),
+            original_encoding,
         );
         let mut out = out.into_bytes();
         out.extend_from_slice(&original);
@@ -152,10 +155,7 @@ impl Bounce<'_> {
 
     /// RFC 2045 section 6.4: a composite part needs 8bit when a part of it does.
     fn encoding(&self) -> &'static str {
-        match self.body() {
-            Body::SevenBit => "7bit",
-            Body::EightBitMime => "8bit",
-        }
+        encoding(self.body() == Body::SevenBit)
     }
 
     /// A boundary that the returned message does not contain; our own parts cannot, for every line of theirs that starts
@@ -175,6 +175,7 @@ impl Bounce<'_> {
         let subject = match self.notice {
             Notice::Failed => "Undelivered Mail Returned to Sender",
             Notice::Delayed { .. } => "Delayed Mail (still being retried)",
+            Notice::Relayed => "Successful Mail Delivery Report",
         };
         let mut out = String::new();
         for line in [
@@ -209,15 +210,25 @@ impl Bounce<'_> {
                 },
             )),
             Notice::Delayed { retried_until, after } => out.push_str(&self.warning(retried_until, after)),
+            Notice::Relayed => out.push_str(
+                "Your message was handed on to the destinations below. They do not report\r\n\
+                 what becomes of it: if it cannot be delivered you may be told in another\r\n\
+                 message. Its header is attached below.\r\n",
+            ),
         }
         out.push_str("\r\nFor further assistance, please send mail to postmaster.\r\n");
-        for (path, report) in self.recipients {
+        for Told {
+            forward_path: path,
+            report,
+            ..
+        } in self.recipients
+        {
             let said = match (report.from_remote, report.remote.is_empty()) {
                 (true, false) => format!("host {} said: {}", report.remote, report.text),
                 _ => report.text.clone(),
             };
             out.push_str("\r\n");
-            push_folded(&mut out, &format!("<{path}>: {said}"), "    ");
+            push_folded(&mut out, &format!("<{path}>: {said}"), "    ", Letters::Utf8);
         }
         out
     }
@@ -240,18 +251,30 @@ impl Bounce<'_> {
 
     fn delivery_status(&self) -> String {
         let offset = self.now.utc_offset_seconds;
-        let mut out = format!("Reporting-MTA: dns; {}\r\n", self.myhostname);
+        let mut out = String::new();
+        if let Some(id) = self.envelope_id {
+            let _ = write!(out, "Original-Envelope-Id: {}\r\n", printable(&xtext_decoded(id)));
+        }
+        let _ = write!(out, "Reporting-MTA: dns; {}\r\n", self.myhostname);
         let _ = write!(out, "X-Estafette-Queue-ID: {}\r\n", self.original_id);
         let _ = write!(out, "Arrival-Date: {}\r\n", self.arrived.rfc5322(offset));
-        for (path, report) in self.recipients {
-            let recipient = match path {
-                ForwardPath::Postmaster => format!("postmaster@{}", self.myhostname),
-                ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
-            };
-            let _ = write!(out, "\r\nFinal-Recipient: rfc822; {recipient}\r\n");
+        let letters = self.letters();
+        for Told {
+            forward_path,
+            request,
+            report,
+        } in self.recipients
+        {
+            out.push_str("\r\n");
+            if let Some(original) = &request.original_recipient {
+                let _ = write!(out, "Original-Recipient: {}\r\n", original_recipient(original, letters));
+            }
+            let recipient = recipient_address(forward_path, self.myhostname, letters);
+            let _ = write!(out, "Final-Recipient: {recipient}\r\n");
             let action = match self.notice {
                 Notice::Failed => "failed",
                 Notice::Delayed { .. } => "delayed",
+                Notice::Relayed => "relayed",
             };
             let _ = write!(out, "Action: {action}\r\nStatus: {}\r\n", printable(&report.status));
             let remote = report.remote.split('[').next().unwrap_or_default();
@@ -259,7 +282,12 @@ impl Bounce<'_> {
                 let _ = write!(out, "Remote-MTA: dns; {}\r\n", printable(remote));
             }
             let kind = if report.from_remote { "smtp" } else { "x-estafette" };
-            push_folded(&mut out, &format!("Diagnostic-Code: {kind}; {}", report.text), "    ");
+            push_folded(
+                &mut out,
+                &format!("Diagnostic-Code: {kind}; {}", report.text),
+                "    ",
+                letters,
+            );
             if let Notice::Delayed { retried_until, .. } = self.notice {
                 let _ = write!(out, "Will-Retry-Until: {}\r\n", retried_until.rfc5322(offset));
             }
@@ -268,13 +296,8 @@ impl Bounce<'_> {
     }
 }
 
-/// A time in its largest whole unit, rounded down: `5 day(s)`, as Postfix writes it.
-fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let units = [(86_400, "day(s)"), (3600, "hour(s)"), (60, "minute(s)")];
-    let unit = units.into_iter().find(|(length, _)| seconds >= *length);
-    let (length, name) = unit.unwrap_or((1, "second(s)"));
-    format!("{} {name}", seconds / length)
+const fn encoding(is_ascii: bool) -> &'static str {
+    if is_ascii { "7bit" } else { "8bit" }
 }
 
 fn push_part(out: &mut String, boundary: &str, description: &str, media_type: &str, encoding: &str) {
@@ -283,41 +306,6 @@ fn push_part(out: &mut String, boundary: &str, description: &str, media_type: &s
         "\r\n--{boundary}\r\nContent-Description: {description}\r\nContent-Type: {media_type}\r\n\
          Content-Transfer-Encoding: {encoding}\r\n\r\n"
     );
-}
-
-/// Printable ASCII as it is, everything else as `?`: a reply can neither end a line nor leave ASCII.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
-        .collect()
-}
-
-/// Adds a text in lines of about [`FOLD_OCTETS`], broken at spaces, or anywhere in a word longer than a line may be; lines
-/// after the first begin with `indent`.
-fn push_folded(out: &mut String, text: &str, indent: &str) {
-    let text: String = printable(text).chars().take(DIAGNOSTIC_CHARACTERS_MAX).collect();
-    let mut column = 0_usize;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if column > 0 && column.saturating_add(word.len()) >= FOLD_OCTETS {
-            out.push_str("\r\n");
-            out.push_str(indent);
-            column = indent.len();
-        } else if column > 0 {
-            out.push(' ');
-            column = column.saturating_add(1);
-        }
-        for letter in word.chars() {
-            // RFC 5322 section 2.1.1: a line must be no more than 998 characters.
-            if column >= 900 {
-                out.push_str("\r\n");
-                out.push_str(indent);
-                column = indent.len();
-            }
-            out.push(letter);
-            column = column.saturating_add(1);
-        }
-    }
-    out.push_str("\r\n");
 }
 
 /// The octets with every line ended by CRLF, whatever ended it before.
@@ -341,39 +329,6 @@ fn crlf_lines(octets: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HEADER: &[u8] = b"From: a@example.org\r\nSubject: x\r\n\r\nbody\r\n";
-
-    #[test]
-    fn original_that_fits_is_whole_and_one_that_does_not_is_its_header() {
-        let size = HEADER.len();
-        let octets = u64::try_from(size).unwrap();
-        assert_eq!(Original::of(HEADER, octets, size), (Original::Full(HEADER), false));
-        let header = &HEADER[..size - 8];
-        assert_eq!(Original::of(HEADER, 10_000, size), (Original::Headers(header), true));
-        assert_eq!(
-            Original::of(HEADER, octets, 25),
-            (Original::Headers(&HEADER[..21]), true)
-        );
-        assert_eq!(Original::of(HEADER, octets, 5), (Original::Headers(b""), true));
-    }
-
-    #[test]
-    fn folded_reply_cannot_leave_its_field() {
-        let mut out = String::new();
-        push_folded(
-            &mut out,
-            &format!("X: 550 a\r\n\r\n--b \u{e9} {}", "y".repeat(1500)),
-            "    ",
-        );
-        let lines: Vec<&str> = out.trim_end().split("\r\n").collect();
-        assert_eq!(lines[0], "X: 550 a????--b ?");
-        assert!(
-            lines[1..]
-                .iter()
-                .all(|line| line.starts_with("    y") && line.len() <= 998)
-        );
-    }
 
     #[test]
     fn lines_of_any_end_leave_with_crlf() {

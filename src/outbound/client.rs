@@ -5,14 +5,13 @@
 //! as Postfix defaults to them; one transaction after the other over one session, as `smtp_connection_cache_on_demand`
 //! has it.
 //! **Does not** touch a socket, judge a certificate, choose a host, or decide how long a session is kept.
-//! **Bugs** Mail declared 8BITMIME goes as it is to a peer that does not offer 8BITMIME, where Postfix would convert it
-//! to quoted-printable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client_state::{Action, Capabilities, ClientOptions, Ending, Leftover, State, Transaction};
+use super::capabilities::{Capabilities, Extension};
+use super::client_state::{Action, ClientOptions, Ending, Leftover, State, Transaction};
 use super::fate::{Elsewhere, Fate};
 use super::progress::{Next, Progress};
 use super::reply_reader::ReplyReader;
@@ -23,18 +22,18 @@ use crate::wire::reply::Reply;
 /// One session with its transactions, one after the other.
 #[derive(Debug)]
 pub struct Client {
-    options: ClientOptions,
-    progress: Progress,
+    pub(super) options: ClientOptions,
+    pub(super) progress: Progress,
     /// Transactions begun.
     transactions: usize,
-    state: State,
+    pub(super) state: State,
     reader: ReplyReader,
-    capabilities: Capabilities,
-    tls: bool,
+    pub(super) capabilities: Capabilities,
+    pub(super) tls: bool,
     /// What the driver shall do instead of taking the fates.
     again: Option<Again>,
-    actions: VecDeque<Action>,
-    deadline: Option<Instant>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// Why the transaction is to be tried on another connection to the same address.
@@ -242,6 +241,8 @@ impl Client {
             State::Body(_) => self.on_early_reply(reply),
             State::FinalReply => self.on_final(reply),
             State::LoneDot => self.on_lone_dot(reply),
+            // The peer was not asked anything.
+            State::Survey => self.unexpected(reply),
             State::Idle(_) | State::Spent => self.close(),
             State::Handshake | State::Over => {}
         }
@@ -270,7 +271,7 @@ impl Client {
         if !reply.is_positive() {
             return self.refused_service(reply);
         }
-        self.capabilities = Capabilities::of(reply);
+        self.capabilities = Capabilities::of(reply, &self.options.discarded);
         self.secure_or_begin(now);
     }
 
@@ -286,7 +287,7 @@ impl Client {
         if self.tls || self.options.tls_level == TlsLevel::None {
             return self.begin_envelope(now);
         }
-        if self.capabilities.starttls {
+        if self.capabilities.has(Extension::StartTls) {
             self.say("STARTTLS");
             return self.go(State::StartTls, now);
         }
@@ -294,7 +295,7 @@ impl Client {
             return self.begin_envelope(now);
         }
         let text = format!("TLS is required, but was not offered by host {}", self.options.remote);
-        self.give_up("4.7.4", &text, Elsewhere::Yes);
+        self.give_up(self.tls_status("4.7.4"), &text, Elsewhere::Yes);
         self.quit();
     }
 
@@ -313,25 +314,13 @@ impl Client {
         self.go(State::Handshake, now);
     }
 
-    fn tls_failed(&mut self, status: &str, text: &str) {
+    fn tls_failed(&mut self, status: &'static str, text: &str) {
         self.again = (self.options.tls_level == TlsLevel::May).then_some(Again::InPlaintext);
-        self.give_up(status, text, Elsewhere::Yes);
+        self.give_up(self.tls_status(status), text, Elsewhere::Yes);
         self.close();
     }
 
-    fn begin_envelope(&mut self, now: Instant) {
-        let size = self.progress.size_octets();
-        if let Some(limit) = self.capabilities.size.filter(|limit| (1..size).contains(limit)) {
-            let remote = &self.options.remote;
-            let text = format!("message size {size} exceeds size limit {limit} of server {remote}");
-            self.progress.settle_rest(&Fate::failed(remote, "5.3.4", &text));
-            return self.rest();
-        }
-        self.state = State::Envelope;
-        self.send_group(now);
-    }
-
-    fn send_group(&mut self, now: Instant) {
+    pub(super) fn send_group(&mut self, now: Instant) {
         let group = self.progress.next_group(self.capabilities);
         self.send(group);
         self.wait(now, self.options.hello_timeout);
@@ -413,9 +402,9 @@ impl Client {
     }
 
     /// The transaction is over. One that the peer began and whose data never came must be reset before the next.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         self.state = match self.state {
-            _ if self.again.is_some() => State::Spent,
+            _ if self.again.is_some() || self.is_used_up() => State::Spent,
             State::Envelope | State::LoneDot if self.progress.is_mail_taken() => State::Idle(Leftover::OpenTransaction),
             _ => State::Idle(Leftover::None),
         };
@@ -459,7 +448,7 @@ impl Client {
         self.progress.settle_rest(&Fate::of_reply(&self.options.remote, reply));
     }
 
-    fn give_up(&mut self, status: &str, text: &str, elsewhere: Elsewhere) {
+    pub(super) fn give_up(&mut self, status: &str, text: &str, elsewhere: Elsewhere) {
         let fate = Fate::deferred(&self.options.remote, status, text, elsewhere);
         self.progress.settle_rest(&fate);
     }

@@ -7,13 +7,14 @@
 //! Idle -> (end) -> Over; every state may fail into Over
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::capabilities::EhloKeywords;
 use super::fate::Fate;
-use super::settings::{OutboundSettings, TlsLevel};
-use crate::mail::envelope::Body;
+use super::settings::{EightBitMail, OutboundSettings, TlsLevel};
+use crate::mail::envelope::{Body, Demands};
 use crate::wire::path::{ForwardPath, ReversePath};
-use crate::wire::reply::Reply;
 
 /// One mail transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Transaction {
     pub body: Body,
     /// Octets of mail data, for SIZE.
     pub size_octets: u64,
+    /// What the client of the other side asked for, in the order of the forward-paths.
+    pub demands: Demands,
 }
 
 /// How one session is to be held.
@@ -39,6 +42,10 @@ pub struct ClientOptions {
     pub tls_level: TlsLevel,
     /// Whether TLS came first (`smtp_tls_wrappermode`).
     pub tls_wrapper: bool,
+    /// `smtp_discard_ehlo_keywords`.
+    pub discarded: Arc<EhloKeywords>,
+    /// Whether eight-bit mail is converted for a peer that does not take it: not so with `disable_mime_output_conversion`.
+    pub converts: bool,
     /// Up to each reply before the mail data.
     pub hello_timeout: Duration,
     /// For each piece of mail data.
@@ -55,6 +62,8 @@ impl ClientOptions {
             remote,
             tls_level: settings.tls_level,
             tls_wrapper: settings.tls_wrapper,
+            discarded: Arc::clone(&settings.discarded_keywords),
+            converts: settings.eight_bit_mail == EightBitMail::Converted,
             hello_timeout: settings.hello_timeout,
             data_transfer_timeout: settings.data_transfer_timeout,
             data_done_timeout: settings.data_done_timeout,
@@ -70,7 +79,10 @@ pub enum Action {
     Send(Vec<u8>),
     /// Do the TLS handshake, and report it with `handle_tls`.
     StartTls,
-    /// Bring the next piece of mail data with `handle_data_chunk`.
+    /// Read the mail data, and report with `handle_survey` what is in it.
+    Survey,
+    /// Bring the next piece of mail data with `handle_data_chunk`; converted, when the survey said that it can be and
+    /// [`super::client::Client::is_converting`].
     WantData,
     /// Close the connection; the dialogue is over.
     Close,
@@ -104,6 +116,8 @@ pub enum State {
     Handshake,
     /// RSET is sent, before the next transaction.
     Reset,
+    /// The driver looks at the mail data.
+    Survey,
     /// MAIL, RCPT and DATA.
     Envelope,
     /// The driver brings mail data.
@@ -129,6 +143,7 @@ impl State {
             Self::StartTls => "sending STARTTLS",
             Self::Handshake => "performing the TLS handshake",
             Self::Reset => "sending RSET",
+            Self::Survey => "looking at the message",
             Self::Envelope => return None,
             Self::Body(_) => "sending the mail data",
             Self::FinalReply => "waiting for the reply to the final dot",
@@ -145,36 +160,4 @@ pub enum Leftover {
     None,
     /// A transaction that never reached its data.
     OpenTransaction,
-}
-
-/// What the peer announced behind EHLO.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// RFC 2920.
-    pub pipelining: bool,
-    /// RFC 6152.
-    pub eight_bit_mime: bool,
-    /// RFC 3207.
-    pub starttls: bool,
-    /// RFC 1870; the limit in octets, 0 for none.
-    pub size: Option<u64>,
-}
-
-impl Capabilities {
-    /// Reads the reply to EHLO; the first line is the greeting.
-    pub fn of(reply: &Reply) -> Self {
-        let mut found = Self::default();
-        for line in reply.lines.iter().skip(1) {
-            let mut words = line.split_ascii_whitespace();
-            let Some(keyword) = words.next() else { continue };
-            match keyword.to_ascii_uppercase().as_str() {
-                "PIPELINING" => found.pipelining = true,
-                "8BITMIME" => found.eight_bit_mime = true,
-                "STARTTLS" => found.starttls = true,
-                "SIZE" => found.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
-                _ => {}
-            }
-        }
-        found
-    }
 }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::client_demands::{SevenBit, Surveyed};
 use super::client_state::{Action, ClientOptions, Ending, Transaction};
 use super::fate::Fate;
 use super::settings::TlsLevel;
-use crate::mail::envelope::Body;
+use crate::mail::envelope::{Body, Demands};
 use crate::mail::outcome::Outcome;
 use crate::wire::path::{ForwardPath, ReversePath};
 
@@ -39,6 +40,8 @@ pub(super) fn options(tls_level: TlsLevel) -> ClientOptions {
         remote: "mx[192.0.2.1]:25".into(),
         tls_level,
         tls_wrapper: false,
+        discarded: std::sync::Arc::default(),
+        converts: false,
         hello_timeout: Duration::from_secs(10),
         data_transfer_timeout: Duration::from_secs(20),
         data_done_timeout: Duration::from_secs(30),
@@ -53,6 +56,7 @@ pub(super) fn transaction(recipients: usize) -> Transaction {
             .collect(),
         body: Body::EightBitMime,
         size_octets: 20,
+        demands: Demands::default(),
     }
 }
 
@@ -61,6 +65,17 @@ fn act(client: &mut Client, now: Instant, data: &mut Vec<&'static [u8]>, said: &
     while let Some(action) = client.poll_action() {
         match action {
             Action::Send(octets) => said.push_str(std::str::from_utf8(&octets).unwrap()),
+            Action::Survey => {
+                let is_header_ascii = true;
+                let seven_bit = SevenBit::AsItIs;
+                client.handle_survey(
+                    now,
+                    Surveyed {
+                        is_header_ascii,
+                        seven_bit,
+                    },
+                );
+            }
             Action::WantData => {
                 let piece = if data.is_empty() {
                     b"".as_slice()

@@ -16,6 +16,8 @@ pub struct Fate {
     pub outcome: Outcome,
     /// Whether another target may be tried at once; only ever true of a deferred one.
     pub elsewhere: bool,
+    /// Whether the peer takes it in another transaction: it was not said yet.
+    pub is_postponed: bool,
 }
 
 /// Whether another target may take what this one would not.
@@ -37,7 +39,11 @@ impl Fate {
             _ => Outcome::Deferred(report),
         };
         let elsewhere = !outcome.is_final();
-        Self { outcome, elsewhere }
+        Self {
+            outcome,
+            elsewhere,
+            is_postponed: false,
+        }
     }
 
     /// What the reply says, taken for transient whatever its code.
@@ -50,6 +56,7 @@ impl Fate {
         Self {
             outcome: Outcome::Deferred(report),
             elsewhere: elsewhere == Elsewhere::Yes,
+            is_postponed: false,
         }
     }
 
@@ -58,6 +65,7 @@ impl Fate {
         Self {
             outcome: Outcome::Deferred(own_report(remote, status, text)),
             elsewhere: elsewhere == Elsewhere::Yes,
+            is_postponed: false,
         }
     }
 
@@ -66,6 +74,15 @@ impl Fate {
         Self {
             outcome: Outcome::Failed(own_report(remote, status, text)),
             elsewhere: false,
+            is_postponed: false,
+        }
+    }
+
+    /// Not said: the peer takes no more recipients in one transaction (RFC 9422, RCPTMAX).
+    pub fn postponed(remote: &str) -> Self {
+        Self {
+            is_postponed: true,
+            ..Self::deferred(remote, "4.5.3", "left for another transaction", Elsewhere::Yes)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::client::Client;
+use super::client_demands::{SevenBit, Surveyed};
 use super::client_state::{Action, Ending};
 use super::client_tests::{options, short, transaction};
 use super::settings::TlsLevel;
@@ -53,6 +54,14 @@ impl Session {
             match action {
                 Action::Send(octets) => said.push_str(std::str::from_utf8(&octets).unwrap()),
                 Action::WantData => self.client.handle_data_chunk(self.now, DATA),
+                Action::Survey => {
+                    let (is_header_ascii, seven_bit) = (true, SevenBit::AsItIs);
+                    let surveyed = Surveyed {
+                        is_header_ascii,
+                        seven_bit,
+                    };
+                    self.client.handle_survey(self.now, surveyed);
+                }
                 Action::StartTls => panic!("no TLS here"),
                 Action::Close => said.push_str("(close)"),
             }

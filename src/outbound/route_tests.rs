@@ -18,6 +18,8 @@ fn settings(relayhost: Option<&str>) -> OutboundSettings {
         ipv4: true,
         ipv6: true,
         bind_addresses: Vec::new(),
+        discarded_keywords: std::sync::Arc::default(),
+        eight_bit_mail: crate::outbound::settings::EightBitMail::default(),
         connect_timeout: Duration::from_secs(30),
         hello_timeout: Duration::from_mins(5),
         data_transfer_timeout: Duration::from_mins(3),

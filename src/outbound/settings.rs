@@ -1,8 +1,10 @@
 //! What deliveries are told by the configuration, checked already.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::capabilities::EhloKeywords;
 use crate::net::NextHop;
 
 /// Directives of the outbound side.
@@ -26,6 +28,10 @@ pub struct OutboundSettings {
     pub ipv6: bool,
     /// `smtp_bind_address` and `smtp_bind_address6`.
     pub bind_addresses: Vec<IpAddr>,
+    /// `smtp_discard_ehlo_keywords`.
+    pub discarded_keywords: Arc<EhloKeywords>,
+    /// `disable_mime_output_conversion`.
+    pub eight_bit_mail: EightBitMail,
     /// `smtp_connect_timeout`.
     pub connect_timeout: Duration,
     /// `smtp_helo_timeout`: greeting, EHLO, STARTTLS, MAIL and RCPT.
@@ -50,6 +56,16 @@ pub struct OutboundSettings {
     pub bounce_octets_max: usize,
     /// Addresses and ports this relay listens on, to recognise its own loop.
     pub own_endpoints: Vec<std::net::SocketAddr>,
+}
+
+/// What becomes of eight-bit mail for a next hop without 8BITMIME.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EightBitMail {
+    /// It is converted.
+    #[default]
+    Converted,
+    /// It goes as it is.
+    AsItIs,
 }
 
 /// When a connection is kept for later messages, and for how long.

@@ -26,6 +26,8 @@ pub(crate) enum Starttls {
 pub(crate) struct Behaviour {
     /// Its first line.
     pub(crate) greeting: &'static str,
+    /// What else it announces.
+    pub(crate) keywords: &'static [&'static str],
     /// Whether it offers PIPELINING.
     pub(crate) pipelining: bool,
     /// STARTTLS.
@@ -61,6 +63,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             greeting: "220 peer",
+            keywords: &[],
             pipelining: true,
             starttls: Starttls::Absent,
             recipient: |_| "250 2.1.5 ok",
@@ -260,6 +263,9 @@ fn hello(behaviour: Behaviour) -> String {
     }
     if behaviour.starttls != Starttls::Absent {
         lines.push_str("250-STARTTLS\r\n");
+    }
+    for keyword in behaviour.keywords {
+        lines.push_str(&format!("250-{keyword}\r\n"));
     }
     lines + "250 ENHANCEDSTATUSCODES"
 }

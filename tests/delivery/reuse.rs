@@ -321,6 +321,7 @@ async fn idle_connection(peer: &Peer, settings: &OutboundSettings) -> Connection
         forward_paths: vec![lease.recipients[0].forward_path.clone()],
         body: lease.body,
         size_octets: 0,
+        demands: lease.demands.clone(),
     };
     // The greeting is read, so that the connection is quiet.
     let mut channel = Channel::Plain(stream);

@@ -17,6 +17,7 @@ const RELAYED: [&str; 1] = ["7 relayed 2.0.0"];
 const WORKS: Behaviour = Behaviour {
     starttls: Starttls::Works,
     greeting: "220 peer",
+    keywords: &[],
     pipelining: true,
     recipient: |_| "250 2.1.5 ok",
     data_to_nobody: "554 no",

@@ -156,6 +156,8 @@ pub(crate) fn settings(relayhost: &str, tls_level: TlsLevel) -> OutboundSettings
         ipv4: true,
         ipv6: true,
         bind_addresses: Vec::new(),
+        discarded_keywords: std::sync::Arc::default(),
+        eight_bit_mail: estafette::outbound::settings::EightBitMail::default(),
         connect_timeout: second,
         hello_timeout: second,
         data_transfer_timeout: second,

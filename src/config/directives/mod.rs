@@ -6,6 +6,7 @@ pub mod certificate_side;
 pub mod common;
 pub mod defence;
 pub mod extensions;
+pub mod extensions_out;
 pub mod kind;
 pub mod later;
 pub mod milter;
@@ -30,6 +31,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)
         .chain(defence::DIRECTIVES)
+        .chain(extensions_out::DIRECTIVES)
 }
 
 /// The directive of that name, when it works.

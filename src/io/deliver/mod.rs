@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use crate::io::dns::Resolver;
-use crate::io::tls::client::ClientTls;
+use crate::io::tls::client::{ClientTls, ServerCheck};
+use crate::mail::envelope::Demands;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
 use crate::outbound::client::Client;
+use crate::outbound::client_demands::{REQUIRETLS_MISSING, TLS_MISSING};
 use crate::outbound::client_state::{ClientOptions, Ending, Transaction};
 use crate::outbound::fate::Fate;
 use crate::outbound::route::Route;
@@ -44,6 +46,8 @@ pub struct Attempt {
     pub tls: Option<String>,
     /// Whether that session had carried a message before.
     pub reused: bool,
+    /// Whether the next hop has taken on the notifications (DSN).
+    pub notifies: bool,
     /// Whether some host got as far as MAIL: otherwise nobody serves us there, whatever the message.
     pub reached: bool,
 }
@@ -87,6 +91,7 @@ struct Pending<'a> {
 struct Over {
     tls: Option<String>,
     reused: bool,
+    notifies: bool,
     reached: bool,
 }
 
@@ -167,7 +172,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             limit => limit,
         };
         for chunk in members.chunks(per_transaction) {
-            self.deliver_chunk(lease, &places, chunk, attempts).await;
+            self.deliver_chunk(lease, (route, &places), chunk, attempts).await;
         }
     }
 
@@ -175,7 +180,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
     async fn deliver_chunk(
         &self,
         lease: &Lease,
-        places: &[Arc<Place>],
+        (route, places): (&Route, &[Arc<Place>]),
         chunk: &[&LeasedRecipient],
         attempts: &mut Vec<Attempt>,
     ) {
@@ -191,25 +196,56 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             if pending.is_empty() || sessions_left == 0 {
                 break;
             }
-            match self.visit_twice(lease, place, &pending).await {
-                Visit::Held(Ending::Settled(fates) | Ending::RetryInPlaintext(fates), over) => {
-                    sessions_left = sessions_left.saturating_sub(1);
-                    pending = take_fates(pending, fates, &over, attempts);
-                }
-                // Only a kept session ends so, and a fresh one took its place.
-                Visit::Held(Ending::Stale, _) => {}
-                Visit::NotReached(report) => {
-                    for waiting in &mut pending {
-                        waiting.wait(Outcome::Deferred(report.clone()), Over::default());
+            let key = self.key(lease, route, place);
+            // What one transaction could not take goes with the next: each takes at least one recipient.
+            let mut is_postponed = true;
+            while std::mem::take(&mut is_postponed) {
+                match self.visit_twice(lease, &key, &pending).await {
+                    Visit::Held(Ending::Settled(fates) | Ending::RetryInPlaintext(fates), over) => {
+                        is_postponed = fates.iter().any(|fate| fate.is_postponed);
+                        pending = take_fates(pending, fates, &over, attempts);
+                    }
+                    // Only a kept session ends so, and a fresh one took its place.
+                    Visit::Held(Ending::Stale, _) => {}
+                    Visit::NotReached(report) => {
+                        // No session was held: it does not count as one.
+                        sessions_left = sessions_left.saturating_add(1);
+                        for waiting in &mut pending {
+                            waiting.wait(Outcome::Deferred(report.clone()), Over::default());
+                        }
                     }
                 }
             }
+            sessions_left = sessions_left.saturating_sub(1);
         }
-        attempts.extend(pending.into_iter().map(without_place));
+        attempts.extend(pending.into_iter().map(|waiting| without_place(lease, waiting)));
+    }
+
+    /// How a place is to be spoken to. RFC 8689 section 4.2.1: under REQUIRETLS the certificate is verified whatever
+    /// `smtp_tls_security_level` says. Nobody vouches for MX records here (DNSSEC, MTA-STS), so that where they are asked
+    /// the certificate must name the domain, as at level `secure`.
+    fn key(&self, lease: &Lease, route: &Route, place: &Arc<Place>) -> Key {
+        if !lease.demands.require_tls {
+            return Key {
+                place: Arc::clone(place),
+                tls_level: self.settings.tls_level,
+            };
+        }
+        let names = match route {
+            Route::Name { name, mx_lookup, .. } if *mx_lookup => vec![name.clone(), format!(".{name}")],
+            _ => vec![place.host.clone()],
+        };
+        Key {
+            place: Arc::new(Place {
+                check: ServerCheck::Names(names),
+                ..Place::clone(place)
+            }),
+            tls_level: TlsLevel::Secure,
+        }
     }
 
     /// Visits a place, and once more in plaintext when TLS failed where it is not required.
-    async fn visit_twice(&self, lease: &Lease, place: &Arc<Place>, pending: &[Pending<'_>]) -> Visit {
+    async fn visit_twice(&self, lease: &Lease, key: &Key, pending: &[Pending<'_>]) -> Visit {
         let transaction = Arc::new(Transaction {
             reverse_path: lease.reverse_path.clone(),
             forward_paths: pending
@@ -218,17 +254,23 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
                 .collect(),
             body: lease.body,
             size_octets: lease.size_octets,
+            demands: Demands {
+                recipients: pending
+                    .iter()
+                    .map(|waiting| waiting.recipient.request.clone())
+                    .collect(),
+                ..lease.demands.clone()
+            },
         });
-        let mut key = Key {
-            place: Arc::clone(place),
-            tls_level: self.settings.tls_level,
-        };
-        let first = self.visit(lease, &key, &transaction, pending).await;
+        let first = self.visit(lease, key, &transaction, pending).await;
         if !matches!(first, Visit::Held(Ending::RetryInPlaintext(_), _)) {
             return first;
         }
-        key.tls_level = TlsLevel::None;
-        self.visit(lease, &key, &transaction, pending).await
+        let plain = Key {
+            tls_level: TlsLevel::None,
+            ..key.clone()
+        };
+        self.visit(lease, &plain, &transaction, pending).await
     }
 
     /// One dialogue over a kept connection; over a fresh one when there is none, or when it came to nothing.
@@ -263,6 +305,7 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         let over = Over {
             tls: connection.tls.clone(),
             reused: connection.client.reuses() > 0,
+            notifies: connection.client.takes_notifications(),
             reached: connection.client.is_served(),
         };
         self.connections.put(key, connection).await;
@@ -323,6 +366,7 @@ fn attempt(recipient: &LeasedRecipient, outcome: Outcome, over: Over) -> Attempt
         outcome,
         tls: over.tls,
         reused: over.reused,
+        notifies: over.notifies,
         reached: over.reached,
     }
 }
@@ -347,7 +391,7 @@ fn take_fates<'a>(
 }
 
 /// No place is left: what the last one said holds.
-fn without_place(waiting: Pending<'_>) -> Attempt {
+fn without_place(lease: &Lease, waiting: Pending<'_>) -> Attempt {
     let (outcome, over) = waiting.last.unwrap_or_else(|| {
         let report = Report {
             remote: String::new(),
@@ -357,5 +401,24 @@ fn without_place(waiting: Pending<'_>) -> Attempt {
         };
         (Outcome::Deferred(report), Over::default())
     });
-    attempt(waiting.recipient, outcome, over)
+    attempt(waiting.recipient, unprotected_is_failed(lease, outcome), over)
+}
+
+/// RFC 8689 section 4.2.1: "If there are no more MX hosts, the client MUST NOT transmit the message", and the sender is told
+/// with 5.7.10 or 5.7.30.
+fn unprotected_is_failed(lease: &Lease, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Deferred(report) if lease.demands.require_tls && !report.from_remote => {
+            let status = match report.status.as_str() {
+                TLS_MISSING | "4.7.5" => "5.7.10",
+                REQUIRETLS_MISSING => "5.7.30",
+                _ => return Outcome::Deferred(report),
+            };
+            Outcome::Failed(Report {
+                status: status.into(),
+                ..report
+            })
+        }
+        outcome => outcome,
+    }
 }

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use super::event::{Finding, InHand};
-use crate::io::bounce::{self, Told};
+use crate::io::bounce;
 use crate::io::deliver::Attempt;
 use crate::io::dns::Resolver;
 use crate::io::plan::Plan;
+use crate::mail::dsn::Event;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
-use crate::outbound::bounce::Notice;
+use crate::outbound::bounce::{Notice, Told};
 use crate::queue::backoff;
 use crate::queue::entry::{Lease, LeasedRecipient, Settlement};
 use crate::queue::settings::QueueSettings;
@@ -47,6 +48,7 @@ pub async fn run<S: Store, R: Resolver>(
             now.since(started),
         );
     }
+    tell_of_success(&plan, &lease, &attempts, now).await;
     let is_bounced = tell_of_failures(&plan, &lease, &attempts, now).await;
     let warned = tell_of_delay(&plan, &lease, &attempts, now).await;
     let settlements = attempts
@@ -127,6 +129,7 @@ async fn tell_of_failures<S: Store, R: Resolver>(
     let failures: Vec<Told> = attempts
         .iter()
         .filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_)))
+        .filter(|attempt| wants(lease, attempt.number, Event::Failure))
         .filter_map(|attempt| told(lease, attempt))
         .collect();
     if failures.is_empty() {
@@ -155,12 +158,41 @@ async fn tell_of_delay<S: Store, R: Resolver>(
         .filter(|attempt| matches!(attempt.outcome, Outcome::Deferred(_)))
         .filter(|attempt| recipient(lease, attempt.number).is_some_and(|recipient| !recipient.warned))
         .collect();
-    let reports: Vec<Told> = delayed.iter().filter_map(|attempt| told(lease, attempt)).collect();
+    let (wanted, unwanted): (Vec<_>, Vec<_>) = delayed
+        .into_iter()
+        .partition(|attempt| wants(lease, attempt.number, Event::Delay));
+    let reports: Vec<Told> = wanted.iter().filter_map(|attempt| told(lease, attempt)).collect();
+    let mut warned: Vec<u32> = unwanted.iter().map(|attempt| attempt.number).collect();
     if warn(plan, lease, &reports, now).await {
-        delayed.iter().map(|attempt| attempt.number).collect()
-    } else {
-        Vec::new()
+        warned.extend(wanted.iter().map(|attempt| attempt.number));
     }
+    warned
+}
+
+/// RFC 3461 section 5.2.2: the next hop tells nothing of what it does with the message, so that the sender who wants to know is
+/// told that it was relayed. A report that cannot be queued is lost: what is relayed must not be sent again for it.
+async fn tell_of_success<S: Store, R: Resolver>(
+    plan: &Plan<S, R>,
+    lease: &Lease,
+    attempts: &[Attempt],
+    now: Timestamp,
+) {
+    let relayed: Vec<Told> = attempts
+        .iter()
+        .filter(|attempt| matches!(attempt.outcome, Outcome::Relayed(_)) && !attempt.notifies)
+        .filter(|attempt| wants(lease, attempt.number, Event::Success))
+        .filter_map(|attempt| told(lease, attempt))
+        .collect();
+    if relayed.is_empty() {
+        return;
+    }
+    if let Err(error) = bounce::send(plan, lease, Notice::Relayed, &relayed, now).await {
+        log::store_failed("success notification", &error);
+    }
+}
+
+fn wants(lease: &Lease, number: u32, event: Event) -> bool {
+    recipient(lease, number).is_some_and(|recipient| recipient.request.wants(event))
 }
 
 /// Queues the warning, when there is something to warn of; says whether it is queued.
@@ -185,7 +217,7 @@ fn recipient(lease: &Lease, number: u32) -> Option<&LeasedRecipient> {
 
 fn told(lease: &Lease, attempt: &Attempt) -> Option<Told> {
     let recipient = recipient(lease, attempt.number)?;
-    Some((recipient.forward_path.clone(), attempt.outcome.report().clone()))
+    Some(bounce::told(recipient, attempt.outcome.report().clone()))
 }
 
 fn settlement(

@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::{expired, warn};
 use super::event::Event;
-use crate::io::bounce::{self, Told};
+use crate::io::bounce;
 use crate::io::dns::Resolver;
 use crate::io::plan::Plan;
+use crate::mail::dsn::Event as DsnEvent;
 use crate::mail::outcome::{Outcome, Report};
 use crate::mail::queue_id::QueueId;
 use crate::observe::log;
-use crate::outbound::bounce::Notice;
+use crate::outbound::bounce::{Notice, Told};
 use crate::queue::Store;
 use crate::queue::entry::{Lease, LeasedRecipient, Settlement};
 use crate::time::Timestamp;
@@ -151,9 +152,16 @@ async fn give_up<S: Store, R: Resolver>(
     now: Timestamp,
 ) -> Vec<Settlement> {
     let report = expired(report("4.4.1", reply));
-    let failed = |recipient: &LeasedRecipient| (recipient.forward_path.clone(), report.clone());
-    let failures: Vec<Told> = lease.recipients.iter().map(failed).collect();
-    if let Err(error) = bounce::send(plan, lease, Notice::Failed, &failures, now).await {
+    let wanting = lease
+        .recipients
+        .iter()
+        .filter(|recipient| recipient.request.wants(DsnEvent::Failure));
+    let failures: Vec<Told> = wanting
+        .map(|recipient| bounce::told(recipient, report.clone()))
+        .collect();
+    if !failures.is_empty()
+        && let Err(error) = bounce::send(plan, lease, Notice::Failed, &failures, now).await
+    {
         log::store_failed("bounce", &error);
         return Vec::new();
     }
@@ -181,12 +189,13 @@ async fn tell_of_delay<S: Store, R: Resolver>(
     now: Timestamp,
 ) -> Vec<Settlement> {
     let unwarned: Vec<&LeasedRecipient> = lease.recipients.iter().filter(|recipient| !recipient.warned).collect();
-    let told = |recipient: &&LeasedRecipient| (recipient.forward_path.clone(), report("4.4.1", reply));
-    let reports: Vec<Told> = unwarned.iter().map(told).collect();
-    if !warn(plan, lease, &reports, now).await {
-        return Vec::new();
-    }
-    let warned = unwarned.iter().map(|recipient| Settlement::Warned {
+    let wants = |recipient: &&LeasedRecipient| recipient.request.wants(DsnEvent::Delay);
+    let (wanted, unwanted): (Vec<_>, Vec<_>) = unwarned.into_iter().partition(wants);
+    let told = |recipient: &&LeasedRecipient| bounce::told(recipient, report("4.4.1", reply));
+    let reports: Vec<Told> = wanted.iter().map(told).collect();
+    let is_told = warn(plan, lease, &reports, now).await;
+    let warned = wanted.into_iter().filter(|_| is_told).chain(unwanted);
+    let warned = warned.map(|recipient| Settlement::Warned {
         number: recipient.number,
     });
     warned.collect()
