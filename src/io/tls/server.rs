@@ -84,6 +84,8 @@ impl ServerTls {
             builder.with_no_client_auth()
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.pair)));
+        // The order is ours, so that the strongest cipher both sides have is taken whatever the peer puts first.
+        config.ignore_client_order = true;
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(unusable)?;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         Ok(Self {
