@@ -255,7 +255,7 @@ fn tls_truncated_within_data_queues_nothing() {
     let relay = relay();
     // The connection ends without close_notify, as an attacker on the path can end it.
     truncate(&relay, |client| {
-        client.tcp().shutdown(Shutdown::Write).expect("a socket")
+        client.tcp().shutdown(Shutdown::Write).expect("a socket");
     });
     assert_serves(&relay);
 }
