@@ -19,7 +19,7 @@ mod translate;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -100,8 +100,13 @@ impl Bench {
         fs::create_dir(&here).expect("a directory");
         let main_cf = main_cf(&directory.path().display().to_string());
         let postfix = Instance::start(&here, &main_cf, &listeners, first, &[]);
+        let postfix = postfix.unwrap_or_else(|error| panic!("{error}"));
+        // Its master opens one port after the other.
+        for port in ports.values() {
+            common::wait_until("Postfix listens", || TcpStream::connect(address(*port)).is_ok());
+        }
         Self {
-            _postfix: postfix.unwrap_or_else(|error| panic!("{error}")),
+            _postfix: postfix,
             ports,
             certificates: directory,
         }

@@ -91,6 +91,8 @@ impl ServerTls {
             builder.with_no_client_auth()
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.pair)));
+        // The order is ours, so that the strongest cipher both sides have is taken whatever the peer puts first.
+        config.ignore_client_order = true;
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(unusable)?;
         config.alpn_protocols = APPLICATION_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
