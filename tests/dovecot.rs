@@ -327,7 +327,8 @@ fn answer_to_another_request_lets_nobody_in() {
 
 #[test]
 fn service_that_is_silent_or_garbage_or_endless_at_the_handshake_keeps_nobody_else_waiting() {
-    let acts: [(&str, fn(UnixStream)); 3] = [
+    type Act = (&'static str, fn(UnixStream));
+    let acts: [Act; 3] = [
         ("silent", |mut stream| {
             let _ = stream.read_to_end(&mut Vec::new());
         }),

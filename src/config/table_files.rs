@@ -38,11 +38,14 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Entries, and the values with their lines.
+pub type Parsed = (Entries, Vec<(usize, String)>);
+
 /// Reads a file's text; the lines of the values are returned beside the entries.
 ///
 /// # Errors
 /// Every line that is wrong.
-pub fn parse(form: Form, text: &str) -> Result<(Entries, Vec<(usize, String)>), Vec<Fault>> {
+pub fn parse(form: Form, text: &str) -> Result<Parsed, Vec<Fault>> {
     let (mut faults, mut values) = (Vec::new(), Vec::new());
     let entries = match form {
         Form::Keys => keys(text, &mut values, &mut faults),

@@ -147,6 +147,7 @@ pub fn session_event(event: &Event) {
 
 /// Logs what happened to a message.
 // tidy: table
+// tidy: table
 fn message_event(event: &Event) {
     match event {
         Event::RecipientDecided {

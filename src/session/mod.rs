@@ -308,7 +308,7 @@ impl Session {
             } else if matches!(self.state, State::Silent { .. }) {
                 self.replace(|_, connection| State::on_early(connection));
             } else if self.state.is_foreign_start(&self.connection) {
-                self.replace(|state, connection| state.send_away(connection));
+                self.replace(State::send_away);
             } else {
                 let Some(line) = self.connection.input.next_line(self.state.line_octets_max()) else {
                     return;

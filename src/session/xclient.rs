@@ -26,16 +26,20 @@ use crate::wire::reply::Reply;
 /// The longest value, decoded.
 const VALUE_OCTETS_MAX: usize = 255;
 
+/// What an attribute gives; `None` for one that the proxy does not know.
+#[derive(Debug)]
+struct Given<T>(Option<T>);
+
 /// What the command gives; `None` leaves things as they are.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     name: Option<Found<Domain>>,
     reverse_name: Option<Found<Domain>>,
-    address: Option<Option<IpAddr>>,
+    address: Option<Given<IpAddr>>,
     port: Option<u16>,
     is_extended: Option<bool>,
-    hello: Option<Option<String>>,
-    login: Option<Option<String>>,
+    hello: Option<Given<String>>,
+    login: Option<Given<String>>,
 }
 
 impl State {
@@ -82,7 +86,7 @@ impl Attributes {
 
     /// Takes one; whether its value is good, and `None` when there is no such attribute.
     fn take(&mut self, key: &str, value: Value) -> Option<bool> {
-        match key {
+        let is_good = match key {
             "NAME" => put(&mut self.name, host_name(value)),
             "REVERSE_NAME" => put(&mut self.reverse_name, host_name(value)),
             "ADDR" => put(&mut self.address, value.if_known(|text| address(&text))),
@@ -93,16 +97,17 @@ impl Attributes {
                 &mut self.login,
                 value.if_known(|text| Some(text).filter(|text| !text.is_empty())),
             ),
-            "DESTADDR" => Some(value.if_known(|text| address(&text)).is_some()),
-            "DESTPORT" => Some(port(value).is_some()),
-            _ => None,
-        }
+            "DESTADDR" => value.if_known(|text| address(&text)).is_some(),
+            "DESTPORT" => port(value).is_some(),
+            _ => return None,
+        };
+        Some(is_good)
     }
 
     /// The session becomes that of the client named, and knows nothing of what was said before.
     fn apply(self, connection: &mut Connection) {
         if let Some(address) = self.address {
-            let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let address = address.0.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             connection.peer = SocketAddr::new(address, self.port.unwrap_or_default());
             connection.peer_name = None;
             connection.given_names = None;
@@ -122,8 +127,11 @@ impl Attributes {
             connection.given_names = Some(PeerNames { reverse, verified });
         }
         let extended = self.is_extended.unwrap_or_default();
-        connection.given_hello = self.hello.flatten().map(|name| Hello { name, extended });
-        connection.login = self.login.flatten();
+        connection.given_hello = self
+            .hello
+            .and_then(|given| given.0)
+            .map(|name| Hello { name, extended });
+        connection.login = self.login.and_then(|given| given.0);
         connection.is_authenticated = false;
         connection.answers = Answers::default();
         let shown = connection.shown.clone();
@@ -146,19 +154,19 @@ enum Value {
 }
 
 impl Value {
-    /// `Some(None)` for a value that is not available.
-    fn if_known<T>(self, read: impl FnOnce(String) -> Option<T>) -> Option<Option<T>> {
+    /// What the value gives; `None` when it is wrong.
+    fn if_known<T>(self, read: impl FnOnce(String) -> Option<T>) -> Option<Given<T>> {
         match self {
-            Self::Text(text) => read(text).map(Some),
-            Self::Unavailable | Self::Temporarily => Some(None),
+            Self::Text(text) => read(text).map(|known| Given(Some(known))),
+            Self::Unavailable | Self::Temporarily => Some(Given(None)),
         }
     }
 }
 
-fn put<T>(place: &mut Option<T>, value: Option<T>) -> Option<bool> {
-    let is_good = value.is_some();
+/// Keeps a value; whether there is a good one.
+fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     *place = value;
-    Some(is_good)
+    place.is_some()
 }
 
 fn host_name(value: Value) -> Option<Found<Domain>> {
@@ -184,7 +192,7 @@ fn port(value: Value) -> Option<u16> {
             .ok()
             .filter(|_| text.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    value.if_known(number).map(Option::unwrap_or_default)
+    value.if_known(number).map(|given| given.0.unwrap_or_default())
 }
 
 fn protocol(value: Value) -> Option<bool> {
