@@ -108,8 +108,9 @@ const CONFIGURATIONS: &[&str] = &[
      smtpd_client_restrictions = [\"reject_unknown_client_hostname\", \"reject_rbl_client bl.example\"]\n\
      smtpd_helo_restrictions = [\"reject_unknown_helo_hostname\", \"reject_rhsbl_helo dbl.example\"]\n\
      smtpd_sender_restrictions = [\"reject_unknown_sender_domain\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
-     smtpd_relay_restrictions = [\"permit_mynetworks\", \"reject_unauth_destination\"]\n\
-     smtpd_recipient_restrictions = [\"reject_unknown_recipient_domain\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
+     smtpd_relay_restrictions = [\"permit_mynetworks\", \"permit_auth_destination\", \"reject\"]\n\
+     smtpd_recipient_restrictions = [\"reject_unknown_recipient_domain\", \"check_policy_service inet:127.0.0.1:10040\", \
+     \"permit_mynetworks\", \"permit_auth_destination\", \"reject\"]\n\
      smtpd_data_restrictions = [\"reject_unauth_pipelining\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
      smtpd_end_of_data_restrictions = [\"check_policy_service inet:127.0.0.1:10040\"]\n",
     // The same behind RCPT, for a proxy of trust.

@@ -1,4 +1,5 @@
-//! Feeds every target its seeds and variations of them: `vary FOLDER RUNS`, the same ones each time.
+//! Feeds every target its seeds and variations of them: `vary FOLDER RUNS [TARGET]`, the same ones each
+//! time.
 //!
 //! A fuzzer without instrumentation forgets its seeds; this does not, and needs no nightly toolchain. The input of a panic is
 //! left in `FOLDER/TARGET.found`.
@@ -47,7 +48,11 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().expect("a folder of seeds");
     let runs: usize = arguments.next().expect("how many runs").parse().expect("a number");
+    let only = arguments.next();
     for (name, target) in estafette_fuzz::TARGETS {
+        if only.as_deref().is_some_and(|only| only != *name) {
+            continue;
+        }
         let below = Path::new(&folder).join(name);
         let mut files: Vec<_> = fs::read_dir(&below)
             .expect("seeds")
