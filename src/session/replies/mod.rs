@@ -95,7 +95,7 @@ pub(super) fn between_chunks(verb: Verb) -> Option<Reply> {
         Verb::Mail => Some(nested_mail()),
         Verb::Rcpt => Some(bad_sequence("Error: RCPT after BDAT")),
         Verb::Data => Some(bad_sequence("Error: DATA after BDAT")),
-        Verb::Auth | Verb::StartTls => Some(transaction_in_progress()),
+        Verb::Auth | Verb::StartTls | Verb::Xclient => Some(transaction_in_progress()),
         _ => None,
     }
 }
