@@ -48,17 +48,21 @@ impl State {
         state.after_command(connection, now)
     }
 
-    /// What a command is counted as, where it would be obeyed.
+    /// What a command is counted as, where it would be obeyed: behind a failed BDAT as in Ready.
     fn rate_event(&self, verb: Verb, connection: &Connection) -> Option<RateEvent> {
         let settings = &connection.settings;
         let offers_tls = matches!(settings.tls, TlsOffer::May | TlsOffer::Encrypt) && connection.tls.is_none();
         match (verb, self) {
-            (Verb::Mail, Self::Ready(greeting)) if greeting.allows_mail(settings.hello_required) => {
+            (Verb::Mail, Self::Ready(greeting) | Self::Failed(greeting))
+                if greeting.allows_mail(settings.hello_required) =>
+            {
                 Some(RateEvent::Message)
             }
             (Verb::Rcpt, Self::Mail(..)) => Some(RateEvent::Recipient),
-            (Verb::Auth, Self::Ready(_)) => Some(RateEvent::Authentication),
-            (Verb::StartTls, _) if offers_tls => Some(RateEvent::TlsSession),
+            (Verb::Auth, Self::Ready(_) | Self::Failed(_)) => Some(RateEvent::Authentication),
+            (Verb::StartTls, Self::Ready(_) | Self::Mail(..) | Self::Failed(_)) if offers_tls => {
+                Some(RateEvent::TlsSession)
+            }
             _ => None,
         }
     }

@@ -219,6 +219,7 @@ impl State {
             Self::Content(_, _, content) | Self::Chunks(_, _, content) => content.has_draft(),
             Self::Asking(pending) => pending.step.has_draft(),
             Self::Skipping(skipped) => skipped.back.has_draft(),
+            Self::Counting(counted) => counted.0.has_draft(),
             _ => false,
         }
     }
