@@ -281,7 +281,8 @@ impl State {
         let reason = match because {
             MessageFault::BareNewline(_) => Some(CloseReason::BareNewline),
             MessageFault::Queue(QueueRefusal::Closed) => Some(CloseReason::Shutdown),
-            MessageFault::Filter(_) if reply.code == 421 => Some(CloseReason::Refused),
+            // RFC 5321 section 3.8: 421 says that the channel closes.
+            _ if reply.code == 421 => Some(CloseReason::Refused),
             _ => None,
         };
         connection.events.push_back(Event::MessageRejected {
