@@ -19,6 +19,7 @@ use super::pending::Step;
 use super::replies;
 use super::state::State;
 use crate::policy::question::{Answers, Found, PeerNames};
+use crate::policy::verdict::Obligations;
 use crate::time::Now;
 use crate::wire::domain::Domain;
 use crate::wire::reply::Reply;
@@ -134,6 +135,8 @@ impl Attributes {
         connection.login = self.login.and_then(|given| given.0);
         connection.is_authenticated = false;
         connection.answers = Answers::default();
+        // What the lists for connecting clients ask is asked of whoever is named now.
+        connection.standing = Obligations::default();
         let shown = connection.shown.clone();
         connection.identify(shown);
         connection.events.push_back(Event::ClientNamed {
