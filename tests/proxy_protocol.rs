@@ -27,7 +27,9 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.9 198.51.100.1 49152 25\r\n";
 fn relay(lines: &str, next_hop: u16) -> Relay {
     let mut relay = Relay::prepare("", next_hop);
     let base = base_config(relay.port, next_hop);
-    relay.write_config(&format!("smtpd_forbid_unauth_pipelining = false\n{CAMPUS}{base}{lines}"));
+    relay.write_config(&format!(
+        "smtpd_forbid_unauth_pipelining = false\n{CAMPUS}{base}{lines}"
+    ));
     relay.spawn();
     relay
 }
