@@ -56,8 +56,8 @@ fn filter_that_cannot_be_reached_leads_to_the_default_action() {
             _ => {}
         }
     }
-    let own = format!("smtpd_milters = [{{ address = \"unix:no-such-socket\", default_action = \"shutdown\" }}]\n");
-    let (relay, _sink) = relay_with(&own);
+    let own = "smtpd_milters = [{ address = \"unix:no-such-socket\", default_action = \"shutdown\" }]\n";
+    let (relay, _sink) = relay_with(own);
     let text = outcome(&relay);
     assert!(
         text.starts_with("421 4.7.0 relay.example.org Server closing connection"),

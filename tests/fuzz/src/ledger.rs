@@ -31,6 +31,11 @@ impl Ledger {
         }
     }
 
+    /// A content filter has added a recipient.
+    pub(crate) fn permit(&mut self, path: &str) {
+        self.permitted.insert(path.to_owned());
+    }
+
     /// Replies are whole lines, printable, short; none is said in a handshake or at the end; none promises too much.
     pub(crate) fn say(&mut self, octets: &[u8]) {
         assert!(!self.in_handshake, "said in the midst of a handshake");

@@ -10,7 +10,7 @@ use estafette::config::{Environment, load_text};
 use estafette::wire::command::{Command, split_path_argument};
 use estafette::wire::data::{DataDecoder, DotStuffer};
 use estafette::wire::line::{COMMAND_LINE_OCTETS_MAX, Input, Line};
-use estafette::wire::parameters::{MailParameters, parse_rcpt_parameters};
+use estafette::wire::parameters::{MailParameters, RecipientParameters};
 use estafette::wire::path::{ForwardPath, ReversePath};
 
 mod dialogue;
@@ -43,7 +43,7 @@ pub fn command_parser(input: &[u8]) {
             continue;
         };
         let _ = MailParameters::parse(parameters);
-        let _ = parse_rcpt_parameters(parameters);
+        let _ = RecipientParameters::parse(parameters);
         if let Ok(path) = ReversePath::parse(path) {
             let again = ReversePath::parse(&format!("<{path}>"));
             assert_eq!(again.as_ref(), Ok(&path), "{path:?} prints as something else");

@@ -9,14 +9,20 @@ use std::time::{Duration, Instant};
 use estafette::cert::decode::decode;
 use estafette::cert::identity::{Identity, Why};
 use estafette::config::load_text;
+use estafette::mail::dsn::RecipientRequest;
 use estafette::mail::queue_id::QueueId;
 use estafette::mail::trace_header::TlsDescription;
+use estafette::policy::client_rates::RateExceeded;
 use estafette::policy::limits::Counters;
 use estafette::policy::question::{Answer, Found, PeerNames, Question};
+use estafette::policy::stage::Stage;
+use estafette::session::filter::{EnvelopeChanges, FilterFault, FilterRefusal, FilterVerdict, RecipientChange};
+use estafette::session::password::{PasswordFault, Verification};
 use estafette::session::settings::SessionSettings;
-use estafette::session::{Action, FilterVerdict, QueueRefusal, Session};
+use estafette::session::{Action, QueueRefusal, Session};
 use estafette::time::{Now, Timestamp};
 use estafette::wire::domain::Domain;
+use estafette::wire::path::{ForwardPath, ReversePath};
 use estafette::wire::reply::Reply;
 
 use crate::ledger::Ledger;
@@ -66,6 +72,14 @@ const PHRASES: &[&str] = &[
     "MAIL FROM:<\u{e9}@cnrs.example> SMTPUTF8 RET=HDRS ENVID=x\r\n",
     "RCPT TO:<b@relayed.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@relayed.example\r\n",
     "MAIL FROM:<a@b.example> REQUIRETLS\r\n",
+    "AUTH PLAIN\r\n",
+    "AUTH LOGIN YWxpY2U=\r\n",
+    "AGFsaWNlAHNlY3JldA==\r\n",
+    "XCLIENT LOGIN=alice HELO=h.example PROTO=ESMTP\r\n",
+    "BDAT 3\r\nx: BDAT 2 LAST\r\ny\n",
+    "BDAT 9000\r\n",
+    "BDAT x\r\n",
+    "NONSENSE\r\n",
     "NOOP\r\n",
     "QUIT\r\n",
     "GET / HTTP/1.1\r\n",
@@ -80,6 +94,31 @@ const CONFIGURATIONS: &[&str] = &[
      smtpd_forbid_bare_newline = \"reject\"\n",
     "relay_domains = [\"relayed.example\"]\nsmtpd_tls_security_level = \"encrypt\"\nsmtpd_tls_req_ccert = true\n\
      smtpd_tls_cert_file = \"s.pem\"\nsmtpd_tls_CAfile = \"ca.pem\"\n",
+    // Filters, passwords, rates, proxies.
+    "relay_domains = [\"relayed.example\"]\nsmtpd_tls_security_level = \"may\"\nsmtpd_tls_ask_ccert = true\n\
+     smtpd_tls_cert_file = \"s.pem\"\nsmtpd_tls_CAfile = \"ca.pem\"\nsmtpd_tls_auth_external = true\n\
+     smtpd_sasl_auth_enable = true\nsmtpd_sasl_path = \"/run/dovecot/auth\"\nsmtpd_tls_auth_only = false\n\
+     smtpd_milters = [\"inet:127.0.0.1:8891\"]\nsmtpd_authorized_xclient_hosts = [\"192.0.2.0/24\"]\n\
+     smtpd_client_message_rate_limit = 3\nsmtpd_client_recipient_rate_limit = 5\nsmtpd_client_auth_rate_limit = 2\n\
+     smtpd_client_new_tls_session_rate_limit = 2\n\
+     smtpd_relay_restrictions = [\"permit_sasl_authenticated\", \"permit_auth_destination\", \"reject\"]\n",
+    // Every list, with words that ask.
+    "relay_domains = [\"relayed.example\"]\nsmtpd_delay_reject = false\nsmtpd_milters = [\"inet:127.0.0.1:8891\"]\n\
+     smtpd_authorized_xclient_hosts = [\"192.0.2.0/24\"]\nsmtpd_soft_error_limit = 1\n\
+     smtpd_client_restrictions = [\"reject_unknown_client_hostname\", \"reject_rbl_client bl.example\"]\n\
+     smtpd_helo_restrictions = [\"reject_unknown_helo_hostname\", \"reject_rhsbl_helo dbl.example\"]\n\
+     smtpd_sender_restrictions = [\"reject_unknown_sender_domain\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
+     smtpd_relay_restrictions = [\"permit_mynetworks\", \"reject_unauth_destination\"]\n\
+     smtpd_recipient_restrictions = [\"reject_unknown_recipient_domain\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
+     smtpd_data_restrictions = [\"reject_unauth_pipelining\", \"check_policy_service inet:127.0.0.1:10040\"]\n\
+     smtpd_end_of_data_restrictions = [\"check_policy_service inet:127.0.0.1:10040\"]\n",
+    // The same behind RCPT, for a proxy of trust.
+    "relay_domains = [\"relayed.example\"]\nmynetworks = [\"198.51.100.0/24\"]\npostscreen_greet_wait = \"6s\"\n\
+     smtpd_authorized_xclient_hosts = [\"192.0.2.0/24\"]\nsmtpd_client_message_rate_limit = 2\n\
+     smtpd_client_restrictions = [\"reject_unknown_client_hostname\"]\n\
+     smtpd_helo_restrictions = [\"reject_unknown_helo_hostname\"]\n\
+     smtpd_sender_restrictions = [\"reject_unknown_sender_domain\"]\n\
+     smtpd_end_of_data_restrictions = [\"check_policy_service inet:127.0.0.1:10040\"]\n",
 ];
 
 /// The settings of every configuration above.
@@ -251,9 +290,14 @@ impl World<'_> {
         if !self.asked.is_empty() {
             return;
         }
-        match number % 4 {
+        match number % 6 {
             0 => self.session.handle_answer(Answer::Texts(Found::NoRecords), self.now),
             1 => self.session.handle_filtered(FilterVerdict::Continue, self.now),
+            4 => self.session.handle_counted(None, self.now),
+            5 => {
+                let right = Verification::Right("mallory".into());
+                self.session.handle_authenticated(right, self.now);
+            }
             2 => self.session.handle_draft(Err(QueueRefusal::Failed), self.now),
             _ => self.session.handle_append_failed(QueueRefusal::NoSpace, self.now),
         }
@@ -327,15 +371,61 @@ impl World<'_> {
                 self.session.handle_charged(allowance, self.now);
             }
             Action::Ask(question) => self.session.handle_answer(self.said(question), self.now),
-            Action::Filter(_) => {
-                let verdict = match self.answer % 3 {
-                    0 => FilterVerdict::Continue,
-                    1 => FilterVerdict::Refuse(Reply::new(550, (5, 7, 1), "no")),
-                    _ => FilterVerdict::Refuse(Reply::new(421, (4, 7, 0), "go")),
-                };
+            Action::Filter(consultation) => {
+                let verdict = self.filtered(consultation.stage == Stage::EndOfData);
                 self.session.handle_filtered(verdict, self.now);
             }
+            Action::Count(event) => {
+                let exceeded = (self.answer % 4 == 3).then_some(RateExceeded {
+                    event: *event,
+                    count: 4,
+                    limit: 3,
+                });
+                self.session.handle_counted(exceeded, self.now);
+            }
+            Action::Authenticate(credentials) => {
+                let verification = match self.answer % 4 {
+                    0 => Verification::Right(credentials.login.clone()),
+                    1 => Verification::Wrong(PasswordFault::Credentials(Some("no\r\n".into()))),
+                    2 => Verification::Wrong(PasswordFault::Unavailable("gone".into())),
+                    _ => Verification::Wrong(PasswordFault::AddressExceeded),
+                };
+                self.session.handle_authenticated(verification, self.now);
+            }
             _ => {}
+        }
+    }
+
+    /// What content filters say; the end of data is where they may change something.
+    fn filtered(&mut self, is_end: bool) -> FilterVerdict {
+        let refuse = |code, status, text| {
+            FilterVerdict::Refuse(Box::new(FilterRefusal {
+                filter: "inet:127.0.0.1:8891".into(),
+                because: FilterFault::Refused,
+                reply: Reply::new(code, status, text),
+            }))
+        };
+        let path = |text| ForwardPath::parse(text).expect("a path");
+        match self.answer % 6 {
+            1 => refuse(550, (5, 7, 1), "no"),
+            2 => refuse(421, (4, 7, 0), "go"),
+            3 => FilterVerdict::Discard("inet:127.0.0.1:8891".into()),
+            4 if is_end => {
+                self.ledger.permit("d@elsewhere.example");
+                FilterVerdict::Changed(Box::new(EnvelopeChanges {
+                    reverse_path: Some(ReversePath::Null),
+                    recipients: vec![
+                        RecipientChange::Add(path("<d@elsewhere.example>"), RecipientRequest::default()),
+                        RecipientChange::Remove(path("<b@relayed.example>")),
+                    ],
+                    hold: Some("x".into()),
+                }))
+            }
+            5 if is_end => FilterVerdict::Changed(Box::new(EnvelopeChanges {
+                recipients: vec![RecipientChange::Remove(path("<b@relayed.example>"))],
+                ..EnvelopeChanges::default()
+            })),
+            _ => FilterVerdict::Continue,
         }
     }
 
