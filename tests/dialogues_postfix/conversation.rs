@@ -174,6 +174,11 @@ impl<'a> Conversation<'a> {
                 .into_owned()
         };
         let postfix = QUEUE_ID.replace(postfix, "queued as *");
+        eprintln!(
+            "DIFF {} {:?} OURS {ours} THEIRS {postfix}",
+            self.script.name,
+            String::from_utf8_lossy(&self.sent[..self.sent.len().min(120)])
+        );
         self.found.push(Difference::Reply {
             ours: general(ours),
             postfix: general(&postfix),
