@@ -47,17 +47,26 @@ use tokio_util::sync::CancellationToken;
 
 /// Dialogues that do not run over TCP, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("dns_client_names.smtp", WORLD),
+    ("dns_list.smtp", WORLD),
+    ("dns_list_client.smtp", WORLD),
+    ("dns_unknown_sender.smtp", WORLD),
     ("early_talker.smtp", EARLY),
     ("early_talker_let_through.smtp", EARLY),
     ("filter_changes.smtp", FILTERS),
     ("filter_discards.smtp", FILTERS),
     ("filter_refuses.smtp", FILTERS),
+    ("policy_service.smtp", WORLD),
+    ("policy_service_fails.smtp", WORLD),
     (
         "refused_revoked.smtp",
         "certs-example has no keys of its authorities, so that no revocation list can be signed: tests/certificates has a PKI",
     ),
+    ("warn_if_reject.smtp", WORLD),
 ];
 
+const WORLD: &str =
+    "no name server or policy service plays here; tests/questions.rs and tests/policy_service.rs have them";
 const EARLY: &str = "whether octets come before the greeting is up to the machine; tests/withstand.rs makes sure of it";
 const FILTERS: &str = "content filters speak the milter protocol over TCP: tests/milter plays one";
 
