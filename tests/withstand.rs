@@ -9,6 +9,7 @@ mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::client::Client;
@@ -214,7 +215,7 @@ fn two_thousand_hostile_sessions_do_not_keep_a_holder_from_being_served_within_t
 
 #[test]
 fn past_vulnerabilities_name_tests_and_dialogues_that_exist() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/past-vulnerabilities.md")).expect("the page");
     let named = regex::Regex::new(r"`([a-z0-9_/]+\.(?:smtp|rs))`").expect("a regex");
     let names: Vec<&str> = named
@@ -223,7 +224,11 @@ fn past_vulnerabilities_name_tests_and_dialogues_that_exist() {
         .collect();
     assert!(names.len() > 30, "{names:?}");
     for name in names {
-        let folder = if name.ends_with(".smtp") { "tests/dialogues" } else { "" };
+        let folder = if Path::new(name).extension().is_some_and(|extension| extension == "smtp") {
+            "tests/dialogues"
+        } else {
+            ""
+        };
         assert!(
             root.join(folder).join(name).is_file(),
             "{name} is named and does not exist"

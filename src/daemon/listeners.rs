@@ -26,7 +26,6 @@ use crate::io::tls::error::TlsFileError;
 use crate::io::tls::judge::Judge;
 use crate::io::tls::server::ServerTls;
 use crate::io::tls::settings::ServerTlsFiles;
-use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::login_failures::FailureLimits;
 use crate::queue::settings::QueueSettings;
@@ -284,13 +283,14 @@ impl Listeners {
         })?;
         let inbound = Arc::new(ArcSwap::from_pointee(inbound));
         let closing = CancellationToken::new();
-        let accepting = listener::accept(socket, Arc::clone(&inbound), self.shared.clone(), closing.clone());
         let name = listener.name.clone();
-        tokio::spawn(async move {
-            if let Err(error) = accepting.await {
-                log::accept_failed(&error.to_string());
+        listener::accept(socket, Arc::clone(&inbound), self.shared.clone(), closing.clone()).map_err(|source| {
+            StartError::Listen {
+                name: name.clone(),
+                address,
+                source,
             }
-        });
+        })?;
         self.open.insert(
             listener.address,
             Open {

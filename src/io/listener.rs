@@ -1,6 +1,8 @@
 //! Listening sockets: bound here or handed over by systemd, and the loop that accepts from them.
 //!
 //! **Implements** socket activation (`LISTEN_FDS`, `LISTEN_FDNAMES` of sd_listen_fds(3)).
+//! Accepting has a thread of its own: as one task among thousands of sessions it would have its turn after all of theirs, the
+//! kernel's queue of connections would overflow meanwhile, and whoever is dropped there comes back only after 1, 3 and 7 s.
 //! **Does not** hold a dialogue: [`super::inbound`] does.
 
 use std::io;
@@ -10,8 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{self, Handle};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,8 +30,9 @@ use crate::policy::login_failures::LoginFailures;
 use crate::queue::Store;
 use crate::time::Timestamp;
 
-/// Connections the kernel holds for us before they are accepted.
-const BACKLOG: i32 = 1024;
+/// Connections the kernel holds for us before they are accepted; it takes no more than `net.core.somaxconn`, since Linux 5.4
+/// 4,096.
+const BACKLOG: i32 = 16 * 1024;
 /// Connections beyond the sessions that there may be: sessions that were told to end, and peers that are told why they
 /// are refused. Past it the next one waits in the backlog.
 pub const DOOR_MAX: usize = 512;
@@ -122,44 +127,78 @@ pub struct Shared {
     pub dovecots: Arc<Dovecots>,
 }
 
-/// Accepts until `closing` is cancelled. Every session takes the settings of the moment it was accepted.
+/// Accepts in a thread of its own until `closing` is cancelled. Every session takes the settings of the moment it was accepted,
+/// and runs where this was called.
 ///
 /// # Errors
-/// When the socket cannot be given to the runtime.
-pub async fn accept<S: Store>(
+/// When the socket cannot be waited for, or no thread is to be had.
+pub fn accept<S: Store>(
     socket: std::net::TcpListener,
     inbound: Arc<ArcSwap<Inbound<S>>>,
     shared: Shared,
     closing: CancellationToken,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(socket)?;
+    let sessions = Handle::current();
+    let here = runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = {
+        let _here = here.enter();
+        TcpListener::from_std(socket)?
+    };
+    let accepting = move || here.block_on(accept_all(&socket, &inbound, &shared, &closing, &sessions));
+    std::thread::Builder::new()
+        .name(String::from("accept"))
+        .spawn(accepting)
+        .map(drop)
+}
+
+async fn accept_all<S: Store>(
+    socket: &TcpListener,
+    inbound: &Arc<ArcSwap<Inbound<S>>>,
+    shared: &Shared,
+    closing: &CancellationToken,
+    sessions: &Handle,
+) {
     loop {
         let permit = tokio::select! {
-            () = closing.cancelled() => return Ok(()),
+            () = closing.cancelled() => return,
             permit = Arc::clone(&shared.permits).acquire_owned() => match permit {
                 Ok(permit) => permit,
-                Err(_closed) => return Ok(()),
+                Err(_closed) => return,
             },
         };
         let accepted = tokio::select! {
-            () = closing.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => return,
+            accepted = socket.accept() => accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))),
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (listener, id, stopping) = (Arc::clone(&inbound), shared.ids.next(), shared.stopping.clone());
-                shared.sessions.spawn(async move {
-                    inbound::serve(stream, peer, id, &listener, &stopping).await;
+                let (listener, id, stopping) = (Arc::clone(inbound), shared.ids.next(), shared.stopping.clone());
+                let session = async move {
+                    // From here on the runtime of the sessions waits for it.
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        inbound::serve(stream, peer, id, &listener, &stopping).await;
+                    }
                     drop(permit);
-                });
+                };
+                shared.sessions.spawn_on(session, sessions);
             }
             Err(error) => {
                 log::accept_failed(&error.to_string());
-                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                if is_want(&error) {
+                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                }
             }
         }
     }
+}
+
+/// Whether the relay lacks something, which does not change at once. Anything else that Linux says, accept(2), is about the one
+/// connection, and the next one must not wait for it.
+fn is_want(error: &io::Error) -> bool {
+    let wants = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let code = error.raw_os_error().map(Errno::from_raw);
+    code.is_none_or(|code| wants.contains(&code))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Look-up tables: keys and what they lead to, held in memory.
 //!
 //! **Implements** the matching of Postfix's texthash, cidr, regexp and pcre tables; which keys are asked for, and in which
-//! order, is [`super::access`]'s.
+//! order, is `access`'s.
 //! **Does not** read files: `config::tables` does.
 
 use std::collections::HashMap;

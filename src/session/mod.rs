@@ -55,6 +55,7 @@ mod starttls;
 mod state;
 mod synchronisation;
 mod transaction;
+mod vrfy;
 mod xclient;
 
 pub use action::{Action, QueueRefusal};

@@ -40,6 +40,30 @@ const NO_COUNTERPART: &[(&str, &str)] = &[
         "Postfix judges a certificate once, at the handshake, and not anew during the session",
     ),
     (
+        "dns",
+        "the dialogue says what the DNS answers, and Postfix asks the name servers of the machine",
+    ),
+    (
+        "early:",
+        "whoever talks before the greeting is a matter of postscreen, not of Postfix's smtpd",
+    ),
+    (
+        "filter",
+        "the dialogue says what content filters answer, and Postfix hears that from a real milter only",
+    ),
+    (
+        "greet_wait",
+        "waiting before the greeting is a matter of postscreen, not of Postfix's smtpd",
+    ),
+    (
+        "passwords",
+        "AUTH with passwords: Postfix leaves it to a SASL library or Dovecot, and has no password file of its own",
+    ),
+    (
+        "policy",
+        "the dialogue says what a policy service answers, and Postfix hears that from a real one only",
+    ),
+    (
         "queue",
         "the queue is made to fail, which a real Postfix cannot be told to do",
     ),
@@ -55,6 +79,7 @@ const SAME_NAME: &[&str] = &[
     "permit",
     "permit_auth_destination",
     "permit_mynetworks",
+    "permit_sasl_authenticated",
     "permit_tls_all_clientcerts",
     "permit_tls_clientcerts",
     "reject",
@@ -63,7 +88,8 @@ const SAME_NAME: &[&str] = &[
 
 /// Lines that say what happens, not under which settings.
 const STEPS: &[&str] = &[
-    "C:", "S:", "tls", "eof", "closed", "nothing", "queued:", "trace:", "envelope", "held:",
+    "C:", "S:", "tls", "eof", "closed", "demands", "nothing", "paused", "queued:", "trace:", "envelope", "held:",
+    "whole",
 ];
 
 /// Dialogues whose outcome with Postfix is not the same each time.
@@ -84,6 +110,7 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Refusal> 
     }
     let mut found: Directives = owned(ALWAYS);
     let mut has_external = true;
+    let mut configuration = String::new();
     for line in text
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
@@ -96,6 +123,11 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Refusal> 
                 setting(key, value.trim())?
             }
             "chain" => restrictions(rest)?,
+            "config" => {
+                configuration.push_str(rest);
+                configuration.push('\n');
+                Vec::new()
+            }
             "connect" => connection(rest)?,
             "timeout" => owned(&[("smtpd_timeout", "2s"), ("smtpd_starttls_timeout", "2s")]),
             "tls" if rest == "certificate=revoked" => {
@@ -109,13 +141,20 @@ pub(crate) fn directives(name: &str, text: &str) -> Result<Directives, Refusal> 
             other if STEPS.contains(&other) => Vec::new(),
             other => return Err(no_counterpart(other, line)),
         };
-        for (key, value) in more {
-            found.retain(|(name, _)| *name != key);
-            found.push((key, value));
-        }
+        replace(&mut found, more);
+    }
+    if !configuration.is_empty() {
+        replace(&mut found, configured(&configuration));
     }
     found.sort();
     Ok(found)
+}
+
+fn replace(found: &mut Directives, more: Directives) {
+    for (key, value) in more {
+        found.retain(|(name, _)| *name != key);
+        found.push((key, value));
+    }
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Directives {
@@ -141,7 +180,7 @@ fn speaks_of_external(line: &str) -> bool {
 /// The directives of `set KEY VALUE`.
 fn setting(key: &str, value: &str) -> Result<Directives, Refusal> {
     let name = match key {
-        "auth_external" if value == "no" => return Ok(Vec::new()),
+        "auth_external" | "require_tls" if value == "no" => return Ok(Vec::new()),
         "bare_newline" if value == "note" => {
             return Err(Refusal::Reason(
                 "`smtpd_forbid_bare_newline = note` came with a later Postfix than Debian's",
@@ -150,12 +189,28 @@ fn setting(key: &str, value: &str) -> Result<Directives, Refusal> {
         "bare_newline" => "smtpd_forbid_bare_newline",
         "bare_newline_exclusions" => "smtpd_forbid_bare_newline_exclusions",
         "errors_max" => "smtpd_hard_error_limit",
+        "error_sleep" => "smtpd_error_sleep_time",
+        "forbid_unauth_pipelining" => "smtpd_forbid_unauth_pipelining",
+        "header_field_octets_max" => "header_size_limit",
+        "hidden" => "smtpd_discard_ehlo_keywords",
+        "hidden_from" => {
+            let table = format!("cidr:{{ {{ {value} }} }}");
+            return Ok(owned(&[("smtpd_discard_ehlo_keyword_address_maps", &table)]));
+        }
         "hello_required" => "smtpd_helo_required",
         "hops_max" => "hopcount_limit",
         "junk_commands_max" => "smtpd_junk_command_limit",
         "message_size_octets_max" => "message_size_limit",
         "recipients_max" => "smtpd_recipient_limit",
+        "messages_rate" => return Ok(rate("smtpd_client_message_rate_limit", value)),
+        "recipients_rate" => return Ok(rate("smtpd_client_recipient_rate_limit", value)),
+        "tls_sessions_rate" => return Ok(rate("smtpd_client_new_tls_session_rate_limit", value)),
+        "authentications_rate" => return Ok(rate("smtpd_client_auth_rate_limit", value)),
+        "rate_exceptions" => "smtpd_client_event_limit_exceptions",
         "relay_domains" => "relay_domains",
+        "smtputf8" => "smtputf8_enable",
+        "soft_errors_max" => "smtpd_soft_error_limit",
+        "xclient_hosts" => "smtpd_authorized_xclient_hosts",
         "vrfy_disabled" => "disable_vrfy_command",
         "relay_clientcerts" => {
             let fingerprints = value.split_whitespace().map(fingerprint).collect::<Vec<_>>().join(" ");
@@ -179,6 +234,55 @@ fn setting(key: &str, value: &str) -> Result<Directives, Refusal> {
     Ok(owned(&[(name, value)]))
 }
 
+/// A limit of anvil, which the whole bench is otherwise excepted from.
+fn rate(name: &str, value: &str) -> Directives {
+    owned(&[(name, value), ("smtpd_client_event_limit_exceptions", "")])
+}
+
+/// The directives of all `config` lines: their names are Postfix's, and the lists are all there is.
+fn configured(text: &str) -> Directives {
+    let mut found = owned(&[("mynetworks", "127.0.0.0/8"), ("smtpd_recipient_restrictions", "")]);
+    let configuration: toml::Table = toml::from_str(text).expect("the configuration was read before");
+    for (key, value) in configuration {
+        match value {
+            toml::Value::Table(classes) if key == "smtpd_restriction_classes" => {
+                let names: Vec<&str> = classes.keys().map(String::as_str).collect();
+                found.push((key, names.join(", ")));
+                found.extend(classes.iter().map(|(name, list)| (name.clone(), main_cf_value(list))));
+            }
+            value => replace(&mut found, vec![(key, main_cf_value(&value))]),
+        }
+    }
+    found
+}
+
+/// A list in one line, a table as `inline:` of DATABASE_README.
+fn main_cf_value(value: &toml::Value) -> String {
+    let inline = |table: &toml::Table| {
+        let entry = |(key, value): (&String, &toml::Value)| format!("{{ {key} = {} }}", main_cf_value(value));
+        format!(
+            "inline:{{ {} }}",
+            table.iter().map(entry).collect::<Vec<_>>().join(", ")
+        )
+    };
+    match value {
+        toml::Value::Boolean(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        toml::Value::String(word) => word.clone(),
+        toml::Value::Array(items) => items.iter().map(list_item).collect::<Vec<_>>().join(", "),
+        toml::Value::Table(table) => inline(table),
+        other => panic!("no value of main.cf: {other}"),
+    }
+}
+
+/// A restriction, or `{ check_sender_access = { .. } }`.
+fn list_item(item: &toml::Value) -> String {
+    let check = |(name, table): (&String, &toml::Value)| format!("{name} {}", main_cf_value(table));
+    match item {
+        toml::Value::Table(check_of) => check_of.iter().map(check).collect::<Vec<_>>().join(", "),
+        word => main_cf_value(word),
+    }
+}
+
 fn fingerprint(name: &str) -> String {
     format!("{{ {} = {name} }}", example_certificate(name).fingerprint)
 }
@@ -192,7 +296,11 @@ fn restrictions(words: &str) -> Result<Directives, Refusal> {
         }
         return Err(no_counterpart(word, &format!("chain {words}")));
     }
-    let words: Vec<&str> = words.split_whitespace().collect();
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    if words == ["permit"] {
+        // Postfix does not serve under a list that plainly refuses nobody.
+        words = vec!["check_client_access static:OK", "reject"];
+    }
     Ok(owned(&[("smtpd_recipient_restrictions", &words.join(", "))]))
 }
 

@@ -82,7 +82,7 @@ impl FakeMilter {
 
     fn serve(&self, mut stream: TcpStream) {
         let mut unread = Vec::new();
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         loop {
             while let Some((packet, taken)) = split(&unread).expect("whole packets") {
                 let command = Command::decode(packet).expect("a command");

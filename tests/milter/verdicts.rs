@@ -204,8 +204,10 @@ fn filter_chooses_its_macros_and_leaves_events_out() {
     assert_eq!(macros(&seen, b'C'), []);
 }
 
+type OfStage = (&'static str, fn(&Command) -> bool);
+
 /// The stages, and which command of a filter's is theirs.
-const STAGES: [(&str, fn(&Command) -> bool); 9] = [
+const STAGES: [OfStage; 9] = [
     ("connect", |command| matches!(command, Command::Connect { .. })),
     ("helo", |command| matches!(command, Command::Hello(_))),
     ("mail", |command| matches!(command, Command::Mail(_))),

@@ -25,6 +25,9 @@ fn relay(sink: &Sink) -> (Relay, Authority) {
     let mut bundle = std::fs::read_to_string(relay.file("CAcert.pem")).expect("the bundle");
     bundle.push_str(&authority.pem);
     std::fs::write(relay.file("CAcert.pem"), bundle).expect("written");
+    let config = std::fs::read_to_string(relay.file("estafette.toml")).expect("the configuration");
+    // openssl s_client reads everything that it is to say at once, and waits for no reply.
+    relay.write_config(&format!("smtpd_forbid_unauth_pipelining = false\n{config}"));
     relay.spawn();
     (relay, authority)
 }

@@ -22,14 +22,18 @@ use crate::session::QUESTIONS_MAX;
 
 /// How long one question to the DNS may take, the wait for its turn included.
 pub const DNS_TIME_MAX: Duration = Duration::from_secs(30);
-/// Questions to the DNS at a time; the next one waits.
+/// Questions of restrictions to the DNS at a time; the next one waits.
 const DNS_QUESTIONS_MAX: usize = 500;
+/// Peers whose names are looked up at a time; the next one waits. Every connection asks for them, and whoever connects chooses
+/// how slowly its name server answers, so that they must not take the turns of the other questions.
+const DNS_PEERS_MAX: usize = 500;
 
 /// Whoever knows, shared by all sessions.
 pub struct Questions {
     resolver: Arc<SystemResolver>,
     services: PolicyClient,
     turns: Semaphore,
+    peer_turns: Semaphore,
 }
 
 impl Questions {
@@ -39,6 +43,7 @@ impl Questions {
             resolver,
             services: PolicyClient::new(connections),
             turns: Semaphore::new(DNS_QUESTIONS_MAX),
+            peer_turns: Semaphore::new(DNS_PEERS_MAX),
         }
     }
 
@@ -47,15 +52,15 @@ impl Questions {
         match question {
             Question::Addresses { name, both_families } => {
                 let asked = names::addresses(&self.resolver, name, *both_families);
-                Answer::Addresses(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+                Answer::Addresses(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
             }
             Question::MailExchangers(domain) => {
                 let asked = names::mail_exchangers(&self.resolver, domain);
-                Answer::MailExchangers(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+                Answer::MailExchangers(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
             }
             Question::Texts(name) => {
                 let asked = names::texts(&self.resolver, name);
-                Answer::Texts(self.in_time(asked).await.unwrap_or_else(Found::Failed))
+                Answer::Texts(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
             }
             Question::PeerNames(address) => Answer::PeerNames(self.peer_names(*address).await),
             Question::Service { service, attributes } => Answer::Service(self.services.ask(service, attributes).await),
@@ -65,7 +70,8 @@ impl Questions {
     /// What the DNS calls an address, as Postfix's `smtpd_peer_init` finds it. Cancel-safe.
     pub async fn peer_names(&self, address: IpAddr) -> PeerNames {
         let asked = names::peer_names(&self.resolver, address);
-        self.in_time(asked).await.unwrap_or_else(names::unknown)
+        let named = in_time(&self.peer_turns, asked).await;
+        named.unwrap_or_else(names::unknown)
     }
 
     /// Asks and evaluates until there is a decision, as a session does. Cancel-safe.
@@ -85,17 +91,17 @@ impl Questions {
             Evaluation::Ask(_) => Verdict::of_too_many_questions(),
         }
     }
+}
 
-    /// # Errors
-    /// In words: the time is over.
-    async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Result<T, String> {
-        let in_turn = async {
-            let _turn = self.turns.acquire().await;
-            asked.await
-        };
-        let late = |_elapsed| format!("no answer from the DNS within {} s", DNS_TIME_MAX.as_secs());
-        tokio::time::timeout(DNS_TIME_MAX, in_turn).await.map_err(late)
-    }
+/// # Errors
+/// In words: the time is over.
+async fn in_time<T>(turns: &Semaphore, asked: impl Future<Output = T>) -> Result<T, String> {
+    let in_turn = async {
+        let _turn = turns.acquire().await;
+        asked.await
+    };
+    let late = |_elapsed| format!("no answer from the DNS within {} s", DNS_TIME_MAX.as_secs());
+    tokio::time::timeout(DNS_TIME_MAX, in_turn).await.map_err(late)
 }
 
 /// The answer to a question that is not asked, or no longer waited for.
