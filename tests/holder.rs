@@ -222,7 +222,7 @@ fn campaign_of_a_stolen_laptop_waits_on_hold_and_the_limit_outlives_a_reload() {
     assert_eq!(code, Some(0), "{text}");
     send(4);
     wait_until("both wait", || relay.queued().len() == 2);
-    assert!(relay.log_text().contains("limit.exceeded"), "{}", relay.log_text());
+    wait_until("limit.exceeded", || relay.log_text().contains("limit.exceeded"));
     let (_, text) = run(&relay, &["queue"], &["list"]);
     assert!(text.contains("hold") && text.contains(&held), "{text}");
     let (code, text) = run(&relay, &["queue"], &["flush"]);

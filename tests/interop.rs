@@ -317,7 +317,7 @@ fn smtp_sink_counts_far_fewer_sessions_than_messages_and_a_quit_for_each() {
     wait_until("settled", || {
         relay.log_text().matches("delivery.relayed").count() >= 500 && relay.queued().is_empty()
     });
-    assert!(relay.log_text().contains("\"reused\":true"));
+    wait_until("\"reused\":true", || relay.log_text().contains("\"reused\":true"));
     assert!(relay.terminate().success());
     // `sess=10 quit=10 mesg=500`, written over itself again and again.
     let last = || {

@@ -305,7 +305,7 @@ fn bounced_mail_comes_back_to_its_sender_with_the_reason_and_is_gone() {
     ] {
         assert!(first.contains(expected), "{expected}: {first}");
     }
-    assert!(relay.log_text().contains("message.bounced"));
+    wait_until("message.bounced", || relay.log_text().contains("message.bounced"));
     assert_eq!(queue(&relay, &["verify"]).0, 0);
 }
 
