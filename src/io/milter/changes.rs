@@ -17,11 +17,11 @@ use crate::wire::path::{ForwardPath, ReversePath};
 const CHANGES_MAX: usize = 10_000;
 
 /// Changes of one filter.
-pub(super) struct Changes {
+pub struct Changes {
     header: Header,
     body: Option<Spool>,
     ends: LineEnds,
-    pub(super) envelope: EnvelopeChanges,
+    envelope: EnvelopeChanges,
     count: usize,
     lead: Lead,
     actions: Actions,
@@ -29,7 +29,9 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn new(message: &Message, agreed: &Negotiation, octets_max: u64) -> Self {
+    /// None yet, of a filter that negotiated so much; a body that it puts in place of the message's has so many octets at most,
+    /// unless that is 0.
+    pub fn new(message: &Message, agreed: &Negotiation, octets_max: u64) -> Self {
         let lead = if agreed.steps.has(Steps::LEADING_SPACE) {
             Lead::Given
         } else {
@@ -48,7 +50,10 @@ impl Changes {
     }
 
     /// Takes one change.
-    pub(super) async fn take(&mut self, change: Change, message: &Message) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`]: the filter asks for what cannot be, or the spool fails.
+    pub async fn take(&mut self, change: Change, message: &Message) -> Result<(), Failure> {
         self.check(&change)?;
         if let Change::ReplaceBody(octets) = change {
             return self.replace(&octets, message).await;
@@ -114,7 +119,10 @@ impl Changes {
     }
 
     /// Brings the changes into the message; what is left is the envelope's, with a few words for the log.
-    pub(super) async fn apply(mut self, message: &mut Message) -> Result<(EnvelopeChanges, String), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Spool`].
+    pub async fn apply(mut self, message: &mut Message) -> Result<(EnvelopeChanges, String), Failure> {
         let mut words = Vec::new();
         if message.header != self.header {
             words.push("header");
