@@ -6,6 +6,8 @@ mod attackers;
 mod common;
 #[path = "withstand/tls.rs"]
 mod tls;
+#[path = "withstand/waits.rs"]
+mod waits;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
