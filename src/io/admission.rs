@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
+use super::introductions::Introductions;
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
@@ -46,6 +47,8 @@ pub struct Admission {
     state: Mutex<State>,
     stress: watch::Sender<bool>,
     handshakes: Handshakes,
+    /// Who waits for its PROXY header.
+    pub introductions: Introductions,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Admission {
             }),
             stress: watch::Sender::new(false),
             handshakes: Handshakes::default(),
+            introductions: Introductions::default(),
         }
     }
 

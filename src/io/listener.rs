@@ -174,6 +174,9 @@ async fn accept_all<S: Store>(
         match accepted {
             Ok((stream, peer)) => {
                 let (listener, id, stopping) = (Arc::clone(inbound), shared.ids.next(), shared.stopping.clone());
+                if inbound::is_unlisted(peer, &id, &listener.load().session) {
+                    continue;
+                }
                 let session = async move {
                     // From here on the runtime of the sessions waits for it.
                     if let Ok(stream) = TcpStream::from_std(stream) {

@@ -13,6 +13,7 @@ pub mod dns;
 pub mod dovecot_auth;
 pub mod flow;
 pub mod inbound;
+pub mod introductions;
 pub mod journal;
 pub mod listener;
 pub mod log_writer;

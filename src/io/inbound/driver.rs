@@ -138,7 +138,7 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
-    let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound.session, stopping).await else {
+    let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound, stopping).await else {
         return;
     };
     let place = match inbound.admission.enter(peer.ip(), &inbound.session) {
@@ -180,18 +180,19 @@ pub async fn serve<S: Store>(
 }
 
 /// The client of the connection; `None` when nobody names it who has to, or the relay stops.
-async fn introduced(
+async fn introduced<S>(
     stream: &mut TcpStream,
     peer: SocketAddr,
     session_id: &str,
-    settings: &SessionSettings,
+    inbound: &Inbound<S>,
     stopping: &CancellationToken,
 ) -> Option<SocketAddr> {
+    let settings = &inbound.session;
     let Some(proxy) = &settings.upstream_proxy else {
         return Some(peer);
     };
     let named = tokio::select! {
-        named = upstream::client_of(stream, peer, proxy) => named,
+        named = upstream::client_of(stream, peer, proxy, &inbound.admission.introductions) => named,
         () = stopping.cancelled() => return None,
     };
     match named {
