@@ -6,6 +6,8 @@ mod attackers;
 #[path = "withstand/balanced.rs"]
 mod balanced;
 mod common;
+#[path = "withstand/reload.rs"]
+mod reload;
 #[path = "withstand/tls.rs"]
 mod tls;
 #[path = "withstand/waits.rs"]

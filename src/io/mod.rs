@@ -20,6 +20,7 @@ pub mod log_writer;
 pub mod milter;
 pub mod password_edit;
 pub mod password_file;
+pub mod permits;
 pub mod plan;
 pub mod policy_service;
 pub mod questions;
