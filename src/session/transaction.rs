@@ -206,6 +206,9 @@ impl Transaction {
         if let Some(reverse_path) = changes.reverse_path {
             self.reverse_path = reverse_path;
         }
+        let asked = &mut self.demands.dsn;
+        asked.ret = changes.dsn.ret.or(asked.ret);
+        asked.envelope_id = changes.dsn.envelope_id.or_else(|| asked.envelope_id.take());
         for change in changes.recipients {
             match change {
                 RecipientChange::Add(path, request) => self.add(path, request),

@@ -286,6 +286,9 @@ fn merge(together: &mut EnvelopeChanges, changes: EnvelopeChanges, name: &str) {
     if changes.reverse_path.is_some() {
         together.reverse_path = changes.reverse_path;
     }
+    together.dsn.ret = changes.dsn.ret.or(together.dsn.ret);
+    let envelope_id = changes.dsn.envelope_id;
+    together.dsn.envelope_id = envelope_id.or_else(|| together.dsn.envelope_id.take());
     together.recipients.extend(changes.recipients);
     if let Some(reason) = changes.hold {
         together.hold.get_or_insert(format!("milter {name}: {reason}"));
