@@ -5,7 +5,7 @@ use estafette::wire::milter::options::{MacroStage, Negotiation, Steps};
 use estafette::wire::milter::response::Response;
 
 use crate::common::client::Client;
-use crate::common::{CERTIFICATES_ONLY, Relay, wait_until};
+use crate::common::{CERTIFICATES_ONLY, LOOPBACK, Relay, base_config, wait_until};
 use crate::fake::{Answer, FakeMilter, agreement, say};
 use crate::{delivered, relay_with};
 
@@ -383,4 +383,70 @@ fn clients_of_the_map_pass_unfiltered() {
     milter.answer(|_| Some(say(&[Response::Reject])));
     assert_eq!(crate::send(&relay, "A: 1\r\n\r\nx").code, 250);
     assert_eq!(words(&milter), Vec::<String>::new());
+}
+
+#[test]
+fn names_of_a_certificate_nobody_verified_are_not_told() {
+    let milter = FakeMilter::start();
+    let sink = crate::common::sink::Sink::start();
+    let directives = format!("{CERTIFICATES_ONLY}smtpd_milters = [\"{}\"]\n", milter.directive());
+    let relay = Relay::start(&directives, sink.port);
+    milter.answer(|_| None);
+    let mut client = Client::connect(relay.address()).expect("connected");
+    client.say("EHLO client.example.org").expect("EHLO");
+    let mut client = client.start_tls(relay.directory.path(), Some("rogue")).expect("TLS");
+    client.say("EHLO client.example.org").expect("EHLO");
+    let seen = milter.seen();
+    assert_eq!(
+        macros(&seen, b'H')
+            .last()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+        Some(("{verify}", "FAIL"))
+    );
+    for name in ["{cert_subject}", "{cert_issuer}", "{cn_subject}", "{cn_issuer}"] {
+        assert_eq!(value(&seen, b'H', name), None, "{name}");
+    }
+}
+
+#[test]
+fn filter_that_asks_for_them_is_told_of_the_connection_as_it_is() {
+    let milter = FakeMilter::start();
+    // The listener listens at every address: what counts is the one that the client has found.
+    let sink = crate::common::sink::Sink::start();
+    let directives = format!("{LOOPBACK}smtpd_milters = [\"{}\"]\n", milter.directive());
+    let mut relay = Relay::prepare(&directives, sink.port);
+    let config = base_config(relay.port, sink.port).replace("127.0.0.1:", "0.0.0.0:");
+    relay.write_config(&format!("{directives}{}", config.replace("[0.0.0.0]", "[127.0.0.1]")));
+    relay.spawn();
+    milter.settle();
+    let wanted = [
+        "{client_ptr}",
+        "{client_resolve}",
+        "{client_connections}",
+        "_",
+        "{if_addr}",
+    ];
+    let negotiation = Negotiation {
+        version: 6,
+        macros: vec![(MacroStage::Connect, wanted.map(str::to_owned).into())],
+        ..Negotiation::default()
+    };
+    milter.answer(move |command| match command {
+        Command::Negotiate(_) => Some(say(&[Response::Negotiate(negotiation.clone())])),
+        _ => None,
+    });
+    let _client = Client::connect(relay.address()).expect("connected");
+    let told = macros(&milter.seen(), b'C');
+    let told: Vec<(&str, &str)> = told
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let expected = [
+        ("{client_ptr}", "localhost"),
+        ("{client_resolve}", "OK"),
+        ("{client_connections}", "0"),
+        ("_", "localhost [127.0.0.1]"),
+        ("{if_addr}", "127.0.0.1"),
+    ];
+    assert_eq!(told, expected, "of mynetworks nobody is counted");
 }
