@@ -450,3 +450,33 @@ fn filter_that_asks_for_them_is_told_of_the_connection_as_it_is() {
     ];
     assert_eq!(told, expected, "of mynetworks nobody is counted");
 }
+
+#[test]
+fn filter_of_an_old_version_is_not_told_what_that_does_not_have() {
+    let milter = FakeMilter::start();
+    let (relay, _sink) = relay_with(&format!("smtpd_milters = [\"{}\"]\n", milter.directive()));
+    milter.settle();
+    for (version, unknown, data) in [(2, false, false), (3, true, false), (4, true, true), (6, true, true)] {
+        milter.answer(move |command| match command {
+            Command::Negotiate(_) => Some(say(&[Response::Negotiate(Negotiation {
+                version,
+                ..Negotiation::default()
+            })])),
+            _ => None,
+        });
+        let mut client = Client::connect(relay.address()).expect("connected");
+        client.say("EHLO client.example.org").expect("EHLO");
+        client.say("FROBNICATE").expect("an answer");
+        let reply = client.send("a@example.org", &["b@example.net"], "A: 1\r\n\r\nx");
+        assert_eq!(reply.expect("a reply").code, 250, "version {version}");
+        let told = words(&milter);
+        assert_eq!(
+            told.contains(&"UNKNOWN FROBNICATE".to_owned()),
+            unknown,
+            "version {version}"
+        );
+        assert_eq!(told.contains(&"DATA".to_owned()), data, "version {version}");
+        let of_data = macros(&milter.seen(), b'T');
+        assert!(data || of_data.is_empty(), "version {version}");
+    }
+}

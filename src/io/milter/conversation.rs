@@ -173,6 +173,10 @@ impl Conversation {
         patience: Patience,
     ) -> Result<Word, Failure> {
         let steps = self.agreed.steps;
+        if !Steps::offered(self.agreed.version).has(event.left_out) {
+            // Its version has no such event; libmilter ends the connection at what it does not know.
+            return Ok(Word::Continue);
+        }
         let is_left_out = steps.has(event.left_out) && event.left_out != Steps::default();
         let channel = self.channel.as_mut().ok_or(Failure::Closed)?;
         if !macros.is_empty() {

@@ -187,8 +187,7 @@ impl Milters {
             let Some(conversation) = self.conversations.get_mut(number) else {
                 break;
             };
-            // Version 2 has no word for it.
-            if conversation.standing == Standing::Asked && conversation.agreed.version > 2 {
+            if conversation.standing == Standing::Asked {
                 let patience = conversation.command_patience();
                 if let Err(failure) = conversation.event(&event, Vec::new(), patience).await {
                     let _ = self.fail(number, Stage::Connect, &failure);
