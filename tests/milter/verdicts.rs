@@ -480,3 +480,36 @@ fn filter_of_an_old_version_is_not_told_what_that_does_not_have() {
         assert!(data || of_data.is_empty(), "version {version}");
     }
 }
+
+#[test]
+fn message_that_one_filter_throws_away_is_not_told_to_the_others_in_part() {
+    let (first, second) = (FakeMilter::start(), FakeMilter::start());
+    let (relay, sink) = relay_with(&format!(
+        "smtpd_milters = [\"{}\", \"{}\"]\n",
+        first.directive(),
+        second.directive()
+    ));
+    second.settle();
+    for (stage, is_stage) in [STAGES[2], STAGES[3], STAGES[4]] {
+        second.answer(|_| None);
+        first.answer(move |command| is_stage(command).then(|| say(&[Response::Discard])));
+        let mut client = Client::connect(relay.address()).expect("connected");
+        client.say("EHLO client.example.org").expect("EHLO");
+        for number in 0..2 {
+            let reply = client.send("a@example.org", &["b@example.net"], "A: 1\r\n\r\nx");
+            assert_eq!(reply.expect("a reply").code, 250, "{stage} {number}");
+        }
+        client.say("QUIT").expect("QUIT");
+        wait_until("QUIT is told", || {
+            words(&second).last().is_some_and(|word| word == "QUIT")
+        });
+        let message: &[&str] = match stage {
+            "mail" => &[],
+            "rcpt" => &["MAIL <a@example.org>", "ABORT"],
+            _ => &["MAIL <a@example.org>", "RCPT <b@example.net>", "ABORT"],
+        };
+        let told = words(&second);
+        assert_eq!(told[3..told.len() - 1], [message, message].concat(), "{stage}");
+    }
+    assert_eq!(sink.count(), 0);
+}

@@ -24,6 +24,8 @@ pub struct Milters {
     session_id: String,
     peer: SocketAddr,
     conversations: Vec<Conversation>,
+    /// One has thrown the message away: nobody is told any more of it.
+    is_discarded: bool,
 }
 
 impl Milters {
@@ -34,18 +36,18 @@ impl Milters {
             session_id: session_id.to_owned(),
             peer,
             conversations: Vec::new(),
+            is_discarded: false,
         }
     }
 
     /// Whether any filter will see a message of this session.
     pub fn want_content(&self) -> bool {
-        self.conversations
-            .iter()
-            .any(|conversation| match conversation.standing {
-                Standing::Asked | Standing::Refuses(_) => true,
-                Standing::Failed(_) => conversation.milter.default_action != DefaultAction::Accept,
-                Standing::Fresh | Standing::Past | Standing::Gone => false,
-            })
+        let wants = |conversation: &Conversation| match conversation.standing {
+            Standing::Asked | Standing::Refuses(_) => true,
+            Standing::Failed(_) => conversation.milter.default_action != DefaultAction::Accept,
+            Standing::Fresh | Standing::Past | Standing::Gone => false,
+        };
+        !self.is_discarded && self.conversations.iter().any(wants)
     }
 
     /// Asks every filter about a step before the end of the data. Not cancel-safe.
@@ -53,6 +55,10 @@ impl Milters {
         let stage = known.consultation.stage;
         if stage == Stage::Connect {
             self.begin(known.consultation.peer).await;
+        }
+        self.is_discarded &= !matches!(stage, Stage::Connect | Stage::Hello | Stage::Mail);
+        if self.is_discarded {
+            return FilterVerdict::Continue;
         }
         let event = event_of(known);
         for number in 0..self.conversations.len() {
@@ -77,6 +83,7 @@ impl Milters {
                 _ => standing_verdict(conversation, &self.filters.myhostname),
             };
             if let Some(verdict) = verdict {
+                self.is_discarded = matches!(verdict, FilterVerdict::Discard(_));
                 return verdict;
             }
         }
@@ -164,7 +171,7 @@ impl Milters {
                 break;
             };
             let wants = conversation.agreed.steps.has(Steps::REFUSED_RECIPIENTS);
-            if conversation.standing == Standing::Asked && wants {
+            if conversation.standing == Standing::Asked && wants && !self.is_discarded {
                 let macros = macros(&self.filters, conversation, event.stage, known);
                 let patience = conversation.command_patience();
                 if let Err(failure) = conversation.event(&event, macros, patience).await {
