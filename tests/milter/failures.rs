@@ -69,7 +69,7 @@ fn filter_that_cannot_be_reached_leads_to_the_default_action() {
 fn garbage_is_a_failure_and_never_a_permit() {
     let milter = FakeMilter::start();
     let (relay, sink) = relay_with(&format!("smtpd_milters = [\"{}\"]\n", milter.directive()));
-    let answers: [(&str, Answer); 12] = [
+    let answers: [(&str, Answer); 13] = [
         ("an empty packet", Answer::Say(vec![0, 0, 0, 0])),
         (
             "a packet of 4294967295 octets",
@@ -80,6 +80,11 @@ fn garbage_is_a_failure_and_never_a_permit() {
         ("closed the connection", Answer::Close),
         ("says OPTNEG out of place", say(&[agreement(Steps::default())])),
         ("says SKIP out of place", say(&[Response::Skip])),
+        // It would be taken for that to the next command.
+        (
+            "says a second answer out of place",
+            say(&[Response::Continue, Response::Continue]),
+        ),
         (
             "gives a malformed reply",
             say(&[Response::ReplyCode(b"250 2.0.0 fine".to_vec())]),

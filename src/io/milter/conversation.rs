@@ -194,6 +194,7 @@ impl Conversation {
         if is_silent {
             return Ok(Word::Continue);
         }
+        channel.check_unread()?;
         let response = self.response(patience).await?;
         self.word(response, event.stage)
     }
