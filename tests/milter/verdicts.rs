@@ -5,7 +5,7 @@ use estafette::wire::milter::options::{MacroStage, Negotiation, Steps};
 use estafette::wire::milter::response::Response;
 
 use crate::common::client::Client;
-use crate::common::{CERTIFICATES_ONLY, LOOPBACK, Relay, base_config, wait_until};
+use crate::common::{CERTIFICATES_ONLY, Relay, wait_until};
 use crate::fake::{Answer, FakeMilter, agreement, say};
 use crate::{delivered, relay_with};
 
@@ -40,7 +40,7 @@ pub fn word(command: &Command) -> Option<String> {
     })
 }
 
-fn words(milter: &FakeMilter) -> Vec<String> {
+pub fn words(milter: &FakeMilter) -> Vec<String> {
     milter.seen().iter().filter_map(word).collect()
 }
 
@@ -53,7 +53,7 @@ pub fn macros(seen: &[Command], of: u8) -> Vec<(String, String)> {
     of_event.flatten().collect()
 }
 
-fn value(seen: &[Command], of: u8, name: &str) -> Option<String> {
+pub fn value(seen: &[Command], of: u8, name: &str) -> Option<String> {
     macros(seen, of)
         .into_iter()
         .find(|(known, _)| known == name)
@@ -204,10 +204,10 @@ fn filter_chooses_its_macros_and_leaves_events_out() {
     assert_eq!(macros(&seen, b'C'), []);
 }
 
-type OfStage = (&'static str, fn(&Command) -> bool);
+pub type OfStage = (&'static str, fn(&Command) -> bool);
 
 /// The stages, and which command of a filter's is theirs.
-const STAGES: [OfStage; 9] = [
+pub const STAGES: [OfStage; 9] = [
     ("connect", |command| matches!(command, Command::Connect { .. })),
     ("helo", |command| matches!(command, Command::Hello(_))),
     ("mail", |command| matches!(command, Command::Mail(_))),
@@ -383,133 +383,4 @@ fn clients_of_the_map_pass_unfiltered() {
     milter.answer(|_| Some(say(&[Response::Reject])));
     assert_eq!(crate::send(&relay, "A: 1\r\n\r\nx").code, 250);
     assert_eq!(words(&milter), Vec::<String>::new());
-}
-
-#[test]
-fn names_of_a_certificate_nobody_verified_are_not_told() {
-    let milter = FakeMilter::start();
-    let sink = crate::common::sink::Sink::start();
-    let directives = format!("{CERTIFICATES_ONLY}smtpd_milters = [\"{}\"]\n", milter.directive());
-    let relay = Relay::start(&directives, sink.port);
-    milter.answer(|_| None);
-    let mut client = Client::connect(relay.address()).expect("connected");
-    client.say("EHLO client.example.org").expect("EHLO");
-    let mut client = client.start_tls(relay.directory.path(), Some("rogue")).expect("TLS");
-    client.say("EHLO client.example.org").expect("EHLO");
-    let seen = milter.seen();
-    assert_eq!(
-        macros(&seen, b'H')
-            .last()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-        Some(("{verify}", "FAIL"))
-    );
-    for name in ["{cert_subject}", "{cert_issuer}", "{cn_subject}", "{cn_issuer}"] {
-        assert_eq!(value(&seen, b'H', name), None, "{name}");
-    }
-}
-
-#[test]
-fn filter_that_asks_for_them_is_told_of_the_connection_as_it_is() {
-    let milter = FakeMilter::start();
-    // The listener listens at every address: what counts is the one that the client has found.
-    let sink = crate::common::sink::Sink::start();
-    let directives = format!("{LOOPBACK}smtpd_milters = [\"{}\"]\n", milter.directive());
-    let mut relay = Relay::prepare(&directives, sink.port);
-    let config = base_config(relay.port, sink.port).replace("127.0.0.1:", "0.0.0.0:");
-    relay.write_config(&format!("{directives}{}", config.replace("[0.0.0.0]", "[127.0.0.1]")));
-    relay.spawn();
-    milter.settle();
-    let wanted = [
-        "{client_ptr}",
-        "{client_resolve}",
-        "{client_connections}",
-        "_",
-        "{if_addr}",
-    ];
-    let negotiation = Negotiation {
-        version: 6,
-        macros: vec![(MacroStage::Connect, wanted.map(str::to_owned).into())],
-        ..Negotiation::default()
-    };
-    milter.answer(move |command| match command {
-        Command::Negotiate(_) => Some(say(&[Response::Negotiate(negotiation.clone())])),
-        _ => None,
-    });
-    let _client = Client::connect(relay.address()).expect("connected");
-    let told = macros(&milter.seen(), b'C');
-    let told: Vec<(&str, &str)> = told
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let expected = [
-        ("{client_ptr}", "localhost"),
-        ("{client_resolve}", "OK"),
-        ("{client_connections}", "0"),
-        ("_", "localhost [127.0.0.1]"),
-        ("{if_addr}", "127.0.0.1"),
-    ];
-    assert_eq!(told, expected, "of mynetworks nobody is counted");
-}
-
-#[test]
-fn filter_of_an_old_version_is_not_told_what_that_does_not_have() {
-    let milter = FakeMilter::start();
-    let (relay, _sink) = relay_with(&format!("smtpd_milters = [\"{}\"]\n", milter.directive()));
-    milter.settle();
-    for (version, unknown, data) in [(2, false, false), (3, true, false), (4, true, true), (6, true, true)] {
-        milter.answer(move |command| match command {
-            Command::Negotiate(_) => Some(say(&[Response::Negotiate(Negotiation {
-                version,
-                ..Negotiation::default()
-            })])),
-            _ => None,
-        });
-        let mut client = Client::connect(relay.address()).expect("connected");
-        client.say("EHLO client.example.org").expect("EHLO");
-        client.say("FROBNICATE").expect("an answer");
-        let reply = client.send("a@example.org", &["b@example.net"], "A: 1\r\n\r\nx");
-        assert_eq!(reply.expect("a reply").code, 250, "version {version}");
-        let told = words(&milter);
-        assert_eq!(
-            told.contains(&"UNKNOWN FROBNICATE".to_owned()),
-            unknown,
-            "version {version}"
-        );
-        assert_eq!(told.contains(&"DATA".to_owned()), data, "version {version}");
-        let of_data = macros(&milter.seen(), b'T');
-        assert!(data || of_data.is_empty(), "version {version}");
-    }
-}
-
-#[test]
-fn message_that_one_filter_throws_away_is_not_told_to_the_others_in_part() {
-    let (first, second) = (FakeMilter::start(), FakeMilter::start());
-    let (relay, sink) = relay_with(&format!(
-        "smtpd_milters = [\"{}\", \"{}\"]\n",
-        first.directive(),
-        second.directive()
-    ));
-    second.settle();
-    for (stage, is_stage) in [STAGES[2], STAGES[3], STAGES[4]] {
-        second.answer(|_| None);
-        first.answer(move |command| is_stage(command).then(|| say(&[Response::Discard])));
-        let mut client = Client::connect(relay.address()).expect("connected");
-        client.say("EHLO client.example.org").expect("EHLO");
-        for number in 0..2 {
-            let reply = client.send("a@example.org", &["b@example.net"], "A: 1\r\n\r\nx");
-            assert_eq!(reply.expect("a reply").code, 250, "{stage} {number}");
-        }
-        client.say("QUIT").expect("QUIT");
-        wait_until("QUIT is told", || {
-            words(&second).last().is_some_and(|word| word == "QUIT")
-        });
-        let message: &[&str] = match stage {
-            "mail" => &[],
-            "rcpt" => &["MAIL <a@example.org>", "ABORT"],
-            _ => &["MAIL <a@example.org>", "RCPT <b@example.net>", "ABORT"],
-        };
-        let told = words(&second);
-        assert_eq!(told[3..told.len() - 1], [message, message].concat(), "{stage}");
-    }
-    assert_eq!(sink.count(), 0);
 }

@@ -73,6 +73,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     pub(super) async fn filter(&mut self, consultation: &Consultation) -> Flow {
+        self.notice_new_peer();
         if consultation.stage == Stage::EndOfData {
             return self.filter_message(consultation).await;
         }

@@ -22,6 +22,7 @@ impl<S: Store> Driver<'_, S> {
         if let Flow::Closed = self.flush().await {
             return Flow::Closed;
         }
+        self.notice_new_peer();
         let place = Place {
             remote: self.peer,
             local: self.local,
