@@ -170,7 +170,7 @@ impl Known<'_> {
     fn auth_type(&self) -> Option<&'static str> {
         let consultation = self.consultation;
         match (&consultation.login, consultation.is_authenticated) {
-            (Some(_), _) => Some("PLAIN"),
+            (Some(_), _) => Some(consultation.login_mechanism),
             (None, true) => Some("EXTERNAL"),
             (None, false) => None,
         }
