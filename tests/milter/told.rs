@@ -1,12 +1,12 @@
 //! What filters are told of the client: of the connection as it is, of whom a proxy names, in their version of the protocol.
 
 use estafette::wire::milter::command::Command;
-use estafette::wire::milter::options::{MacroStage, Negotiation};
+use estafette::wire::milter::options::{MacroStage, Negotiation, Steps};
 use estafette::wire::milter::response::{Change, Response};
 
 use crate::common::client::Client;
 use crate::common::{CERTIFICATES_ONLY, LOOPBACK, Relay, base_config, wait_until};
-use crate::fake::{FakeMilter, say};
+use crate::fake::{FakeMilter, agreement, say};
 use crate::verdicts::{STAGES, macros, value, words};
 use crate::{delivered, relay_with};
 
@@ -184,4 +184,36 @@ fn field_that_a_table_prepends_is_told_and_can_be_changed() {
     assert!(told.contains(&"HEADER Received-SPF|pass".to_owned()), "{told:?}");
     let text = delivered(&sink, 0);
     assert!(text.starts_with("Received-SPF: none\r\nReceived: "), "{text}");
+}
+
+#[test]
+fn word_to_what_is_only_told_says_nothing_of_the_message() {
+    let milter = FakeMilter::start();
+    let directives = format!(
+        "mynetworks = [\"192.0.2.0/24\"]\nrelay_domains = [\"example.net\"]\n\
+         smtpd_recipient_restrictions = [\"permit_auth_destination\", \"reject\"]\nsmtpd_milters = [\"{}\"]\n",
+        milter.directive()
+    );
+    let relay = Relay::start(&directives, 9);
+    milter.settle();
+    for word in [Response::Accept, Response::Discard, Response::Reject] {
+        milter.answer(move |command| match command {
+            Command::Negotiate(_) => Some(say(&[agreement(Steps::REFUSED_RECIPIENTS)])),
+            Command::Unknown(_) => Some(say(std::slice::from_ref(&word))),
+            Command::Recipient(words) if words[0].contains("elsewhere") => Some(say(std::slice::from_ref(&word))),
+            Command::EndOfBody(_) => Some(say(&[Response::ReplyCode(b"550 5.7.1 weighed".to_vec())])),
+            _ => None,
+        });
+        let mut client = Client::connect(relay.address()).expect("connected");
+        client.say("EHLO c.example.org").expect("EHLO");
+        client.say("FROBNICATE").expect("an answer");
+        let paths = ["x@elsewhere.example", "b@example.net"];
+        let lines = ["MAIL FROM:<a@example.org>".to_owned()].into_iter();
+        let lines = lines.chain(paths.map(|path| format!("RCPT TO:<{path}>")));
+        let codes: Vec<u16> = lines.map(|line| client.say(&line).expect("a reply").code).collect();
+        assert_eq!(codes, [250, 554, 250]);
+        client.say("DATA").expect("354");
+        let reply = client.say("A: 1\r\n\r\nx\r\n.").expect("a reply");
+        assert_eq!(reply.text.trim(), "550 5.7.1 weighed", "{:?}", words(&milter));
+    }
 }

@@ -246,6 +246,11 @@ impl Conversation {
         if std::mem::take(&mut self.in_message) {
             self.say(&Command::Abort).await;
         }
+        self.go_on();
+    }
+
+    /// It is asked again: what it has accepted is over, or was nothing to accept.
+    pub(super) fn go_on(&mut self) {
         if self.standing == Standing::Past {
             self.standing = Standing::Asked;
         }

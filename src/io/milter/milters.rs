@@ -101,11 +101,7 @@ impl Milters {
                 return Ok(verdict);
             }
         }
-        for conversation in &mut self.conversations {
-            if conversation.standing == Standing::Past {
-                conversation.standing = Standing::Asked;
-            }
-        }
+        self.conversations.iter_mut().for_each(Conversation::go_on);
         Ok(if together == EnvelopeChanges::default() {
             FilterVerdict::Continue
         } else {
@@ -174,8 +170,9 @@ impl Milters {
             if conversation.standing == Standing::Asked && wants && !self.is_discarded {
                 let macros = macros(&self.filters, conversation, event.stage, known);
                 let patience = conversation.command_patience();
-                if let Err(failure) = conversation.event(&event, macros, patience).await {
-                    let _ = self.fail(number, Stage::Recipient, &failure);
+                match conversation.event(&event, macros, patience).await {
+                    Ok(_) => conversation.go_on(),
+                    Err(failure) => drop(self.fail(number, Stage::Recipient, &failure)),
                 }
             }
         }
@@ -196,8 +193,9 @@ impl Milters {
             };
             if conversation.standing == Standing::Asked {
                 let patience = conversation.command_patience();
-                if let Err(failure) = conversation.event(&event, Vec::new(), patience).await {
-                    let _ = self.fail(number, Stage::Connect, &failure);
+                match conversation.event(&event, Vec::new(), patience).await {
+                    Ok(_) => conversation.go_on(),
+                    Err(failure) => drop(self.fail(number, Stage::Connect, &failure)),
                 }
             }
         }
