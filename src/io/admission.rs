@@ -245,6 +245,11 @@ impl Place {
             .count(self.client, event, &settings.defences.rates, clock::timestamp())
     }
 
+    /// Sessions that the client has, as they are counted for `smtpd_client_connection_count_limit`.
+    pub fn client_sessions(&self) -> u64 {
+        self.admission.lock().places.of_client(&self.client)
+    }
+
     /// Waits for the turn to work on a handshake; it lasts until it is dropped.
     pub async fn handshake_turn(&self) -> Turn<'_> {
         self.admission.handshakes.turn(self.network).await

@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub identity: &'a Identity,
     /// The name that AUTH with a password proved.
     pub login: Option<&'a str>,
+    /// The mechanism that proved it, or XCLIENT; empty without a login.
+    pub login_mechanism: &'a str,
     /// MAIL FROM, from MAIL on.
     pub reverse_path: Option<&'a ReversePath>,
     /// RCPT TO, at RCPT.
@@ -62,6 +64,7 @@ impl<'a> Facts<'a> {
             hello: "",
             identity,
             login: None,
+            login_mechanism: "",
             reverse_path: None,
             forward_path: None,
             stage: Stage::Connect,

@@ -58,10 +58,7 @@ impl Asker<'_> {
             ("client_name", self.client_name_known()),
             ("reverse_client_name", reverse_name.to_owned()),
             ("instance", facts.instance.to_owned()),
-            (
-                "sasl_method",
-                if facts.login.is_some() { "PLAIN" } else { "" }.to_owned(),
-            ),
+            ("sasl_method", facts.login_mechanism.to_owned()),
             ("sasl_username", facts.login.unwrap_or_default().to_owned()),
             ("sasl_sender", String::new()),
             ("size", facts.size_octets.unwrap_or_default().to_string()),

@@ -188,6 +188,11 @@ impl SessionPlaces {
         }
     }
 
+    /// Sessions of a client; 0 of one that is not counted.
+    pub fn of_client(&self, client: &IpNet) -> u64 {
+        self.clients.get(client).copied().unwrap_or_default()
+    }
+
     /// A session got on, or somebody vouches for its peer now, or no longer does.
     pub fn update(&mut self, number: u64, standing: Standing, now: Instant) {
         let Some(place) = self.places.get_mut(&number) else {

@@ -25,7 +25,7 @@ use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
 use crate::wire::reply::{Charset, Reply};
-use crate::wire::sasl::PasswordMechanisms;
+use crate::wire::sasl::{PasswordMechanism, PasswordMechanisms};
 
 /// What content filters were told of and not yet told the end of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(super) struct Connection {
     pub(super) renewal: Option<(Identity, Arc<Chain>)>,
     /// The name that AUTH with a password proved; it goes with STARTTLS.
     pub(super) login: Option<String>,
+    /// The mechanism that proved it, or XCLIENT; empty without a login.
+    pub(super) login_mechanism: &'static str,
     /// What the outside world has said in this transaction.
     pub(super) answers: Answers,
     /// What it was asked last.
@@ -118,6 +120,7 @@ impl Connection {
             renewal: None,
             is_authenticated: false,
             login: None,
+            login_mechanism: "",
             answers: Answers::default(),
             asked: None,
             standing: Obligations::default(),
@@ -169,8 +172,9 @@ impl Connection {
     }
 
     /// Takes a login, under which everything that follows is recorded.
-    pub(super) fn log_in(&mut self, login: String) {
+    pub(super) fn log_in(&mut self, login: String, mechanism: PasswordMechanism) {
         self.login = Some(login);
+        self.login_mechanism = mechanism.name();
         self.is_authenticated = true;
         self.record_origin();
     }

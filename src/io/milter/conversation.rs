@@ -173,6 +173,10 @@ impl Conversation {
         patience: Patience,
     ) -> Result<Word, Failure> {
         let steps = self.agreed.steps;
+        if !Steps::offered(self.agreed.version).has(event.left_out) {
+            // Its version has no such event; libmilter ends the connection at what it does not know.
+            return Ok(Word::Continue);
+        }
         let is_left_out = steps.has(event.left_out) && event.left_out != Steps::default();
         let channel = self.channel.as_mut().ok_or(Failure::Closed)?;
         if !macros.is_empty() {
@@ -190,6 +194,7 @@ impl Conversation {
         if is_silent {
             return Ok(Word::Continue);
         }
+        channel.check_unread()?;
         let response = self.response(patience).await?;
         self.word(response, event.stage)
     }
@@ -241,6 +246,11 @@ impl Conversation {
         if std::mem::take(&mut self.in_message) {
             self.say(&Command::Abort).await;
         }
+        self.go_on();
+    }
+
+    /// It is asked again: what it has accepted is over, or was nothing to accept.
+    pub(super) fn go_on(&mut self) {
         if self.standing == Standing::Past {
             self.standing = Standing::Asked;
         }

@@ -29,7 +29,7 @@ impl Message {
         }
     }
 
-    /// Adds octets: first our trace header, then content.
+    /// Adds octets: first what goes ahead of the message, our trace header last, then content.
     ///
     /// # Errors
     /// [`SpoolError`].
