@@ -64,6 +64,10 @@ pub(super) struct Connection {
     pub(super) renewal: Option<(Identity, Arc<Chain>)>,
     /// The name that AUTH with a password proved; it goes with STARTTLS.
     pub(super) login: Option<String>,
+    /// How it was proved, for policy services.
+    pub(super) login_method: &'static str,
+    /// Our address as the client sees it: that of the socket, or what a proxy said.
+    pub(super) local: Option<SocketAddr>,
     /// What the outside world has said in this transaction.
     pub(super) answers: Answers,
     /// What it was asked last.
@@ -106,7 +110,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection in plaintext, of which [`Event::SessionOpened`] is told.
-    pub(super) fn new(settings: Arc<SessionSettings>, peer: SocketAddr, session_id: String, now: Now) -> Self {
+    pub(super) fn new(
+        settings: Arc<SessionSettings>,
+        (peer, local): (SocketAddr, Option<SocketAddr>),
+        session_id: String,
+        now: Now,
+    ) -> Self {
         let identity = Identity::Plaintext;
         let origin = Arc::new(Origin::new(&session_id, &settings.listener, peer, &identity));
         let opened = Event::SessionOpened {
@@ -118,6 +127,8 @@ impl Connection {
             renewal: None,
             is_authenticated: false,
             login: None,
+            login_method: "",
+            local,
             answers: Answers::default(),
             asked: None,
             standing: Obligations::default(),
@@ -169,8 +180,9 @@ impl Connection {
     }
 
     /// Takes a login, under which everything that follows is recorded.
-    pub(super) fn log_in(&mut self, login: String) {
+    pub(super) fn log_in(&mut self, login: String, method: &'static str) {
         self.login = Some(login);
+        self.login_method = method;
         self.is_authenticated = true;
         self.record_origin();
     }

@@ -28,7 +28,7 @@ pub(super) enum Unintroduced {
     Io(#[from] io::Error),
 }
 
-/// The client that a balancer names; the peer itself for a connection of the balancer's own.
+/// The client that a balancer names, and where it wanted to go; the peer itself for a connection of the balancer's own.
 ///
 /// # Errors
 /// [`Unintroduced`]: the connection is to be closed.
@@ -36,14 +36,14 @@ pub(super) async fn client_of(
     stream: &mut TcpStream,
     peer: SocketAddr,
     proxy: &UpstreamProxy,
-) -> Result<SocketAddr, Unintroduced> {
+) -> Result<(SocketAddr, Option<SocketAddr>), Unintroduced> {
     if !proxy.hosts.contains(peer.ip()) {
         return Err(Unintroduced::Stranger);
     }
     let header = tokio::time::timeout(proxy.timeout, read_header(stream)).await;
     Ok(match header.map_err(|_elapsed| Unintroduced::TooSlow)?? {
-        ProxyHeader::Own => peer,
-        ProxyHeader::Client { source, .. } => source,
+        ProxyHeader::Own => (peer, None),
+        ProxyHeader::Client { source, destination } => (source, Some(destination)),
     })
 }
 
