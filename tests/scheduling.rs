@@ -3,7 +3,6 @@
 
 mod common;
 #[path = "dialogues/moody_store.rs"]
-#[expect(dead_code, reason = "a dialogue asks more of it than a schedule")]
 mod moody_store;
 #[path = "scheduling/world.rs"]
 mod world;
