@@ -9,6 +9,7 @@ pub mod extensions;
 pub mod extensions_out;
 pub mod kind;
 pub mod later;
+pub mod memory;
 pub mod milter;
 pub mod outbound_side;
 pub mod policy_side;
@@ -31,6 +32,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)
         .chain(defence::DIRECTIVES)
+        .chain(memory::DIRECTIVES)
         .chain(extensions_out::DIRECTIVES)
 }
 

@@ -112,6 +112,8 @@ pub(super) struct Driver<'a, S: Store> {
     /// Its place among all sessions.
     pub(super) place: Place,
     pub(super) draft: Option<S::Draft>,
+    /// Octets that the draft was given.
+    pub(super) appended: usize,
     /// The content filters of the session; `None` where there are none.
     pub(super) milters: Option<Milters>,
     /// The message that waits for them, beside its draft.
@@ -172,6 +174,7 @@ pub async fn serve<S: Store>(
         is_shed: false,
         place,
         draft: None,
+        appended: 0,
         milters,
         content: None,
         pending: Vec::new(),
@@ -315,6 +318,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn perform_actions(&mut self) -> Flow {
+        self.weigh_memory();
         while let Some(action) = self.session.poll_action() {
             let flow = match action {
                 Action::Send(octets) => {
@@ -346,6 +350,7 @@ impl<S: Store> Driver<'_, S> {
             self.record_events();
             // At once: whoever is known by now must not be told to leave while it waits for a filter.
             self.place.update(&self.session);
+            self.weigh_memory();
             if matches!(flow, Flow::Closed) {
                 return flow;
             }
