@@ -40,6 +40,11 @@ impl Milters {
         }
     }
 
+    /// Whether filters are told of a client (`smtpd_milter_maps`).
+    pub fn are_told_of(&self, client: SocketAddr) -> bool {
+        !self.filters.disabled.contains(net::canonical(client.ip()))
+    }
+
     /// Whether any filter will see a message of this session.
     pub fn want_content(&self) -> bool {
         let wants = |conversation: &Conversation| match conversation.standing {
@@ -218,7 +223,7 @@ impl Milters {
     /// Connects to every filter: a session begins, or begins anew with another client.
     async fn begin(&mut self, client: SocketAddr) {
         self.quit().await;
-        if self.filters.disabled.contains(net::canonical(client.ip())) {
+        if !self.are_told_of(client) {
             return;
         }
         let new = |milter: &super::settings::Milter| Conversation::new(milter.clone(), &self.filters.myhostname);
