@@ -20,6 +20,7 @@ fn service(endpoint: Endpoint, timeout: Duration) -> PolicyService {
         endpoint,
         timeout,
         default_action: "451 4.3.5 Server configuration problem".into(),
+        context: String::new(),
     }
 }
 

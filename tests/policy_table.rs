@@ -8,10 +8,18 @@ mod conditions;
 mod holders;
 #[path = "policy_table/limits.rs"]
 mod limits;
+#[path = "policy_table/lists.rs"]
+mod lists;
+#[path = "dialogues/outside.rs"]
+mod outside;
 #[path = "policy_table/properties.rs"]
 mod properties;
+#[path = "policy_table/relaying.rs"]
+mod relaying;
 #[path = "policy_table/rules.rs"]
 mod rules;
+#[path = "policy_table/world.rs"]
+mod world;
 
 use std::net::IpAddr;
 

@@ -3,7 +3,6 @@
 
 mod common;
 #[path = "dialogues/moody_store.rs"]
-#[expect(dead_code, reason = "a dialogue asks more of it than a schedule")]
 mod moody_store;
 #[path = "scheduling/world.rs"]
 mod world;
@@ -184,6 +183,7 @@ async fn bounce_is_queued_with_the_removal_though_no_new_mail_is_taken() {
     sleep(SECOND).await;
     assert!(world.entry(id).await.is_none(), "it takes the room of the message");
     assert_eq!(world.notices().await.len(), 1);
+    assert!(!world.store.has_had_its_way(), "a bounce is no new mail");
     assert_eq!(world.store.open_drafts(), 0);
 }
 

@@ -35,6 +35,7 @@ pub fn build(scope: &Scope, lists: &Lists, environment: &Environment) -> Chain {
             rejects_unlisted_recipient: scope.boolean("smtpd_reject_unlisted_recipient"),
             rejects_unlisted_sender: scope.boolean("smtpd_reject_unlisted_sender"),
             subdomains_need_a_dot: !includes_subdomains(scope, "smtpd_access_maps"),
+            null_sender_key: scope.text("smtpd_null_access_lookup_key").unwrap_or("<>").to_owned(),
             named: scope.named("smtpd_restriction_classes").iter().cloned().collect(),
             codes: codes(scope),
         },
@@ -54,6 +55,10 @@ fn codes(scope: &Scope) -> ReplyCodes {
         non_fqdn: code("non_fqdn_reject_code"),
         unlisted: code("unknown_relay_recipient_reject_code"),
         plaintext: code("plaintext_reject_code"),
+        access_map_defer: code("access_map_defer_code"),
+        multi_recipient_bounce: code("multi_recipient_bounce_reject_code"),
+        reject: code("reject_code"),
+        defer: code("defer_code"),
     }
 }
 

@@ -11,7 +11,9 @@ use super::list_reach;
 use super::public_bundle::PublicTrust;
 use super::restriction_words::Listed;
 use super::scope::Scope;
+use super::world_networks::is_of_the_world;
 use crate::policy::certificate_rule::RuleAction;
+use crate::policy::reached::{Named, reached};
 use crate::policy::restriction::{Action, Restriction};
 use crate::session::settings::TlsOffer;
 
@@ -25,7 +27,10 @@ pub struct Lists {
 }
 
 /// The name and the elements of one list.
-type Named<'a> = (&'static str, &'a [Listed]);
+type OfName<'a> = (&'static str, &'a [Listed]);
+
+/// A restriction that is asked, with its list.
+type Asked = (&'static str, Listed);
 
 const RELAY: &str = "smtpd_relay_restrictions";
 const RECIPIENT: &str = "smtpd_recipient_restrictions";
@@ -43,7 +48,7 @@ impl Lists {
     }
 
     /// The list that decides who may relay.
-    fn relay_control(&self) -> Named<'_> {
+    fn relay_control(&self) -> OfName<'_> {
         if self.relay.is_empty() {
             (RECIPIENT, &self.recipient)
         } else {
@@ -51,14 +56,14 @@ impl Lists {
         }
     }
 
-    /// Every restriction with its list, also those in classes.
-    fn all(&self) -> impl Iterator<Item = (&'static str, Listed)> {
+    /// Every restriction with its list, also those in classes and those that tables name.
+    fn all(&self, named: &Named) -> impl Iterator<Item = (&'static str, Listed)> {
         let relay = self.relay.iter().map(|listed| (RELAY, listed));
         let all = relay.chain(self.recipient.iter().map(|listed| (RECIPIENT, listed)));
         all.flat_map(|(key, listed)| {
-            let inner = listed.restriction.with_inner().into_iter();
-            inner.map(move |restriction| {
-                let (restriction, span) = (restriction.clone(), listed.span.clone());
+            let reached = reached(&listed.restriction, named).into_iter();
+            reached.map(move |restriction| {
+                let span = listed.span.clone();
                 (key, Listed { restriction, span })
             })
         })
@@ -78,25 +83,21 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
     for (key, list) in [(RELAY, lists.relay.as_slice()), (RECIPIENT, lists.recipient.as_slice())] {
         list_reach::check(key, list, scope.span(key), findings);
     }
+    let named: Named = scope.named("smtpd_restriction_classes").iter().cloned().collect();
     let (key, list) = lists.relay_control();
-    list_openness::check(key, list, findings);
-    check_networks(lists, scope, findings);
-    for (key, listed) in lists.all().filter(|(_, l)| l.restriction.needs_client_certificate()) {
-        check_certificate_rule(key, &listed, scope, offer, findings);
+    list_openness::check(key, list, &named, findings);
+    let all: Vec<_> = lists.all(&named).collect();
+    check_networks(&all, scope, findings);
+    for (key, listed) in all.iter().filter(|(_, l)| l.restriction.needs_client_certificate()) {
+        check_certificate_rule(key, listed, scope, offer, findings);
     }
-    check_public_trust(lists, trust, findings);
+    check_public_trust(&all, trust, findings);
 }
 
-/// Prefixes shorter than these hold more than anybody's networks: a registry hands out a /8 at most, a /16 of IPv6.
-const IPV4_PREFIX_MIN: u8 = 8;
-const IPV6_PREFIX_MIN: u8 = 16;
-/// Unique local addresses (RFC 4193) are nobody's on the Internet, however many they are.
-const UNIQUE_LOCAL: [u8; 2] = [0xfc, 0xfd];
-
 /// Networks that together hold a large part of the Internet, with permission for all of it.
-fn check_networks(lists: &Lists, scope: &Scope, findings: &mut Findings) {
-    let is_asked = lists
-        .all()
+fn check_networks(all: &[Asked], scope: &Scope, findings: &mut Findings) {
+    let is_asked = all
+        .iter()
         .any(|(_, listed)| matches!(listed.restriction, Restriction::PermitMynetworks));
     let networks = IpNet::aggregate(&scope.networks("mynetworks").to_vec());
     let Some(world) = networks
@@ -116,17 +117,6 @@ fn check_networks(lists: &Lists, scope: &Scope, findings: &mut Findings) {
     );
     let hint = "write the campus networks, such as [\"127.0.0.0/8\", \"192.0.2.0/24\"]";
     findings.error("mynetworks", scope.span("mynetworks"), complaint.hint(hint));
-}
-
-fn is_of_the_world(network: &IpNet) -> bool {
-    match network {
-        IpNet::V4(network) => network.prefix_len() < IPV4_PREFIX_MIN,
-        IpNet::V6(network) => {
-            let [first, ..] = network.network().octets();
-            let is_local = network.prefix_len() >= 7 && UNIQUE_LOCAL.contains(&first);
-            network.prefix_len() < IPV6_PREFIX_MIN && !is_local
-        }
-    }
 }
 
 fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsOffer, findings: &mut Findings) {
@@ -175,14 +165,14 @@ fn check_certificate_rule(key: &str, listed: &Listed, scope: &Scope, offer: TlsO
 }
 
 /// Anybody can get a certificate of a public CA, so permitting all of them permits everybody.
-fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Findings) {
+fn check_public_trust(all: &[Asked], trust: &PublicTrust, findings: &mut Findings) {
     let permits_all = |listed: &Listed| match &listed.restriction {
         Restriction::PermitTlsAllClientcerts => true,
         Restriction::Certificate(rule) => rule.action == Action::Permit && matches_anybody(rule),
         Restriction::Rule(rule) => rule.action == RuleAction::Permit && is_for_anybody(rule),
         _ => false,
     };
-    for (key, listed) in lists.all().filter(|(_, listed)| permits_all(listed)) {
+    for (key, listed) in all.iter().filter(|(_, listed)| permits_all(listed)) {
         if let Some((directive, count)) = trust.few {
             let message = format!(
                 "\"{}\" together with {directive}: {count} of its certificates are in the system's public store as well",
@@ -205,35 +195,5 @@ fn check_public_trust(lists: &Lists, trust: &PublicTrust, findings: &mut Finding
                     [[certificate_rule]]";
         let span: Option<Span> = listed.span.clone();
         findings.error(key, span, complaint.hint(hint));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_of_the_world;
-
-    #[test]
-    fn network_larger_than_any_campus_is_of_the_world() {
-        for network in [
-            "0.0.0.0/0",
-            "0.0.0.0/1",
-            "2.0.0.0/7",
-            "::/0",
-            "2000::/3",
-            "f000::/4",
-            "2a00::/12",
-        ] {
-            assert!(is_of_the_world(&network.parse().expect("a network")), "{network}");
-        }
-        for network in [
-            "10.0.0.0/8",
-            "193.0.0.0/8",
-            "fc00::/7",
-            "fd00::/8",
-            "fe80::/64",
-            "2001::/16",
-        ] {
-            assert!(!is_of_the_world(&network.parse().expect("a network")), "{network}");
-        }
     }
 }

@@ -1,18 +1,26 @@
 //! Whether the list that decides who may relay opens the relay to strangers.
 //!
-//! **Implements** the errors for `permit` without a refusal before it, for tables that believe what a stranger says of
-//! itself, and the warning for policy services.
+//! **Implements** the errors for `permit` without a refusal before it, for tables with an entry for strangers, and the warning
+//! for policy services; in classes too, and in what tables name.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use super::error::{Complaint, Findings};
 use super::restriction_words::Listed;
-use crate::policy::restriction::{AccessOf, Restriction};
-use crate::policy::table::Table;
+use super::table_openness::open_entry;
+use crate::policy::reached::{Named, of_name};
+use crate::policy::restriction::Restriction;
 use crate::policy::table_action::TableAction;
 
 /// Checks one list.
-pub fn check(key: &str, list: &[Listed], findings: &mut Findings) {
+pub fn check(key: &str, list: &[Listed], named: &Named, findings: &mut Findings) {
+    let said = Said {
+        named,
+        known: RefCell::default(),
+    };
     for listed in list {
-        if check_one(key, listed, &listed.restriction, findings) == Stranger::TurnedAway {
+        if check_one(key, listed, &listed.restriction, &said, findings) == Stranger::TurnedAway {
             return;
         }
     }
@@ -25,7 +33,13 @@ enum Stranger {
     TurnedAway,
 }
 
-fn check_one(key: &str, listed: &Listed, restriction: &Restriction, findings: &mut Findings) -> Stranger {
+fn check_one(
+    key: &str,
+    listed: &Listed,
+    restriction: &Restriction,
+    said: &Said<'_>,
+    findings: &mut Findings,
+) -> Stranger {
     let span = || listed.span.clone();
     match restriction {
         Restriction::RejectUnauthDestination
@@ -44,23 +58,22 @@ fn check_one(key: &str, listed: &Listed, restriction: &Restriction, findings: &m
         }
         Restriction::Class(_, inner) => {
             for one in inner.iter() {
-                if check_one(key, listed, one, findings) == Stranger::TurnedAway {
+                if check_one(key, listed, one, said, findings) == Stranger::TurnedAway {
                     return Stranger::TurnedAway;
                 }
             }
         }
         // A refusal that only warns turns nobody away.
         Restriction::WarnIfReject(inner) => {
-            let _ = check_one(key, listed, inner, findings);
+            let _ = check_one(key, listed, inner, said, findings);
         }
-        Restriction::Access(of @ (AccessOf::Sender | AccessOf::Hello | AccessOf::ReverseClient), table)
-            if may_permit(table) =>
-        {
-            let message = format!("open relay: \"{restriction}\" lets everybody relay who says what it permits");
-            let complaint = Complaint::new(message, format!("\"{}\" believes the client", of.name()));
-            let hint = "put it behind \"reject_unauth_destination\", or into smtpd_sender_restrictions or the like, where a \
-                        permission only ends the list";
-            findings.error(key, span(), complaint.hint(hint));
+        Restriction::Access(of, table) => {
+            if let Some(why) = open_entry(of, table, &|value| said.may_permit(value)) {
+                let message = format!("open relay: \"{restriction}\" lets strangers relay");
+                let hint = "put it behind \"reject_unauth_destination\", or into smtpd_sender_restrictions or the like, where \
+                            a permission only ends the list";
+                findings.error(key, span(), Complaint::new(message, why).hint(hint));
+            }
         }
         Restriction::Service(_) => {
             let message = format!(
@@ -75,19 +88,56 @@ fn check_one(key: &str, listed: &Listed, restriction: &Restriction, findings: &m
     Stranger::Stays
 }
 
-/// Whether something in a table may permit: an action, or a restriction that may.
-fn may_permit(table: &Table) -> bool {
-    table.values().any(|value| match TableAction::parse(value) {
-        Ok(TableAction::Permit) => true,
-        Ok(TableAction::Restrictions(names)) => names.iter().any(|name| is_permissive(name)),
-        _ => TableAction::is_template(value),
-    })
+/// What a list that a table names does to a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Permitted,
+    TurnedAway,
 }
 
-/// Of a class it is not asked here what is in it.
-fn is_permissive(name: &str) -> bool {
-    match Restriction::simple(name) {
-        Some(restriction) => matches!(restriction, Restriction::Permit),
-        None => true,
+/// What tables may say to a stranger.
+struct Said<'a> {
+    named: &'a Named,
+    /// Of names that were looked at: tables have many entries that name the same.
+    known: RefCell<BTreeMap<String, bool>>,
+}
+
+impl Said<'_> {
+    /// Whether it may permit: an action, or a restriction that may.
+    fn may_permit(&self, value: &str) -> bool {
+        match TableAction::parse(value) {
+            Ok(TableAction::Permit) => true,
+            Ok(TableAction::Restrictions(_)) | Err(_) if TableAction::is_template(value) => true,
+            Ok(TableAction::Restrictions(names)) => {
+                if let Some(known) = self.known.borrow().get(value) {
+                    return *known;
+                }
+                let list: Vec<Restriction> = names.iter().flat_map(|name| of_name(name, self.named)).collect();
+                let may = self.fate(&list) == Some(Fate::Permitted);
+                self.known.borrow_mut().insert(value.to_owned(), may);
+                may
+            }
+            _ => false,
+        }
+    }
+
+    /// The first decision; nothing when the stranger comes through.
+    fn fate(&self, list: &[Restriction]) -> Option<Fate> {
+        list.iter().find_map(|restriction| match restriction {
+            Restriction::Permit => Some(Fate::Permitted),
+            Restriction::RejectUnauthDestination
+            | Restriction::DeferUnauthDestination
+            | Restriction::CheckRelayDomains
+            | Restriction::Reject
+            | Restriction::Defer => Some(Fate::TurnedAway),
+            Restriction::Class(_, inner) => self.fate(inner),
+            Restriction::WarnIfReject(inner) => self
+                .fate(std::slice::from_ref(inner))
+                .filter(|fate| *fate == Fate::Permitted),
+            Restriction::Access(of, table) => {
+                open_entry(of, table, &|value| self.may_permit(value)).map(|_| Fate::Permitted)
+            }
+            _ => None,
+        })
     }
 }

@@ -59,8 +59,9 @@ fn check_end(key: &str, list: &[Listed], place: Option<Span>, findings: &mut Fin
 fn check_covered(key: &str, list: &[Listed], findings: &mut Findings) {
     // What stands behind the end of the list has its error already.
     let end = list.iter().position(|listed| listed.restriction.is_final());
-    for (n, covered) in list.iter().enumerate().take(end.unwrap_or(list.len())) {
-        let restriction = &covered.restriction;
+    let asked = list.iter().enumerate().take(end.unwrap_or(list.len()));
+    let with_inner = |(n, listed)| Listed::with_inner(listed).map(move |restriction| (n, listed, restriction));
+    for (n, covered, restriction) in asked.flat_map(with_inner) {
         if !restriction.needs_client_certificate() || matches!(restriction, Restriction::PermitTlsClientcerts) {
             continue;
         }
@@ -97,6 +98,7 @@ fn decides_for_verified(restriction: &Restriction) -> bool {
         Restriction::PermitTlsAllClientcerts => true,
         Restriction::Rule(rule) => rule.conditions.is_empty() && rule.action != RuleAction::Continue,
         Restriction::Certificate(rule) => matches_everybody(rule),
+        Restriction::Class(_, list) => list.iter().any(decides_for_verified),
         _ => false,
     }
 }

@@ -39,9 +39,11 @@ pub mod server;
 pub mod settings;
 pub mod strangers;
 pub mod table_files;
+mod table_openness;
 pub mod tables;
 pub mod upstream;
 pub mod value;
+mod world_networks;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -57,6 +59,7 @@ use file::RawFile;
 use scope::{Defaults, Layers, Scope};
 
 use crate::io::clock;
+use crate::policy::reached::reached;
 use crate::policy::restriction::Restriction;
 use crate::policy::stage::List;
 use crate::wire::domain::Domain;
@@ -273,13 +276,14 @@ fn check_rules_are_asked(rules: &RuleSet, listeners: &[ListenerSettings], top: &
     let chains = listeners.iter().map(|listener| &listener.session.chain);
     let asked = chains.flat_map(|chain| {
         let lists = List::ALL.into_iter().flat_map(|list| chain.list(list));
-        lists.flat_map(Restriction::with_inner)
+        lists.flat_map(|restriction| reached(restriction, &chain.lists.named))
     });
+    let asked: Vec<Restriction> = asked.collect();
     let written = LISTS
         .iter()
         .flat_map(|name| top.restrictions(name))
         .map(|listed| &listed.restriction);
-    certificate_rules::usage::check(rules, asked, written, findings);
+    certificate_rules::usage::check(rules, asked.iter(), written, findings);
 }
 
 /// Other servers look the name up; one label tells them nothing.

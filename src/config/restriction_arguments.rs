@@ -80,6 +80,7 @@ struct Options {
     search_order: Option<Vec<CertificateKey>>,
     timeout: Option<Duration>,
     default_action: Option<String>,
+    policy_context: Option<String>,
 }
 
 /// A restriction as main.cf writes it.
@@ -191,8 +192,9 @@ fn option(
             Ok(_) => options.default_action = Some(value.to_owned()),
             Err(why) => return reader.wrong(place, value, &format!("an action: {why}"), None),
         },
+        (SERVICE, "policy_context") => options.policy_context = Some(value.to_owned()),
         _ => {
-            let keys = ["search_order", "timeout", "default_action"];
+            let keys = ["search_order", "timeout", "default_action", "policy_context"];
             let hint = nearest(key, keys).map(|near| format!("did you mean {near}?"));
             let complaint = Complaint::new(format!("\"{key}\" does not belong to \"{word}\""), expected(word));
             reader.error(place, complaint.maybe_hint(hint));
@@ -229,6 +231,9 @@ fn with_options(
             endpoint,
             timeout: options.timeout.unwrap_or_else(|| usual_timeout(reader)),
             default_action: options.default_action.unwrap_or_else(|| usual_action(reader)),
+            context: options
+                .policy_context
+                .unwrap_or_else(|| usual(reader, "smtpd_policy_service_policy_context")),
         }))),
         None => reader.wrong(place, &text, expected(word), None),
     }

@@ -22,6 +22,13 @@ pub struct Listed {
     pub span: Option<Span>,
 }
 
+impl Listed {
+    /// The restriction and what stands in it.
+    pub(super) fn with_inner(&self) -> impl Iterator<Item = &Restriction> {
+        self.restriction.with_inner().into_iter()
+    }
+}
+
 /// The word that looks at a directive too.
 const SENDER_MISMATCH: &str = "reject_sender_certificate_mismatch";
 

@@ -29,6 +29,17 @@ pub enum Form {
     Pcre,
 }
 
+impl Form {
+    /// What a line looks like.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Keys => "expected lines such as \"example.org REJECT\"",
+            Self::Networks => "expected lines such as \"192.0.2.0/24 REJECT\"",
+            Self::Regexp | Self::Pcre => "expected lines such as \"/@example\\.org$/ REJECT\"",
+        }
+    }
+}
+
 /// One fault, or one warning, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -125,8 +125,10 @@ pub fn file(reader: &mut Reader<'_>, text: &str, span: &Span, check: CheckValue<
         }
     };
     let mut faults: Vec<(usize, String)> = Vec::new();
+    let mut expected = form.expected();
     let parsed = match parse(*form, &content) {
         Ok((entries, values)) => {
+            expected = "expected another value";
             for (line, value) in values {
                 if let Err(why) = check(reader, &value) {
                     faults.push((line, format!("\"{value}\": {why}")));
@@ -141,7 +143,7 @@ pub fn file(reader: &mut Reader<'_>, text: &str, span: &Span, check: CheckValue<
     };
     let more = faults.len().saturating_sub(FAULTS_MAX);
     for (line, message) in faults.iter().take(FAULTS_MAX) {
-        let complaint = Complaint::new(format!("{}:{line}: {message}", full.display()), "a fault in this table");
+        let complaint = Complaint::new(format!("{}:{line}: {message}", full.display()), expected);
         reader.error(place.clone(), complaint);
     }
     if more > 0 {

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::introductions::Introductions;
+use super::turns::{Turn, Turns};
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
@@ -46,7 +47,8 @@ impl Default for AdmissionSettings {
 pub struct Admission {
     state: Mutex<State>,
     stress: watch::Sender<bool>,
-    handshakes: Handshakes,
+    /// The public-key work of handshakes.
+    handshakes: Turns,
     /// Who waits for its PROXY header.
     pub introductions: Introductions,
 }
@@ -114,7 +116,7 @@ impl Admission {
                 tokens: HashMap::new(),
             }),
             stress: watch::Sender::new(false),
-            handshakes: Handshakes::default(),
+            handshakes: handshakes(),
             introductions: Introductions::default(),
         }
     }
@@ -264,65 +266,8 @@ impl Drop for Place {
     }
 }
 
-type Queue = Arc<tokio::sync::Mutex<()>>;
-
-/// The public-key work of handshakes: half of the processors at a time, so that handshakes cannot take the other half from
-/// sessions that are through; and one handshake of each network, so that a network with many waits behind itself.
-#[derive(Debug)]
-struct Handshakes {
-    turns: Semaphore,
-    queues: Mutex<HashMap<IpNet, Queue>>,
-}
-
-impl Default for Handshakes {
-    fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            turns: Semaphore::new((processors / 2).max(1)),
-            queues: Mutex::default(),
-        }
-    }
-}
-
-impl Handshakes {
-    async fn turn(&self, network: IpNet) -> Turn<'_> {
-        let queue = Arc::clone(self.lock().entry(network).or_default());
-        let mut turn = Turn {
-            handshakes: self,
-            network,
-            first: None,
-            permit: None,
-        };
-        turn.first = Some(queue.lock_owned().await);
-        turn.permit = self.turns.acquire().await.ok();
-        turn
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpNet, Queue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The turn at a handshake.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    handshakes: &'a Handshakes,
-    network: IpNet,
-    first: Option<OwnedMutexGuard<()>>,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.permit = None;
-        self.first = None;
-        let mut queues = self.handshakes.lock();
-        // Whoever waits in it holds another reference.
-        if queues
-            .get(&self.network)
-            .is_some_and(|queue| Arc::strong_count(queue) == 1)
-        {
-            queues.remove(&self.network);
-        }
-    }
+/// Half of the processors at a time, so that handshakes cannot take the other half from sessions that are through.
+fn handshakes() -> Turns {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Turns::new((processors / 2).max(1), 1)
 }

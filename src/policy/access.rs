@@ -11,9 +11,10 @@ use super::question::{Found, Question};
 use super::refusal::{Denied, Subject, Why};
 use super::restriction::{AccessOf, CertificateKey};
 use super::table::Table;
-use super::table_action::TableAction;
+use super::table_action::{Deferral, TableAction};
 use super::verdict::{Because, Obligations, Opinion};
 use crate::cert::identity::{self, Identity};
+use crate::wire::domain::Domain;
 use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
 
 impl Asker<'_> {
@@ -21,31 +22,27 @@ impl Asker<'_> {
     pub(super) fn ask_table(&self, of: &AccessOf, table: &Table) -> Asked {
         let keys = match of {
             AccessOf::Client => return self.ask_client(table),
-            AccessOf::ReverseClient => {
-                let names = self.peer_names()?;
-                if let Found::Failed(why) = &names.reverse {
-                    return Ok(self.unknown(Subject::ReverseClient, &self.facts.peer.to_string(), why));
-                }
-                match first(&names.reverse) {
-                    Some(name) => self.keys_of_name(name.as_str(), table),
-                    None => Vec::new(),
-                }
-            }
+            AccessOf::ReverseClient => return self.ask_reverse_client(table),
             AccessOf::Hello => self.keys_of_name(self.facts.hello, table),
             AccessOf::Sender => match self.facts.reverse_path {
                 Some(ReversePath::Mailbox(mailbox)) => self.keys_of_address(mailbox, table),
-                Some(ReversePath::Null) => vec!["<>".to_owned()],
+                Some(ReversePath::Null) => vec![self.lists.null_sender_key.clone()],
                 None => Vec::new(),
             },
             AccessOf::Recipient => match self.facts.forward_path {
                 Some(ForwardPath::Mailbox(mailbox)) => self.keys_of_address(mailbox, table),
-                Some(ForwardPath::Postmaster) => vec!["postmaster".to_owned()],
+                Some(ForwardPath::Postmaster) => vec!["postmaster".to_owned(), "postmaster@".to_owned()],
                 None => Vec::new(),
             },
             AccessOf::Certificate(order) => self.keys_of_certificate(order),
             AccessOf::Login => self.facts.login.map(str::to_owned).into_iter().collect(),
         };
-        Ok(self.first_of(&keys, subject_of(of), table))
+        let answer = self.first_of(&keys, subject_of(of), table);
+        if *of == AccessOf::Recipient && answer.opinion == Opinion::Permit && self.asks_for_routing() {
+            // The next hop might relay it: nothing says that its permission is meant for that, as in Postfix.
+            return Ok(pass(answer.because));
+        }
+        Ok(answer)
     }
 
     /// The name first, then the address, as in Postfix; when the name cannot be found out, the address may still decide.
@@ -54,18 +51,38 @@ impl Asker<'_> {
         if !table.holds_names() {
             return Ok(self.first_of(&addresses, Subject::Client, table));
         }
-        let names = self.peer_names()?;
-        if let Found::Failed(why) = &names.verified {
-            let answer = self.first_of(&addresses, Subject::Client, table);
-            if matches!(answer.because, Because::NotInTable(_)) {
-                return Ok(self.unknown(Subject::Client, &self.facts.peer.to_string(), why));
-            }
-            return Ok(answer);
+        Ok(self.ask_named_client(&self.peer_names()?.verified, addresses, Subject::Client, table))
+    }
+
+    /// As for the client, with the name that need not lead back. Whoever has an address can give it any name, so that a
+    /// permission is a fault of the configuration, as in Postfix.
+    fn ask_reverse_client(&self, table: &Table) -> Asked {
+        let subject = Subject::ReverseClient;
+        let answer = self.ask_named_client(&self.peer_names()?.reverse, self.keys_of_peer(table), subject, table);
+        if answer.opinion == Opinion::Permit {
+            return Ok(self.misconfigured("OK of check_reverse_client_hostname_access"));
         }
-        let name = first(&names.verified).map_or("unknown", |name| name.as_str());
+        Ok(answer)
+    }
+
+    fn ask_named_client(
+        &self,
+        found: &Found<Domain>,
+        addresses: Vec<String>,
+        subject: Subject,
+        table: &Table,
+    ) -> Answer {
+        if let Found::Failed(why) = found {
+            let answer = self.first_of(&addresses, subject, table);
+            if matches!(answer.because, Because::NotInTable(_)) {
+                return self.unknown(subject, &self.facts.peer.to_string(), why);
+            }
+            return answer;
+        }
+        let name = first(found).map_or("unknown", |name| name.as_str());
         let mut keys = self.keys_of_name(name, table);
         keys.extend(addresses);
-        Ok(self.first_of(&keys, Subject::Client, table))
+        self.first_of(&keys, subject, table)
     }
 
     fn first_of(&self, keys: &[String], subject: Subject, table: &Table) -> Answer {
@@ -103,25 +120,33 @@ impl Asker<'_> {
                 status,
                 text,
             } => {
-                let usual = if is_transient { 450 } else { self.lists.codes.access_map };
-                let mut denied = self.denied(code.unwrap_or(usual), (7, 1), subject, own(text, Why::AccessDenied));
-                denied.status = status
-                    .filter(|status| status.0 == denied.status.0)
-                    .unwrap_or(denied.status);
-                Answer::denied(denied, because)
+                let codes = &self.lists.codes;
+                let usual = if is_transient {
+                    codes.access_map_defer
+                } else {
+                    codes.access_map
+                };
+                let denied = self.denied(code.unwrap_or(usual), (7, 1), subject, own(text, Why::AccessDenied));
+                Answer::denied(denied.with_own_status(status), because)
             }
-            TableAction::DeferIfPermit(text) => Answer::defer_if_permit(self.unavailable(subject, text), because),
-            TableAction::DeferIfReject(text) => {
-                Answer::with_refusal(Opinion::DeferIfReject, self.unavailable(subject, text), because)
+            TableAction::DeferIfPermit(deferral) => {
+                Answer::defer_if_permit(self.unavailable(subject, deferral), because)
+            }
+            TableAction::DeferIfReject(deferral) => {
+                Answer::with_refusal(Opinion::DeferIfReject, self.unavailable(subject, deferral), because)
             }
             TableAction::Hold(text) => with(Obligations {
                 hold: Some(text),
                 ..none()
             }),
-            TableAction::Discard(text) => with(Obligations {
-                discard: Some(text),
-                ..none()
-            }),
+            // Nobody gets the message, so that nothing is relayed: it ends the list, as in Postfix.
+            TableAction::Discard(text) => Answer {
+                opinion: Opinion::Permit,
+                ..with(Obligations {
+                    discard: Some(text),
+                    ..none()
+                })
+            },
             TableAction::Prepend(field) => with(Obligations {
                 prepend: vec![field],
                 ..none()
@@ -147,8 +172,10 @@ impl Asker<'_> {
         Answer::denied(denied, Because::Meaningless(action.to_owned()))
     }
 
-    fn unavailable(&self, subject: Subject, text: Option<String>) -> Denied {
-        self.denied(450, (7, 1), subject, own(text, Why::ServiceUnavailable))
+    fn unavailable(&self, subject: Subject, deferral: Deferral) -> Denied {
+        let code = self.lists.codes.access_map_defer;
+        let why = own(deferral.text, Why::ServiceUnavailable);
+        self.denied(code, (7, 1), subject, why).with_own_status(deferral.status)
     }
 
     /// A name and its parents; of patterns the whole name only.
@@ -170,8 +197,9 @@ impl Asker<'_> {
     fn keys_of_address(&self, mailbox: &Mailbox, table: &Table) -> Vec<String> {
         let mut keys = vec![mailbox.to_string()];
         if table.has_partial_keys() {
-            if let Some(domain) = domain_of(mailbox) {
-                keys.extend(self.keys_of_name(domain.as_str(), table));
+            match domain_of(mailbox) {
+                Some(domain) => keys.extend(self.keys_of_name(domain.as_str(), table)),
+                None => keys.push(mailbox.host.to_string()),
             }
             keys.push(format!("{}@", mailbox.local_part));
         }
@@ -187,9 +215,9 @@ impl Asker<'_> {
             let mut rest = whole.as_str();
             while let Some((network, _)) = rest.rsplit_once(separator) {
                 rest = network;
-                let key = network.trim_end_matches(':');
-                if !key.is_empty() && keys.last().is_some_and(|last| last != key) {
-                    keys.push(key.to_owned());
+                // `2001:db8:` comes of `2001:db8::1`: Postfix asks for it before `2001:db8`.
+                if !network.trim_end_matches(':').is_empty() {
+                    keys.push(network.to_owned());
                 }
             }
         }

@@ -68,6 +68,9 @@ pub(super) fn ask_rule(rule: &CertificateRule, certificate: &Certificate, facts:
     if !findings.iter().all(|finding| finding.holds) {
         return Answer::from((Opinion::Pass, Because::Conditions(findings)));
     }
+    if rule.sender.is_some() && facts.reverse_path.is_none() {
+        return not_known();
+    }
     let because = match &rule.sender {
         Some(binding) => sender(binding, certificate, facts, findings),
         None => Because::Conditions(findings),
@@ -96,6 +99,9 @@ pub(super) fn ask_rule(rule: &CertificateRule, certificate: &Certificate, facts:
 
 /// Asks `reject_sender_certificate_mismatch` of a verified certificate.
 pub(super) fn ask_binding(binding: &Arc<SenderBinding>, certificate: &Certificate, facts: &Facts<'_>) -> Answer {
+    if facts.reverse_path.is_none() {
+        return not_known();
+    }
     let because = sender(binding, certificate, facts, Vec::new());
     if matches!(because, Because::SenderNotOwned { .. }) {
         return not_owned(because);
@@ -103,6 +109,11 @@ pub(super) fn ask_binding(binding: &Arc<SenderBinding>, certificate: &Certificat
     let mut answer = Answer::from((Opinion::Pass, because));
     answer.obligations.from_header = with_from_header(binding);
     answer
+}
+
+/// Before MAIL there is no sender to look at.
+fn not_known() -> Answer {
+    Answer::from((Opinion::Pass, Because::NotKnownYet))
 }
 
 fn sender(binding: &SenderBinding, certificate: &Certificate, facts: &Facts<'_>, conditions: Vec<Finding>) -> Because {

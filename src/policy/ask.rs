@@ -8,8 +8,9 @@ use regex::Regex;
 use super::answer::{Answer, ask_binding, ask_rule};
 use super::asker::{Asked, Asker, pass};
 use super::facts::ReplyCodes;
-use super::refusal::{Denied, Refusal, Why as Reason};
+use super::refusal::{Denied, Refusal, Subject, Why as Reason};
 use super::restriction::{Action, CertificateMatch, Restriction};
+use super::stage::Stage;
 use super::verdict::{Because, Opinion};
 use crate::cert::certificate::Certificate;
 use crate::cert::identity::{Identity, Why};
@@ -42,7 +43,7 @@ impl Asker<'_> {
             }
             Restriction::PermitAuthDestination => self.destination(Opinion::Permit, Opinion::Pass),
             Restriction::RejectUnauthDestination => return Ok(self.relay_denied(Opinion::Pass)),
-            Restriction::DeferUnauthDestination => self.destination(Opinion::Pass, Opinion::Defer),
+            Restriction::DeferUnauthDestination => return Ok(self.relay_deferred()),
             Restriction::CheckRelayDomains => return Ok(self.relay_denied(Opinion::Permit)),
             Restriction::Permit => (Opinion::Permit, Because::Unconditional),
             Restriction::Reject => return Ok(self.unconditional(Opinion::Reject)),
@@ -59,9 +60,31 @@ impl Asker<'_> {
     /// `reject_unauth_destination` and `check_relay_domains`, with `relay_domains_reject_code`.
     fn relay_denied(&self, authorised: Opinion) -> Answer {
         let code = self.lists.codes.relay_domains;
+        let own = code != ReplyCodes::default().relay_domains;
+        self.unauthorised(authorised, code, own)
+    }
+
+    /// `defer_unauth_destination`: the transient code that goes with `relay_domains_reject_code`, 454 by default.
+    fn relay_deferred(&self) -> Answer {
+        let code = self.lists.codes.relay_domains;
+        self.unauthorised(
+            Opinion::Pass,
+            if code < 500 { code } else { code.saturating_sub(100) },
+            true,
+        )
+    }
+
+    fn unauthorised(&self, authorised: Opinion, code: u16, own_code: bool) -> Answer {
         let other = if code < 500 { Opinion::Defer } else { Opinion::Reject };
         let mut answer = Answer::from(self.destination(authorised, other));
-        if code != ReplyCodes::default().relay_domains && answer.opinion == other {
+        if answer.opinion != other {
+            return answer;
+        }
+        if self.facts.stage != Stage::Recipient {
+            // The reply is not to RCPT, and has to say whom it is about.
+            let denied = self.denied(code, (7, 1), Subject::Recipient, Reason::RelayDenied);
+            answer.refusal = Refusal::Denied(Box::new(denied));
+        } else if own_code {
             answer.refusal = Refusal::RelayDeniedWith(code);
         }
         answer
@@ -69,13 +92,16 @@ impl Asker<'_> {
 
     /// `reject` and `defer`: in the lists that decide who may relay they deny that; elsewhere access.
     fn unconditional(&self, opinion: Opinion) -> Answer {
+        let (codes, usual) = (&self.lists.codes, ReplyCodes::default());
+        let (code, usual, status, why) = match opinion {
+            Opinion::Defer => (codes.defer, usual.defer, (3, 2), Reason::TryAgainLater),
+            _ => (codes.reject, usual.reject, (7, 1), Reason::AccessDenied),
+        };
+        let opinion = if code < 500 { Opinion::Defer } else { Opinion::Reject };
         let refusal = if self.list.permits_recipients() {
-            Refusal::RelayDenied
+            let own = (code != usual).then_some(Refusal::RelayDeniedWith(code));
+            own.unwrap_or(Refusal::RelayDenied)
         } else {
-            let (code, status, why) = match opinion {
-                Opinion::Defer => (450, (3, 2), Reason::TryAgainLater),
-                _ => (554, (7, 1), Reason::AccessDenied),
-            };
             let denied: Denied = self.denied(code, status, self.subject(), why);
             Refusal::Denied(Box::new(denied))
         };
@@ -125,18 +151,12 @@ impl Asker<'_> {
             ForwardPath::Mailbox(mailbox) => &mailbox.host,
         };
         match domain {
-            Host::Name(name) if self.lists.is_destination(name) && !has_sender_routing(forward_path) => {
+            Host::Name(name) if self.lists.is_destination(name) && !self.asks_for_routing() => {
                 (authorised, Because::DestinationAuthorised(name.to_string()))
             }
             host => (other, Because::DestinationNotAuthorised(host.to_string())),
         }
     }
-}
-
-/// Whether the local-part asks the destination to route on (`user%elsewhere@here`, `elsewhere!user@here`):
-/// Postfix does not count such an address as authorised, since the next hop might relay it.
-fn has_sender_routing(path: &ForwardPath) -> bool {
-    matches!(path, ForwardPath::Mailbox(mailbox) if mailbox.local_part.contains(['%', '!', '@']))
 }
 
 /// Asks of a verified certificate; every other identity has the opinion of nobody.

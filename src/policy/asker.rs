@@ -143,6 +143,13 @@ impl Asker<'_> {
         }
     }
 
+    /// Whether the recipient's local-part asks the destination to route on (`user%elsewhere@here`, `elsewhere!user@here`):
+    /// Postfix does not count such an address as authorised, since the next hop might relay it.
+    pub(super) fn asks_for_routing(&self) -> bool {
+        let mut local_part = self.recipient().map(|mailbox| mailbox.local_part.as_str()).into_iter();
+        local_part.any(|text| text.contains(['%', '!', '@']))
+    }
+
     /// The mailbox of the recipient; none for `<postmaster>`.
     pub(super) fn recipient(&self) -> Option<&Mailbox> {
         match self.facts.forward_path {

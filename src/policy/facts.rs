@@ -1,11 +1,10 @@
 //! What a restriction may look at.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::question::Answers;
-use super::restriction::Restriction;
+use super::reached::Named;
 use super::stage::Stage;
 use super::table::Table;
 use crate::cert::identity::Identity;
@@ -26,6 +25,12 @@ pub struct Facts<'a> {
     pub login: Option<&'a str>,
     /// The mechanism that proved it, or XCLIENT; empty without a login.
     pub login_mechanism: &'a str,
+    /// The value of AUTH= of MAIL, as it was written (`sasl_sender`).
+    pub login_sender: &'a str,
+    /// Where the peer has reached us, when that is known.
+    pub server: Option<SocketAddr>,
+    /// Whether the places for sessions become scarce (`stress`).
+    pub is_stressed: bool,
     /// MAIL FROM, from MAIL on.
     pub reverse_path: Option<&'a ReversePath>,
     /// RCPT TO, at RCPT.
@@ -65,6 +70,9 @@ impl<'a> Facts<'a> {
             identity,
             login: None,
             login_mechanism: "",
+            login_sender: "",
+            server: None,
+            is_stressed: false,
             reverse_path: None,
             forward_path: None,
             stage: Stage::Connect,
@@ -84,7 +92,7 @@ impl<'a> Facts<'a> {
 }
 
 /// The lists that restrictions refer to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lists {
     /// `mynetworks`.
     pub mynetworks: CidrSet,
@@ -94,7 +102,7 @@ pub struct Lists {
     pub relay_clientcerts: Vec<String>,
     /// The addresses of this machine, for `permit_inet_interfaces`.
     pub local_addresses: Vec<IpAddr>,
-    /// Where the listener listens, for policy services.
+    /// Where the listener listens, for policy services that ask of nobody's session (`explain`).
     pub server: Option<SocketAddr>,
     /// `relay_recipient_maps`: who exists in `relay_domains`; without any, everybody.
     pub relay_recipients: Vec<Arc<Table>>,
@@ -107,10 +115,33 @@ pub struct Lists {
     /// Whether a domain in an access table means its sub-domains only with a leading dot: `smtpd_access_maps` is not in
     /// `parent_domain_matches_subdomains`.
     pub subdomains_need_a_dot: bool,
+    /// `smtpd_null_access_lookup_key`: what stands for the null reverse-path in access tables.
+    pub null_sender_key: String,
     /// What tables and policy services may name: `smtpd_restriction_classes`, and single restrictions.
-    pub named: BTreeMap<String, Arc<[Restriction]>>,
+    pub named: Named,
     /// The codes of refusals.
     pub codes: ReplyCodes,
+}
+
+impl Default for Lists {
+    /// Nothing, with Postfix's codes.
+    fn default() -> Self {
+        Self {
+            mynetworks: CidrSet::default(),
+            destinations: Vec::new(),
+            relay_clientcerts: Vec::new(),
+            local_addresses: Vec::new(),
+            server: None,
+            relay_recipients: Vec::new(),
+            sender_logins: Vec::new(),
+            rejects_unlisted_recipient: false,
+            rejects_unlisted_sender: false,
+            subdomains_need_a_dot: false,
+            null_sender_key: "<>".into(),
+            named: Named::new(),
+            codes: ReplyCodes::default(),
+        }
+    }
 }
 
 impl Lists {
@@ -143,6 +174,14 @@ pub struct ReplyCodes {
     pub unlisted: u16,
     /// `plaintext_reject_code`.
     pub plaintext: u16,
+    /// `access_map_defer_code`.
+    pub access_map_defer: u16,
+    /// `multi_recipient_bounce_reject_code`.
+    pub multi_recipient_bounce: u16,
+    /// `reject_code`: of the word `reject`.
+    pub reject: u16,
+    /// `defer_code`: of the word `defer`.
+    pub defer: u16,
 }
 
 impl Default for ReplyCodes {
@@ -159,6 +198,10 @@ impl Default for ReplyCodes {
             non_fqdn: 504,
             unlisted: 550,
             plaintext: 450,
+            access_map_defer: 450,
+            multi_recipient_bounce: 550,
+            reject: 554,
+            defer: 450,
         }
     }
 }

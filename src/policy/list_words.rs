@@ -48,7 +48,10 @@ impl Asker<'_> {
             reason,
         };
         let mut denied = self.denied(self.lists.codes.dns_list, (7, 1), subject, why.clone());
-        denied.name.clone_from(&what);
+        // Postfix names the whole address whose domain is listed.
+        if !matches!(subject, Subject::Sender | Subject::Recipient) {
+            denied.name.clone_from(&what);
+        }
         Ok(Answer::denied(denied, Because::Fails(what, why)))
     }
 
@@ -63,7 +66,7 @@ impl Asker<'_> {
     fn recipient_is_not_ours(&self) -> bool {
         let is_ours = |domain: &Domain| self.lists.is_destination(domain);
         self.recipient()
-            .is_some_and(|mailbox| !domain_of(mailbox).is_some_and(is_ours))
+            .is_some_and(|mailbox| self.asks_for_routing() || !domain_of(mailbox).is_some_and(is_ours))
     }
 
     /// What is looked up, and what a refusal is about; an error when the DNS could not say it.

@@ -23,6 +23,7 @@ pub mod login_failures;
 pub mod name_filter;
 mod name_words;
 pub mod question;
+pub mod reached;
 pub mod refusal;
 pub mod restriction;
 pub mod sender_binding;

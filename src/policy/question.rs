@@ -44,6 +44,8 @@ pub struct PolicyService {
     pub timeout: Duration,
     /// `smtpd_policy_service_default_action`: what a service that fails is taken to have said.
     pub default_action: String,
+    /// `smtpd_policy_service_policy_context`: told to the service, so that one may serve several lists.
+    pub context: String,
 }
 
 /// A local server: `unix:/path` or `inet:host:port`.

@@ -37,9 +37,46 @@ pub struct Denied {
 }
 
 impl Denied {
+    /// With the enhanced code that somebody wrote in front of the text: one of the other class does not count, and one about
+    /// an address is made one about the address that is refused, as Postfix does.
+    #[must_use]
+    pub const fn with_own_status(mut self, status: Option<(u8, u16, u16)>) -> Self {
+        if let Some((class, subject, detail)) = status
+            && class == self.status.0
+        {
+            let (subject, detail) = match (subject, self.subject) {
+                (1, Subject::Sender) => (1, of_sender(detail)),
+                (1, Subject::Recipient) => (1, of_recipient(detail)),
+                (1, _) => (0, 0),
+                other => (other.0, detail),
+            };
+            self.status = (class, subject, detail);
+        }
+        self
+    }
+
     /// Whether it is a refusal for now.
     pub const fn is_transient(&self) -> bool {
         self.code < 500
+    }
+}
+
+/// X.1.n of RFC 3463 as it is said of a sender.
+const fn of_sender(detail: u16) -> u16 {
+    match detail {
+        2 | 8 => 8,
+        3 | 7 => 7,
+        _ => 0,
+    }
+}
+
+/// X.1.n of RFC 3463 as it is said of a recipient.
+const fn of_recipient(detail: u16) -> u16 {
+    match detail {
+        known @ 1..=6 => known,
+        7 => 3,
+        8 => 2,
+        _ => 0,
     }
 }
 
@@ -69,6 +106,8 @@ pub enum Subject {
 /// Why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// `reject_unauth_destination` and its kin behind RCPT.
+    RelayDenied,
     /// `reject` and tables without a text of their own.
     AccessDenied,
     /// `defer`.
@@ -124,6 +163,7 @@ impl fmt::Display for Why {
     /// For logs and `explain`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::RelayDenied => "relay access denied",
             Self::AccessDenied => "access denied",
             Self::TryAgainLater => "deferred",
             Self::Own(text) => text,

@@ -148,10 +148,10 @@ impl Restriction {
         ("defer", Self::Defer),
     ];
 
-    /// The restriction that is this one word.
+    /// The restriction that is this one word, in either letter case as in Postfix.
     pub fn simple(name: &str) -> Option<Self> {
         let mut simple = Self::SIMPLE.into_iter();
-        let found = simple.find_map(|(word, restriction)| (word == name).then_some(restriction));
+        let found = simple.find_map(|(word, restriction)| word.eq_ignore_ascii_case(name).then_some(restriction));
         found.or_else(|| Word::named(name).map(Self::Word))
     }
 

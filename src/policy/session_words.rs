@@ -46,7 +46,7 @@ impl Asker<'_> {
     }
 
     fn requested(&self, opinion: Opinion, word: Word) -> Answer {
-        let denied = self.denied(450, (3, 2), self.subject(), Why::Requested(word.name()));
+        let denied = self.denied(450, (7, 0), self.subject(), Why::Requested(word.name()));
         Answer::with_refusal(opinion, denied, Because::Unconditional)
     }
 
@@ -95,7 +95,8 @@ impl Asker<'_> {
             _ => self.facts.recipients,
         };
         if is_bounce && already > 1 {
-            return self.refuse(550, (5, 3), self.subject(), Why::MultiRecipientBounce);
+            let code = self.lists.codes.multi_recipient_bounce;
+            return self.refuse(code, (5, 3), self.subject(), Why::MultiRecipientBounce);
         }
         pass(Because::Good("the number of recipients".into()))
     }

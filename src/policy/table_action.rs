@@ -23,9 +23,9 @@ pub enum TableAction {
         text: Option<String>,
     },
     /// `DEFER_IF_PERMIT`.
-    DeferIfPermit(Option<String>),
+    DeferIfPermit(Deferral),
     /// `DEFER_IF_REJECT`.
-    DeferIfReject(Option<String>),
+    DeferIfReject(Deferral),
     /// `HOLD`.
     Hold(String),
     /// `DISCARD`.
@@ -44,6 +44,15 @@ pub enum TableAction {
     Restrictions(Vec<String>),
 }
 
+/// What a refusal for now says that is put off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deferral {
+    /// The enhanced code in front of the text.
+    pub status: Option<(u8, u16, u16)>,
+    /// The text.
+    pub text: Option<String>,
+}
+
 impl TableAction {
     /// Reads an action.
     ///
@@ -54,7 +63,6 @@ impl TableAction {
         let value = value.trim();
         let (word, text) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
         let text = text.trim();
-        let own = || (!text.is_empty()).then(|| text.to_owned());
         if let Some(code) = reply_code(word) {
             return refusal(Some(code), code < 500, text);
         }
@@ -67,8 +75,8 @@ impl TableAction {
             "DUNNO" => Self::Pass,
             "REJECT" => return refusal(None, false, text),
             "DEFER" if text.is_empty() || !text.starts_with("defer") => return refusal(None, true, text),
-            "DEFER_IF_PERMIT" => Self::DeferIfPermit(own()),
-            "DEFER_IF_REJECT" => Self::DeferIfReject(own()),
+            "DEFER_IF_PERMIT" => Self::DeferIfPermit(deferral(text)?),
+            "DEFER_IF_REJECT" => Self::DeferIfReject(deferral(text)?),
             "HOLD" => Self::Hold(text.to_owned()),
             "DISCARD" => Self::Discard(text.to_owned()),
             "WARN" => Self::Warn(text.to_owned()),
@@ -101,6 +109,20 @@ fn reply_code(word: &str) -> Option<u16> {
 }
 
 fn refusal(code: Option<u16>, is_transient: bool, text: &str) -> Result<TableAction, String> {
+    let Deferral { status, text } = status_and_text(is_transient, text)?;
+    Ok(TableAction::Refuse {
+        code,
+        is_transient,
+        status,
+        text,
+    })
+}
+
+fn deferral(text: &str) -> Result<Deferral, String> {
+    status_and_text(true, text)
+}
+
+fn status_and_text(is_transient: bool, text: &str) -> Result<Deferral, String> {
     let (first, behind) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let (status, text) = match enhanced(first) {
         Some(status) => (Some(status), behind.trim()),
@@ -116,9 +138,7 @@ fn refusal(code: Option<u16>, is_transient: bool, text: &str) -> Result<TableAct
     if !text.chars().all(is_plain) {
         return Err("the text of a refusal is printable ASCII".into());
     }
-    Ok(TableAction::Refuse {
-        code,
-        is_transient,
+    Ok(Deferral {
         status,
         text: (!text.is_empty()).then(|| text.to_owned()),
     })
@@ -176,7 +196,17 @@ mod tests {
             ("DEFER", refuse(None, true, None, "")),
             (
                 "defer_if_permit Greylisted",
-                TableAction::DeferIfPermit(Some("Greylisted".into())),
+                TableAction::DeferIfPermit(Deferral {
+                    status: None,
+                    text: Some("Greylisted".into()),
+                }),
+            ),
+            (
+                "DEFER_IF_REJECT 4.2.0 Later",
+                TableAction::DeferIfReject(Deferral {
+                    status: Some((4, 2, 0)),
+                    text: Some("Later".into()),
+                }),
             ),
             ("HOLD look", TableAction::Hold("look".into())),
             ("PREPEND X-A: b", TableAction::Prepend("X-A: b".into())),
@@ -195,6 +225,7 @@ mod tests {
             "REDIRECT nobody",
             "550 4.1.1 x",
             "REJECT é",
+            "DEFER_IF_PERMIT 5.7.1 x",
         ] {
             assert!(TableAction::parse(bad).is_err(), "{bad}");
         }

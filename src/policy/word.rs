@@ -108,6 +108,8 @@ impl Word {
 
     /// The restriction of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|word| word.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|word| word.name().eq_ignore_ascii_case(name))
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Connection {
     pub(super) login: Option<String>,
     /// The mechanism that proved it, or XCLIENT; empty without a login.
     pub(super) login_mechanism: &'static str,
+    /// Our address as the client sees it: that of the socket, or what a proxy said.
+    pub(super) local: Option<SocketAddr>,
     /// What the outside world has said in this transaction.
     pub(super) answers: Answers,
     /// What it was asked last.
@@ -108,7 +110,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection in plaintext, of which [`Event::SessionOpened`] is told.
-    pub(super) fn new(settings: Arc<SessionSettings>, peer: SocketAddr, session_id: String, now: Now) -> Self {
+    pub(super) fn new(
+        settings: Arc<SessionSettings>,
+        (peer, local): (SocketAddr, Option<SocketAddr>),
+        session_id: String,
+        now: Now,
+    ) -> Self {
         let identity = Identity::Plaintext;
         let origin = Arc::new(Origin::new(&session_id, &settings.listener, peer, &identity));
         let opened = Event::SessionOpened {
@@ -121,6 +128,7 @@ impl Connection {
             is_authenticated: false,
             login: None,
             login_mechanism: "",
+            local,
             answers: Answers::default(),
             asked: None,
             standing: Obligations::default(),

@@ -82,8 +82,19 @@ impl Session {
     /// A session with a peer that has just connected. Queues the greeting, or with [`TlsOffer::Implicit`] the
     /// handshake, behind which the greeting follows.
     pub fn new(settings: Arc<SessionSettings>, peer: SocketAddr, session_id: String, now: Now) -> Self {
+        Self::reached_at(None, settings, peer, session_id, now)
+    }
+
+    /// Like [`Session::new`], where it is known at which of our addresses the peer has reached us.
+    pub fn reached_at(
+        local: Option<SocketAddr>,
+        settings: Arc<SessionSettings>,
+        peer: SocketAddr,
+        session_id: String,
+        now: Now,
+    ) -> Self {
         let is_implicit = settings.tls == TlsOffer::Implicit;
-        let mut connection = Connection::new(settings, peer, session_id, now);
+        let mut connection = Connection::new(settings, (peer, local), session_id, now);
         let state = if is_implicit {
             starttls::begin(&mut connection, now);
             State::Handshake

@@ -199,6 +199,13 @@ impl Transaction {
         reply
     }
 
+    /// AUTH= of MAIL as it was written (RFC 4954 section 5), for policy services.
+    pub(super) fn login_sender(&self) -> &str {
+        let value = |word: &str| word.get(..5).is_some_and(|key| key.eq_ignore_ascii_case("AUTH="));
+        let word = self.parameters.iter().find(|word| value(word.as_str()));
+        word.and_then(|word| word.get(5..)).unwrap_or_default()
+    }
+
     /// Takes what content filters change. When they take the last recipient away, the message has nowhere to go, and is thrown
     /// away.
     pub(super) fn change(&mut self, changes: EnvelopeChanges) {

@@ -5,8 +5,8 @@
 //! client named. Who may say XCLIENT is judged by the address the connection came from, so that it can be said again.
 //! **Does not** let the certificate of the proxy count for the client it names: behind an ADDR other than its own the session has
 //! no certificate, where Postfix keeps it. A name that goes with another address goes too: the DNS is asked anew.
-//! **Bugs** a client without an address (`ADDR=[UNAVAILABLE]`) is logged as `0.0.0.0`. DESTADDR and DESTPORT are checked and
-//! change nothing.
+//! **Bugs** a client without an address (`ADDR=[UNAVAILABLE]`) is logged as `0.0.0.0`. DESTADDR and DESTPORT are told to policy
+//! services only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(super) struct Attributes {
     is_extended: Option<bool>,
     hello: Option<Given<String>>,
     login: Option<Given<String>>,
+    server_address: Option<Given<IpAddr>>,
+    server_port: Option<u16>,
 }
 
 impl State {
@@ -98,8 +100,8 @@ impl Attributes {
                 &mut self.login,
                 value.if_known(|text| Some(text).filter(|text| !text.is_empty())),
             ),
-            "DESTADDR" => value.if_known(|text| address(&text)).is_some(),
-            "DESTPORT" => port(value).is_some(),
+            "DESTADDR" => put(&mut self.server_address, value.if_known(|text| address(&text))),
+            "DESTPORT" => put(&mut self.server_port, port(value)),
             _ => return None,
         };
         Some(is_good)
@@ -114,6 +116,17 @@ impl Attributes {
             connection.given_names = None;
         } else if let Some(port) = self.port {
             connection.peer.set_port(port);
+        }
+        match self.server_address {
+            Some(Given(address)) => {
+                let port = self.server_port.unwrap_or_default();
+                connection.local = address.map(|address| SocketAddr::new(address, port));
+            }
+            None => {
+                if let (Some(local), Some(port)) = (&mut connection.local, self.server_port) {
+                    local.set_port(port);
+                }
+            }
         }
         if let Some(verified) = self.name {
             connection.peer_name = match &verified {

@@ -22,6 +22,19 @@ pub fn decode(value: &str) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+/// A text as xtext.
+pub fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        if octet.is_ascii_graphic() && !matches!(octet, b'+' | b'=') {
+            out.push(char::from(octet));
+        } else {
+            out.push_str(&format!("+{octet:02X}"));
+        }
+    }
+    out
+}
+
 fn upper_hexadecimal(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -83,6 +96,18 @@ fn character(digits: &str) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_becomes_xtext_and_comes_back() {
+        for (text, expected) in [
+            ("Wietse Venema", "Wietse+20Venema"),
+            ("a+b=é", "a+2Bb+3D+C3+A9"),
+            ("", ""),
+        ] {
+            assert_eq!(encode(text), expected);
+            assert_eq!(decode(expected).as_deref(), Some(text.as_bytes()));
+        }
+    }
 
     #[test]
     fn xtext_is_decoded_and_anything_else_refused() {

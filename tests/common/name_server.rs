@@ -11,6 +11,9 @@ use hickory_resolver::proto::rr::{RData, Record, RecordType};
 /// What it knows: a name in lower case with its last dot, and a type.
 pub(crate) type Zone = fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode>;
 
+/// The code of a question that gets no answer at all.
+pub(crate) const SILENCE: ResponseCode = ResponseCode::Unknown(4000);
+
 /// A name server that runs until the test's process ends.
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
@@ -30,6 +33,9 @@ impl NameServer {
                     continue;
                 };
                 let reply = answer(&question, zone, &log);
+                if reply.metadata.response_code == SILENCE {
+                    continue;
+                }
                 let _ = socket.send_to(&reply.to_vec().expect("a message"), from);
             }
         });

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::net::CidrSet;
 use crate::policy::chain::Chain;
 use crate::policy::facts::Lists;
+use crate::policy::reached::reached;
 use crate::policy::restriction::{AccessOf, Restriction};
 use crate::policy::table::Entries;
 use crate::wire::domain::Host;
@@ -46,9 +47,9 @@ const KEYS_MAX: usize = 200;
 fn keys(chain: &Chain, looks_at: &dyn Fn(&AccessOf) -> bool) -> Vec<String> {
     let lists = chain.relay.iter().chain(&chain.recipient);
     let tables = lists
-        .flat_map(Restriction::with_inner)
+        .flat_map(|restriction| reached(restriction, &chain.lists.named))
         .filter_map(|restriction| match restriction {
-            Restriction::Access(of, table) if looks_at(of) => Some(table),
+            Restriction::Access(of, table) if looks_at(&of) => Some(table),
             _ => None,
         });
     let keys = tables.flat_map(|table| {

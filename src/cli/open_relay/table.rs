@@ -22,7 +22,7 @@ use crate::cert::name::DistinguishedName;
 use crate::io::tls::judge::Judge;
 use crate::io::tls::pem;
 use crate::io::tls::settings::ServerTlsFiles;
-use crate::policy::restriction::Restriction;
+use crate::policy::reached::reached;
 use crate::session::settings::TlsOffer;
 
 /// Certificates that anybody could show; their keys are thrown away.
@@ -104,8 +104,8 @@ pub(super) fn try_all(target: &Target<'_>, forger: &Forger) -> Result<Tally, Str
             .relay
             .iter()
             .chain(&session.chain.recipient)
-            .flat_map(Restriction::with_inner)
-            .flat_map(Mention::of),
+            .flat_map(|restriction| reached(restriction, &session.chain.lists.named))
+            .flat_map(|restriction| Mention::of(&restriction)),
     );
     for (words, text) in FIXED {
         // They are parts of this program.

@@ -2,6 +2,7 @@
 //!
 //! **Implements** the list that the reference configuration, the manual table and the checks all come from.
 
+pub mod access;
 pub mod certificate_side;
 pub mod common;
 pub mod defence;
@@ -26,6 +27,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(certificate_side::DIRECTIVES)
         .chain(milter::DIRECTIVES)
         .chain(policy_side::DIRECTIVES)
+        .chain(access::DIRECTIVES)
         .chain(sasl::DIRECTIVES)
         .chain(outbound_side::DIRECTIVES)
         .chain(world::DIRECTIVES)

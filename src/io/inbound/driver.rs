@@ -138,15 +138,16 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
-    let Some(peer) = introduced(&mut stream, peer, &session_id, &inbound, stopping).await else {
+    let Some((peer, destination)) = introduced(&mut stream, peer, &session_id, &inbound, stopping).await else {
         return;
     };
     let place = match inbound.admission.enter(peer.ip(), &inbound.session) {
         Ok(place) => place,
         Err(refusal) => return door::turn_away(stream, peer, refusal, &inbound.session).await,
     };
-    let session = Session::new(Arc::clone(&inbound.session), peer, session_id.clone(), clock::now());
-    let local = stream.local_addr().ok();
+    let local = destination.or_else(|| stream.local_addr().ok());
+    let settings = Arc::clone(&inbound.session);
+    let session = Session::reached_at(local, settings, peer, session_id.clone(), clock::now());
     let filters = inbound.filters.as_ref();
     let milters = filters.map(|filters| Milters::new(filters, &session_id, peer));
     let mut driver = Driver {
@@ -179,26 +180,26 @@ pub async fn serve<S: Store>(
     driver.run().await;
 }
 
-/// The client of the connection; `None` when nobody names it who has to, or the relay stops.
+/// The client of the connection, and where a proxy says that it went; `None` when nobody names it who has to, or the relay stops.
 async fn introduced<S>(
     stream: &mut TcpStream,
     peer: SocketAddr,
     session_id: &str,
     inbound: &Inbound<S>,
     stopping: &CancellationToken,
-) -> Option<SocketAddr> {
+) -> Option<(SocketAddr, Option<SocketAddr>)> {
     let settings = &inbound.session;
     let Some(proxy) = &settings.upstream_proxy else {
-        return Some(peer);
+        return Some((peer, None));
     };
     let named = tokio::select! {
         named = upstream::client_of(stream, peer, proxy, &inbound.admission.introductions) => named,
         () = stopping.cancelled() => return None,
     };
     match named {
-        Ok(client) => {
+        Ok((client, destination)) => {
             log::proxy_accepted(session_id, &settings.listener, peer, client);
-            Some(client)
+            Some((client, destination))
         }
         Err(why) => {
             log::proxy_refused(session_id, &settings.listener, peer, &why.to_string());

@@ -48,7 +48,7 @@ pub fn is_unlisted(peer: SocketAddr, session_id: &str, settings: &SessionSetting
     is_unlisted
 }
 
-/// The client that a balancer names; the peer itself for a connection of the balancer's own.
+/// The client that a balancer names, and where it wanted to go; the peer itself for a connection of the balancer's own.
 ///
 /// # Errors
 /// [`Unintroduced`]: the connection is to be closed.
@@ -57,7 +57,7 @@ pub(super) async fn client_of(
     peer: SocketAddr,
     proxy: &UpstreamProxy,
     introductions: &Introductions,
-) -> Result<SocketAddr, Unintroduced> {
+) -> Result<(SocketAddr, Option<SocketAddr>), Unintroduced> {
     // A reload may have come in between.
     if !proxy.hosts.contains(peer.ip()) {
         return Err(Unintroduced::Stranger);
@@ -75,8 +75,8 @@ pub(super) async fn client_of(
         }
     };
     Ok(match header.map_err(|_elapsed| Unintroduced::TooSlow)?? {
-        ProxyHeader::Own => peer,
-        ProxyHeader::Client { source, .. } => source,
+        ProxyHeader::Own => (peer, None),
+        ProxyHeader::Client { source, destination } => (source, Some(destination)),
     })
 }
 

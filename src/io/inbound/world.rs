@@ -34,7 +34,8 @@ impl<S: Store> Driver<'_, S> {
             }
             ref question => {
                 let (questions, question) = (Arc::clone(&self.inbound.questions), question.clone());
-                Box::pin(async move { questions.answer(&question).await })
+                let peer = self.peer.ip();
+                Box::pin(async move { questions.answer(&question, peer).await })
             }
         };
         let stopping = self.stopping.clone();

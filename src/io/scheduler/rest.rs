@@ -164,6 +164,7 @@ fn give_up(lease: &Lease, reply: &str) -> (Vec<Told>, Vec<Settlement>) {
             told.push(bounce::told(recipient, report.clone()));
             settlements.push(Settlement::Reported { number });
         } else {
+            log::bounce_unwanted(lease, recipient);
             settlements.push(Settlement::Done { number });
         }
     }

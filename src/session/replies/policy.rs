@@ -31,15 +31,7 @@ pub fn reply_for(verdict: &Verdict, forward_path: &ForwardPath, reference: &str)
             return policy(denied.code, denied.status, &restriction::text(denied), reference);
         }
         Refusal::Text(own) => format!("<{forward_path}>: {own}{fault}"),
-        Refusal::SenderNotOwned => {
-            let sender = match verdict.because() {
-                Because::SenderNotOwned { sender, .. } => sender.as_str(),
-                _ => "",
-            };
-            let text = format!("<{sender}>: Sender address rejected: not owned by the holder of the certificate");
-            let code = if code == 554 { 553 } else { code };
-            return policy(code, status, &text, reference);
-        }
+        Refusal::SenderNotOwned => return not_owned(verdict, (code, status), reference),
     };
     policy(code, status, &text, reference)
 }
@@ -63,9 +55,21 @@ pub fn stage_refusal(stage: Stage, verdict: &Verdict, subject: &str, reference: 
             return policy(denied.code, denied.status, &restriction::text(denied), reference);
         }
         Refusal::Text(own) => own.as_str(),
-        Refusal::RelayDenied | Refusal::RelayDeniedWith(_) | Refusal::SenderNotOwned => "Access denied",
+        Refusal::SenderNotOwned => return not_owned(verdict, (code, status), reference),
+        Refusal::RelayDenied | Refusal::RelayDeniedWith(_) => "Access denied",
     };
     policy(code, status, &format!("<{subject}>: {what}: {why}"), reference)
+}
+
+/// The holder of the certificate may not send with this reverse-path.
+fn not_owned(verdict: &Verdict, (code, status): (u16, (u8, u16, u16)), reference: &str) -> Reply {
+    let sender = match verdict.because() {
+        Because::SenderNotOwned { sender, .. } => sender.as_str(),
+        _ => "",
+    };
+    let text = format!("<{sender}>: Sender address rejected: not owned by the holder of the certificate");
+    let code = if code == 554 { 553 } else { code };
+    policy(code, status, &text, reference)
 }
 
 /// A refusal for policy. The reference stands at its end, whatever must be cut for it.

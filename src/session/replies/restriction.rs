@@ -20,7 +20,8 @@ pub(super) fn text(denied: &Denied) -> String {
                 .unwrap_or_default();
             return format!("Service unavailable; {what} [{name}] blocked using {list}{reason}");
         }
-        Why::Misconfigured => return "Server configuration problem".into(),
+        Why::RelayDenied => return format!("<{name}>: Relay access denied"),
+        Why::Misconfigured => return "Server configuration error".into(),
         why => why_in_words(why),
     };
     format!("<{name}>: {what} rejected: {why}")
@@ -46,7 +47,9 @@ fn why_in_words(why: &Why) -> String {
         Why::NotOwnedBy(login) => format!("not owned by user {}", printable(login)),
         Why::NotLoggedIn => "not logged in".into(),
         Why::PlaintextSession => "Session encryption is required".into(),
-        Why::NoClientName | Why::NoReverseName | Why::Listed { .. } | Why::Misconfigured => String::new(),
+        Why::RelayDenied | Why::NoClientName | Why::NoReverseName | Why::Listed { .. } | Why::Misconfigured => {
+            String::new()
+        }
     }
 }
 
