@@ -1,11 +1,14 @@
 //! What filters are told of the client: of the connection as it is, of whom a proxy names, in their version of the protocol.
 
-use estafette::wire::milter::command::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use estafette::wire::milter::command::Command as Told;
 use estafette::wire::milter::options::{MacroStage, Negotiation, Steps};
 use estafette::wire::milter::response::{Change, Response};
 
 use crate::common::client::Client;
-use crate::common::{CERTIFICATES_ONLY, LOOPBACK, Relay, base_config, wait_until};
+use crate::common::{BINARY, CERTIFICATES_ONLY, LOOPBACK, Relay, base_config, wait_until};
 use crate::fake::{FakeMilter, agreement, say};
 use crate::verdicts::{STAGES, macros, value, words};
 use crate::{delivered, relay_with};
@@ -57,7 +60,7 @@ fn filter_that_asks_for_them_is_told_of_the_connection_as_it_is() {
         ..Negotiation::default()
     };
     milter.answer(move |command| match command {
-        Command::Negotiate(_) => Some(say(&[Response::Negotiate(negotiation.clone())])),
+        Told::Negotiate(_) => Some(say(&[Response::Negotiate(negotiation.clone())])),
         _ => None,
     });
     let _client = Client::connect(relay.address()).expect("connected");
@@ -83,7 +86,7 @@ fn filter_of_an_old_version_is_not_told_what_that_does_not_have() {
     milter.settle();
     for (version, unknown, data) in [(2, false, false), (3, true, false), (4, true, true), (6, true, true)] {
         milter.answer(move |command| match command {
-            Command::Negotiate(_) => Some(say(&[Response::Negotiate(Negotiation {
+            Told::Negotiate(_) => Some(say(&[Response::Negotiate(Negotiation {
                 version,
                 ..Negotiation::default()
             })])),
@@ -173,7 +176,7 @@ fn field_that_a_table_prepends_is_told_and_can_be_changed() {
             name: b"Received-SPF".to_vec(),
             value: b"none".to_vec(),
         };
-        let is_end = matches!(command, Command::EndOfBody(_));
+        let is_end = matches!(command, Told::EndOfBody(_));
         is_end.then(|| say(&[Response::Change(change), Response::Continue]))
     });
     let mut client = Client::connect(relay.address()).expect("connected");
@@ -198,10 +201,10 @@ fn word_to_what_is_only_told_says_nothing_of_the_message() {
     milter.settle();
     for word in [Response::Accept, Response::Discard, Response::Reject] {
         milter.answer(move |command| match command {
-            Command::Negotiate(_) => Some(say(&[agreement(Steps::REFUSED_RECIPIENTS)])),
-            Command::Unknown(_) => Some(say(std::slice::from_ref(&word))),
-            Command::Recipient(words) if words[0].contains("elsewhere") => Some(say(std::slice::from_ref(&word))),
-            Command::EndOfBody(_) => Some(say(&[Response::ReplyCode(b"550 5.7.1 weighed".to_vec())])),
+            Told::Negotiate(_) => Some(say(&[agreement(Steps::REFUSED_RECIPIENTS)])),
+            Told::Unknown(_) => Some(say(std::slice::from_ref(&word))),
+            Told::Recipient(words) if words[0].contains("elsewhere") => Some(say(std::slice::from_ref(&word))),
+            Told::EndOfBody(_) => Some(say(&[Response::ReplyCode(b"550 5.7.1 weighed".to_vec())])),
             _ => None,
         });
         let mut client = Client::connect(relay.address()).expect("connected");
@@ -215,5 +218,56 @@ fn word_to_what_is_only_told_says_nothing_of_the_message() {
         client.say("DATA").expect("354");
         let reply = client.say("A: 1\r\n\r\nx\r\n.").expect("a reply");
         assert_eq!(reply.text.trim(), "550 5.7.1 weighed", "{:?}", words(&milter));
+    }
+}
+
+#[test]
+fn mechanism_and_author_of_a_login_are_told() {
+    let milter = FakeMilter::start();
+    let sink = crate::common::sink::Sink::start();
+    let directives = format!(
+        "{CERTIFICATES_ONLY}smtpd_relay_restrictions = [\"permit_sasl_authenticated\", \"reject\"]\n\
+         smtpd_sasl_auth_enable = true\nsmtpd_sasl_type = \"file\"\nsmtpd_sasl_path = \"passwords\"\n\
+         smtpd_milters = [\"{}\"]\n",
+        milter.directive()
+    );
+    let mut relay = Relay::prepare(&directives, sink.port);
+    let mut passwd = Command::new(BINARY)
+        .args(["passwd", "tim", "--stdin", "--file"])
+        .arg(relay.file("passwords"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("passwd");
+    let mut stdin = passwd.stdin.take().expect("piped");
+    stdin.write_all(b"secret\n").expect("written");
+    drop(stdin);
+    assert!(passwd.wait().expect("passwd ends").success());
+    relay.spawn();
+    for (auth, mechanism) in [
+        (&["AUTH LOGIN", "dGlt", "c2VjcmV0"][..], "LOGIN"),
+        (&["AUTH PLAIN AHRpbQBzZWNyZXQ="], "PLAIN"),
+    ] {
+        milter.answer(|_| None);
+        let mut client = Client::connect(relay.address()).expect("connected");
+        client.say("EHLO client.example.org").expect("EHLO");
+        let mut client = client.start_tls(relay.directory.path(), None).expect("TLS");
+        client.say("EHLO client.example.org").expect("EHLO");
+        let codes: Vec<u16> = auth
+            .iter()
+            .map(|line| client.say(line).expect("a reply").code)
+            .collect();
+        assert_eq!(codes.last(), Some(&235), "{mechanism}: {codes:?}");
+        let reply = client
+            .say("MAIL FROM:<tim@example.org> AUTH=e+3Dmc2@example.org")
+            .expect("MAIL");
+        assert_eq!(reply.code, 250, "{}", reply.text);
+        let seen = milter.seen();
+        for (name, wanted) in [
+            ("{auth_type}", mechanism),
+            ("{auth_authen}", "tim"),
+            ("{auth_author}", "e=mc2@example.org"),
+        ] {
+            assert_eq!(value(&seen, b'M', name).as_deref(), Some(wanted), "{mechanism} {name}");
+        }
     }
 }

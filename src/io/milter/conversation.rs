@@ -23,8 +23,6 @@ use crate::wire::reply::Reply;
 
 /// Octets that wait for an event that is answered, at most.
 const UNSENT_OCTETS_MAX: usize = 64 * 1024;
-/// How much of a malformed reply is recorded.
-const RECORDED_CHARACTERS_MAX: usize = 200;
 
 /// How a filter stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,10 +227,9 @@ impl Conversation {
             Response::Reject => filter_rejects(),
             Response::TemporaryFailure => filter_defers(),
             Response::Shutdown | Response::ConnectionFailed => filter_shuts_down(&self.myhostname),
-            Response::ReplyCode(text) => reply_code::parse(&text).ok_or_else(|| {
-                let text = String::from_utf8_lossy(&text);
-                Failure::Reply(text.chars().take(RECORDED_CHARACTERS_MAX).collect())
-            })?,
+            Response::ReplyCode(text) => {
+                reply_code::parse(&text).ok_or_else(|| Failure::Reply(String::from_utf8_lossy(&text).into_owned()))?
+            }
             other => return Err(Failure::OutOfPlace(name_of(&other))),
         };
         if is_of_session || refusal.code == 421 {
