@@ -62,6 +62,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "refused_revoked.smtp",
         "certs-example has no keys of its authorities, so that no revocation list can be signed: tests/certificates has a PKI",
     ),
+    ("smtputf8_added_by_filter.smtp", FILTERS),
     ("warn_if_reject.smtp", NAMES),
 ];
 

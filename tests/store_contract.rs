@@ -24,6 +24,8 @@ mod operator;
 mod overdue;
 #[path = "store_contract/random.rs"]
 mod random;
+#[path = "store_contract/reports.rs"]
+mod reports;
 #[path = "faults/shim.rs"]
 mod shim;
 #[path = "store_contract/sqlite.rs"]
@@ -61,6 +63,7 @@ async fn contract<S: Store>(make: impl Fn() -> S) {
     fresh::contract(&make).await;
     states::contract(&make).await;
     demands::contract(&make).await;
+    reports::contract(&make).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

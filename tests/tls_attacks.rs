@@ -276,6 +276,30 @@ fn tls_ended_in_order_within_data_queues_nothing_either() {
 }
 
 #[test]
+fn tls_ended_within_a_chunk_and_plaintext_behind_it_queue_nothing() {
+    let relay = relay();
+    let client = Client::connect(relay.address()).expect("a greeting");
+    let mut client = start_tls(client, relay.directory.path());
+    for line in [
+        "EHLO laptop.example.org",
+        "MAIL FROM:<alice@example.org>",
+        "RCPT TO:<bob@example.net>",
+    ] {
+        assert_eq!(client.say(line).expect("a reply").code, 250, "{line}");
+    }
+    client.write(b"BDAT 6 LAST\r\nPay 1").expect("written");
+    client.close_tls().expect("close_notify");
+    // The octet that would complete the chunk, and a command, in plaintext: neither is the client's any more. The relay may
+    // have closed already.
+    let _ = client.tcp().write_all(b"\nNOOP plaintext.example\r\n");
+    let ended = || relay.log_text().matches("\"session.closed\"").count() >= 1;
+    wait_until("the session ends", ended);
+    assert!(relay.queued().is_empty(), "a truncated message was queued");
+    assert!(!relay.log_text().contains("\"message.queued\""), "{}", relay.log_text());
+    assert_serves(&relay);
+}
+
+#[test]
 fn record_that_does_not_decrypt_ends_the_session_and_queues_nothing() {
     let relay = relay();
     truncate(&relay, |client| {

@@ -3,9 +3,15 @@
 
 #[path = "withstand/attackers.rs"]
 mod attackers;
+#[path = "withstand/balanced.rs"]
+mod balanced;
 mod common;
+#[path = "withstand/reload.rs"]
+mod reload;
 #[path = "withstand/tls.rs"]
 mod tls;
+#[path = "withstand/waits.rs"]
+mod waits;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,15 +21,20 @@ use std::time::{Duration, Instant};
 use common::client::Client;
 use common::{CERTIFICATES_ONLY, LOOPBACK, Relay, free_port, wait_until};
 
-/// From an address of loopback that nobody else uses, and the greeting.
-fn connect_from(source: [u8; 4], relay: &Relay) -> (TcpStream, String) {
+/// From an address of loopback, without a word.
+fn plain_connection(source: [u8; 4], relay: &Relay) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((source, 0)).into()).expect("loopback");
     socket.connect(&relay.address().into()).expect("connected");
-    let mut stream = TcpStream::from(socket);
+    let stream = TcpStream::from(socket);
+    let patience = Some(Duration::from_secs(20));
+    stream.set_read_timeout(patience).expect("a socket");
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a socket");
+}
+
+/// From an address of loopback that nobody else uses, and the greeting.
+fn connect_from(source: [u8; 4], relay: &Relay) -> (TcpStream, String) {
+    let mut stream = plain_connection(source, relay);
     let greeting = read_line(&mut stream);
     (stream, greeting)
 }

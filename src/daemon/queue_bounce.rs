@@ -1,11 +1,12 @@
 //! A message returned to its sender because an operator said so.
 //!
-//! The message is claimed first, so that no delivery begins meanwhile; the bounce is on disk before the message goes.
+//! The message is claimed first, so that no delivery begins meanwhile; it goes in one transaction with its bounce.
 
 use std::time::Duration;
 
-use crate::io::bounce as io_bounce;
+use crate::io::bounce::{self as io_bounce, Notifications};
 use crate::io::clock;
+use crate::io::deliver::relayed_before;
 use crate::mail::dsn::Event;
 use crate::mail::outcome::Report;
 use crate::observe::log;
@@ -29,27 +30,40 @@ pub struct Means<'a, S> {
 /// Status of a message that an operator returns: other or undefined status of the mail system (RFC 3463 section 3.4).
 const STATUS: &str = "5.3.0";
 
+const NOBODY: &str = "it has no recipient that can be read: delete it";
+
 /// Bounces a message and says so; mail with the null reverse-path is dropped, and logged.
 pub(super) async fn bounce<S: Operator>(means: &Means<'_, S>, entry: &Entry, reason: &str) -> Result<String, String> {
     let store = means.store;
     let leases = store.claim(entry.id).await.map_err(|error| error.to_string())?;
-    let result = send(means, entry, &leases, reason).await;
-    if result.is_ok() {
-        log::message_bounced(entry, reason);
-    }
-    for lease in leases {
-        if result.is_ok() {
-            let done = lease.recipients.iter().map(|r| Settlement::Done { number: r.number });
-            let done = done.collect();
-            store
-                .settle(lease, done)
-                .await
-                .map_err(|error| format!("the bounce is queued, but: {error}"))?;
-        } else {
-            store.abandon(lease.id, &lease.destination);
+    let made = notifications(means, entry, &leases, reason).await;
+    let mut leases = leases.into_iter();
+    let (notifications, first) = match (made, leases.next()) {
+        (Ok(made), Some(first)) => (made, first),
+        (made, first) => {
+            for lease in first.into_iter().chain(leases) {
+                store.abandon(lease.id, &lease.destination);
+            }
+            return Err(made.err().unwrap_or_else(|| NOBODY.into()));
         }
+    };
+    // All recipients go with the bounce; the other leases have nothing left to settle.
+    let others: Vec<Lease> = leases.collect();
+    let recipients = first
+        .recipients
+        .iter()
+        .chain(others.iter().flat_map(|lease| &lease.recipients));
+    let reported = recipients.map(|recipient| Settlement::Reported {
+        number: recipient.number,
+    });
+    let reported = reported.collect();
+    let settled = notifications.settle(store, first, reported).await;
+    // Refused, it is tried again by the store: until then nobody is to deliver the rest.
+    settled.map_err(|error| error.to_string())?;
+    for lease in others {
+        store.abandon(lease.id, &lease.destination);
     }
-    result?;
+    log::message_bounced(entry, reason);
     // Recipients of a damaged envelope that cannot be read.
     match store
         .change(vec![(entry.id, Change::Delete)], clock::timestamp())
@@ -68,12 +82,14 @@ pub(super) async fn bounce<S: Operator>(means: &Means<'_, S>, entry: &Entry, rea
     })
 }
 
-async fn send<S: Store>(means: &Means<'_, S>, entry: &Entry, leases: &[Lease], reason: &str) -> Result<(), String> {
+async fn notifications<S: Store>(
+    means: &Means<'_, S>,
+    entry: &Entry,
+    leases: &[Lease],
+    reason: &str,
+) -> Result<Notifications, String> {
     let settings = means.outbound.ok_or("this needs the configuration")?;
-    let first = leases
-        .first()
-        .ok_or("it has no recipient that can be read: delete it")?;
-    let mut whole = first.clone();
+    let mut whole = leases.first().ok_or(NOBODY)?.clone();
     let others = leases.iter().skip(1).flat_map(|lease| lease.recipients.iter().cloned());
     whole.recipients.extend(others);
     if whole.recipients.len() < entry.recipients.len() {
@@ -85,17 +101,24 @@ async fn send<S: Store>(means: &Means<'_, S>, entry: &Entry, leases: &[Lease], r
         text: format!("returned by the postmaster: {reason}"),
         from_remote: false,
     };
-    let told: Vec<Told> = whole
-        .recipients
-        .iter()
+    let (relayed, waiting): (Vec<_>, Vec<_>) = whole.recipients.iter().partition(|recipient| recipient.unreported);
+    let relayed: Vec<Told> = relayed
+        .into_iter()
+        .map(|recipient| io_bounce::told(recipient, relayed_before()))
+        .collect();
+    let failed: Vec<Told> = waiting
+        .into_iter()
         .filter(|recipient| recipient.request.wants(Event::Failure))
         .map(|recipient| io_bounce::told(recipient, report.clone()))
         .collect();
-    if told.is_empty() {
-        return Ok(());
-    }
+    let mut notifications = Notifications::default();
+    let with = io_bounce::Means {
+        store: means.store,
+        settings,
+        lifetime: means.bounce_lifetime,
+    };
     let now = clock::timestamp();
-    let lifetime = means.bounce_lifetime;
-    let queued = io_bounce::queue(means.store, settings, lifetime, &whole, Notice::Failed, &told, now).await;
-    queued.map_err(|error| error.to_string())
+    notifications.add(with, &whole, Notice::Relayed, &relayed, now).await;
+    notifications.add(with, &whole, Notice::Failed, &failed, now).await;
+    Ok(notifications)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::listeners::Materials;
 use super::service::Daemon;
 use crate::config::{self, Settings};
+use crate::io::listener::connections_max;
 use crate::io::{clock, systemd};
 use crate::observe::log;
 
@@ -48,6 +49,8 @@ impl Daemon {
         listeners
             .apply(&settings, &materials, &self.store, &self.queued)
             .map_err(|error| error.to_string())?;
+        let connections_max = connections_max(settings.admission.sessions_max);
+        self.shared.permits.resize(connections_max);
         self.shared.admission.configure(&settings.admission);
         self.watch.follow(materials.judges.clone());
         let old = self.plan.swap(Arc::new(materials.plan(&self.store)));
@@ -74,9 +77,6 @@ impl Daemon {
         }
         if settings.shutdown_timeout != self.grace {
             names.push("shutdown_timeout");
-        }
-        if settings.admission.sessions_max > self.sessions_max {
-            names.push("default_process_limit");
         }
         if settings.journal_octets_max != self.journal_octets_max {
             names.push("decision_journal_size_limit");

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,8 @@ use crate::config::{LogSettings, Settings};
 use crate::io::admission::Admission;
 use crate::io::dns::SystemResolver;
 use crate::io::journal::{self, Journal};
-use crate::io::listener::{Activated, DOOR_MAX, SessionIds, Shared};
+use crate::io::listener::{Activated, SessionIds, Shared, connections_max};
+use crate::io::permits::Permits;
 use crate::io::plan::Plan;
 use crate::io::scheduler::Scheduler;
 use crate::io::store::SqliteStore;
@@ -40,7 +41,6 @@ pub struct Daemon {
     pub(super) plan: Arc<ArcSwap<Plan<SqliteStore, SystemResolver>>>,
     pub(super) listeners: Mutex<Listeners>,
     pub(super) shared: Shared,
-    pub(super) sessions_max: usize,
     pub(super) watch: Arc<Watch>,
     pub(super) queued: Arc<Notify>,
     pub(super) queue_directory: PathBuf,
@@ -76,7 +76,7 @@ impl Daemon {
         let queued = Arc::new(Notify::new());
         let shared = Shared {
             ids: Arc::new(SessionIds::new(clock::timestamp())),
-            permits: Arc::new(Semaphore::new(settings.admission.sessions_max + DOOR_MAX)),
+            permits: Arc::new(Permits::new(connections_max(settings.admission.sessions_max))),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
             journal: open_journal(&directory, settings.journal_octets_max)?,
@@ -116,7 +116,6 @@ impl Daemon {
             queued,
             queue_directory: directory,
             log: settings.log,
-            sessions_max: settings.admission.sessions_max,
             grace: settings.shutdown_timeout,
             journal_octets_max: settings.journal_octets_max,
             scheduler,

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
+use super::introductions::Introductions;
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
@@ -46,6 +47,8 @@ pub struct Admission {
     state: Mutex<State>,
     stress: watch::Sender<bool>,
     handshakes: Handshakes,
+    /// Who waits for its PROXY header.
+    pub introductions: Introductions,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,20 @@ struct State {
     rates: ClientRates,
     /// How a session is told to make room.
     tokens: HashMap<u64, CancellationToken>,
+}
+
+impl State {
+    fn shed(&self, number: Option<u64>) {
+        if let Some(token) = number.and_then(|number| self.tokens.get(&number)) {
+            token.cancel();
+        }
+    }
+
+    fn shed_surplus(&mut self) {
+        while let Some(number) = self.places.shed_surplus() {
+            self.shed(Some(number));
+        }
+    }
 }
 
 impl Default for Admission {
@@ -98,14 +115,17 @@ impl Admission {
             }),
             stress: watch::Sender::new(false),
             handshakes: Handshakes::default(),
+            introductions: Introductions::default(),
         }
     }
 
-    /// Takes other settings; who is here stays.
+    /// Takes other settings. Strangers that have become too many are told to make room.
     pub fn configure(&self, settings: &AdmissionSettings) {
         let mut state = self.lock();
         state.places.resize(settings.sessions_max, settings.strangers_percent);
         state.rates.set_unit(settings.rate_time_unit);
+        state.shed_surplus();
+        self.tell_stress(&mut state);
     }
 
     /// Lets a peer in, or not. Another session may be told to make room.
@@ -141,9 +161,7 @@ impl Admission {
             Entry::Full => return Err(Refusal::Full),
             Entry::ClientFull { count, limit } => return Err(Refusal::Sessions(count, limit)),
             Entry::Admitted { number, shed } => {
-                if let Some(token) = shed.and_then(|shed| state.tokens.get(&shed)) {
-                    token.cancel();
-                }
+                state.shed(shed);
                 number
             }
         };
@@ -236,6 +254,7 @@ impl Drop for Place {
         let mut state = self.admission.lock();
         state.places.leave(self.number);
         state.tokens.remove(&self.number);
+        state.shed_surplus();
         self.admission.tell_stress(&mut state);
     }
 }

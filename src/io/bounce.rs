@@ -1,4 +1,4 @@
-//! Queues what the sender is told of recipients that failed or wait.
+//! Makes what the sender is told of recipients that failed, wait or were relayed, and queues it with their settlement.
 //!
 //! **Implements** RFC 5321 section 6.1 and RFC 3464 by [`crate::outbound::bounce`]: the message goes to the
 //! reverse-path with the null reverse-path; mail with the null reverse-path that fails is dropped and logged.
@@ -7,20 +7,50 @@
 use std::time::Duration;
 
 use super::clock;
-use super::dns::Resolver;
 use super::plan::Plan;
 use crate::mail::dsn::{MessageRequest, Notify, RecipientRequest, Return};
 use crate::mail::envelope::{Demands, Envelope, Submitter};
 use crate::mail::outcome::Report;
+use crate::mail::queue_id::QueueId;
 use crate::observe::log;
 use crate::outbound::bounce::{Bounce, Notice, Told};
 use crate::outbound::original::Original;
 use crate::outbound::route;
 use crate::outbound::settings::OutboundSettings;
-use crate::queue::entry::{Lease, LeasedRecipient, NewRecipient};
-use crate::queue::{Draft, Store, StoreError};
+use crate::queue::entry::{Lease, LeasedRecipient, NewRecipient, Notification, Settlement};
+use crate::queue::{Store, StoreError};
 use crate::time::{Now, Timestamp};
 use crate::wire::path::{ForwardPath, ReversePath};
+
+/// What notifications are made with.
+#[derive(Debug)]
+pub struct Means<'a, S> {
+    /// Where the mail data is, and the ids.
+    pub store: &'a S,
+    /// Routes, names and `bounce_size_limit`.
+    pub settings: &'a OutboundSettings,
+    /// `bounce_queue_lifetime`.
+    pub lifetime: Duration,
+}
+
+impl<S> Clone for Means<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Means<'_, S> {}
+
+impl<'a, S> Means<'a, S> {
+    /// Those of a plan.
+    pub fn of<R>(plan: &'a Plan<S, R>) -> Self {
+        Self {
+            store: &plan.deliverer.store,
+            settings: &plan.deliverer.settings,
+            lifetime: plan.queue.bounce_lifetime,
+        }
+    }
+}
 
 /// What the sender is told of a recipient.
 pub fn told(recipient: &LeasedRecipient, report: Report) -> Told {
@@ -31,38 +61,24 @@ pub fn told(recipient: &LeasedRecipient, report: Report) -> Told {
     }
 }
 
-/// Queues one message about these recipients. On return it is durable, or dropped because the reverse-path is null.
-///
-/// # Errors
-/// The store's; the recipients are then to be tried again, and the sender is told another time.
-pub async fn send<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
+/// Makes one message about these recipients, to be queued with their settlement; none when the reverse-path is null, which is
+/// logged.
+async fn notification<S: Store>(
+    means: Means<'_, S>,
     lease: &Lease,
     notice: Notice,
     told: &[Told],
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let (settings, lifetime) = (&plan.deliverer.settings, plan.queue.bounce_lifetime);
-    queue(&*plan.deliverer.store, settings, lifetime, lease, notice, told, now).await
-}
-
-/// As [`send`], without what deliveries need; the message lives for `lifetime`.
-///
-/// # Errors
-/// As for [`send`].
-pub async fn queue<S: Store>(
-    store: &S,
-    settings: &OutboundSettings,
-    lifetime: Duration,
-    lease: &Lease,
-    notice: Notice,
-    told: &[Told],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Option<Notification> {
     let ReversePath::Mailbox(sender) = &lease.reverse_path else {
         log::bounce_dropped(lease);
-        return Ok(());
+        return None;
     };
+    let Means {
+        store,
+        settings,
+        lifetime,
+    } = means;
     // A message whose data is damaged still gets its bounce, without the original.
     let limit = settings.bounce_octets_max;
     let start = store.data(lease.id, 0, limit).await.unwrap_or_default();
@@ -70,10 +86,10 @@ pub async fn queue<S: Store>(
         Notice::Failed if returns_all(lease) => Original::of(&start, lease.size_octets, limit),
         _ => (Original::header_of(&start, limit), true),
     };
-    let mut draft = store.begin().await?;
+    let id = store.new_id();
     let bounce = Bounce {
         myhostname: &settings.myhostname,
-        id: draft.id(),
+        id,
         original_id: lease.id,
         arrived: lease.arrived,
         to: sender,
@@ -87,7 +103,6 @@ pub async fn queue<S: Store>(
             ..clock::now()
         },
     };
-    draft.append(&bounce.to_message()).await?;
     let forward_path = ForwardPath::Mailbox(sender.clone());
     let recipient = NewRecipient {
         destination: route::destination(settings, &forward_path),
@@ -110,14 +125,67 @@ pub async fn queue<S: Store>(
         body: bounce.body(),
         submitter: Submitter::local("bounce"),
     };
-    let expires = now.plus(lifetime);
-    let id = draft.commit(envelope, vec![recipient], now, expires).await?;
-    match notice {
-        Notice::Failed => log::bounce_queued(lease, id),
-        Notice::Delayed { .. } => log::delay_told(lease, id),
-        Notice::Relayed => log::success_told(lease, id),
+    Some(Notification {
+        id,
+        octets: bounce.to_message().into(),
+        envelope,
+        recipients: vec![recipient],
+        arrived: now,
+        expires: now.plus(lifetime),
+    })
+}
+
+/// What the senders of a lease are told with its settlement.
+#[derive(Debug, Default)]
+pub struct Notifications {
+    made: Vec<Notification>,
+    kinds: Vec<Notice>,
+}
+
+impl Notifications {
+    /// Adds a message about these recipients, if there are any and somebody is to be told.
+    pub async fn add<S: Store>(
+        &mut self,
+        means: Means<'_, S>,
+        lease: &Lease,
+        notice: Notice,
+        told: &[Told],
+        now: Timestamp,
+    ) {
+        if told.is_empty() {
+            return;
+        }
+        if let Some(made) = notification(means, lease, notice, told, now).await {
+            self.made.push(made);
+            self.kinds.push(notice);
+        }
     }
-    Ok(())
+
+    /// Settles the lease and queues the notifications, all or nothing, and logs what is queued.
+    ///
+    /// # Errors
+    /// Those of [`Store::report`]: nothing is lost then.
+    pub async fn settle<S: Store>(
+        self,
+        store: &S,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+    ) -> Result<(), StoreError> {
+        if self.made.is_empty() {
+            return store.settle(lease, settlements).await;
+        }
+        let about = lease.clone();
+        let ids: Vec<QueueId> = self.made.iter().map(|made| made.id).collect();
+        store.report(lease, settlements, self.made).await?;
+        for (id, notice) in ids.into_iter().zip(self.kinds) {
+            match notice {
+                Notice::Failed => log::bounce_queued(&about, id),
+                Notice::Delayed { .. } => log::delay_told(&about, id),
+                Notice::Relayed => log::success_told(&about, id),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// RET=HDRS, and RFC 8689 section 5: what REQUIRETLS protects does not go back whole.

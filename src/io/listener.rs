@@ -16,7 +16,6 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +23,7 @@ use super::admission::Admission;
 use super::dovecot_auth::Dovecots;
 use super::inbound::{self, Inbound};
 use super::journal::Journal;
+use super::permits::Permits;
 use crate::observe::log;
 use crate::policy::limits::Counters;
 use crate::policy::login_failures::LoginFailures;
@@ -33,6 +33,11 @@ use crate::time::Timestamp;
 /// Connections the kernel holds for us before they are accepted; it takes no more than `net.core.somaxconn`, since Linux 5.4
 /// 4,096.
 const BACKLOG: i32 = 16 * 1024;
+/// Permits for connections where there may be so many sessions.
+pub const fn connections_max(sessions_max: usize) -> usize {
+    sessions_max.saturating_add(DOOR_MAX)
+}
+
 /// Connections beyond the sessions that there may be: sessions that were told to end, and peers that are told why they
 /// are refused. Past it the next one waits in the backlog.
 pub const DOOR_MAX: usize = 512;
@@ -110,7 +115,7 @@ pub struct Shared {
     /// Spells session ids.
     pub ids: Arc<SessionIds>,
     /// A permit per connection.
-    pub permits: Arc<Semaphore>,
+    pub permits: Arc<Permits>,
     /// The session tasks.
     pub sessions: TaskTracker,
     /// Cancelled when the daemon stops.
@@ -162,10 +167,7 @@ async fn accept_all<S: Store>(
     loop {
         let permit = tokio::select! {
             () = closing.cancelled() => return,
-            permit = Arc::clone(&shared.permits).acquire_owned() => match permit {
-                Ok(permit) => permit,
-                Err(_closed) => return,
-            },
+            permit = shared.permits.acquire() => permit,
         };
         let accepted = tokio::select! {
             () = closing.cancelled() => return,
@@ -174,6 +176,9 @@ async fn accept_all<S: Store>(
         match accepted {
             Ok((stream, peer)) => {
                 let (listener, id, stopping) = (Arc::clone(inbound), shared.ids.next(), shared.stopping.clone());
+                if inbound::is_unlisted(peer, &id, &listener.load().session) {
+                    continue;
+                }
                 let session = async move {
                     // From here on the runtime of the sessions waits for it.
                     if let Ok(stream) = TcpStream::from_std(stream) {

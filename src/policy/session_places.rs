@@ -111,10 +111,23 @@ impl SessionPlaces {
         places
     }
 
-    /// Changes the room; nobody has to leave for it at once.
+    /// Changes the room; [`SessionPlaces::shed_surplus`] says who has to leave for it.
     pub fn resize(&mut self, sessions_max: usize, strangers_percent: usize) {
         self.sessions_max = sessions_max.max(1);
         self.strangers_max = (self.sessions_max.saturating_mul(strangers_percent) / 100).max(1);
+    }
+
+    /// A stranger that is to end because there is less room than there was. To be asked until nobody is named, when the room
+    /// has changed and when somebody has left.
+    pub fn shed_surplus(&mut self) -> Option<u64> {
+        let active = self.places.len().saturating_sub(self.leaving);
+        let is_surplus = self.strangers > self.strangers_max || active > self.sessions_max;
+        if !is_surplus || self.leaving >= LEAVING_MAX {
+            return None;
+        }
+        let number = self.idlest_stranger()?;
+        self.tell_to_leave(number);
+        Some(number)
     }
 
     /// Somebody has connected.
@@ -335,6 +348,33 @@ mod tests {
         let (_, shed) = admitted(places.enter(peer, None, Standing::Known, now));
         assert_eq!(shed, Some(stranger));
         assert_eq!(places.enter(peer, None, Standing::Stranger, now), Entry::Full);
+    }
+
+    #[test]
+    fn less_room_is_made_by_strangers_and_by_so_many_at_a_time() {
+        let mut places = SessionPlaces::new(1000, 80);
+        let now = Instant::now();
+        let mut numbers = Vec::new();
+        for standing in [vec![Standing::Known; 20], vec![Standing::Stranger; 500]].concat() {
+            let peer = address("192.0.2.1");
+            numbers.push(admitted(places.enter(peer, None, standing, now)).0);
+        }
+        assert_eq!(places.shed_surplus(), None);
+        places.resize(10, 80);
+        let mut shed = Vec::new();
+        while let Some(number) = places.shed_surplus() {
+            shed.push(number);
+        }
+        assert_eq!(shed.len(), LEAVING_MAX);
+        for number in shed {
+            assert!(!numbers[..20].contains(&number), "whoever is known stays");
+            places.leave(number);
+            let _ = places.shed_surplus();
+        }
+        while let Some(number) = places.shed_surplus() {
+            places.leave(number);
+        }
+        assert_eq!(places.strangers(), 0, "those that are known fill the room");
     }
 
     #[test]

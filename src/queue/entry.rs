@@ -1,7 +1,9 @@
 //! What the queue hands out: leases, listings, settlements.
 
+use bytes::Bytes;
+
 use crate::mail::dsn::RecipientRequest;
-use crate::mail::envelope::{Body, Demands, Submitter};
+use crate::mail::envelope::{Body, Demands, Envelope, Submitter};
 use crate::mail::queue_id::QueueId;
 use crate::time::Timestamp;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -64,13 +66,37 @@ pub struct LeasedRecipient {
     pub attempts: u32,
     /// Whether the sender was told of the delay (`delay_warning_time`).
     pub warned: bool,
+    /// Whether the next hop took it before this process came to report that: it is not to be attempted, only reported.
+    pub unreported: bool,
+}
+
+/// A message to the sender about recipients, queued in one transaction with their settlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Its own id, from [`super::Store::new_id`].
+    pub id: QueueId,
+    /// The whole message; its lines end in CRLF.
+    pub octets: Bytes,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// Where it goes, one or more.
+    pub recipients: Vec<NewRecipient>,
+    /// When it is made.
+    pub arrived: Timestamp,
+    /// When it is given up.
+    pub expires: Timestamp,
 }
 
 /// What becomes of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Settled for good (relayed, or its bounce is queued): the row goes.
+    /// Settled for good, and nobody has to be told any more: the row goes.
     Done {
+        /// Its number within the message.
+        number: u32,
+    },
+    /// Settled for good by the notification that is queued with this: the row goes when that is durable, and not before.
+    Reported {
         /// Its number within the message.
         number: u32,
     },
@@ -117,8 +143,16 @@ impl Settlement {
     /// The recipient's number within the message.
     pub const fn number(&self) -> u32 {
         match self {
-            Self::Done { number } | Self::Warned { number } | Self::Retry { number, .. } => *number,
+            Self::Done { number }
+            | Self::Reported { number }
+            | Self::Warned { number }
+            | Self::Retry { number, .. } => *number,
         }
+    }
+
+    /// Whether the recipient's row goes.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Reported { .. })
     }
 }
 

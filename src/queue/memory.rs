@@ -5,13 +5,12 @@
 
 mod operator;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::entry::{Entry, EntryRecipient, Lease, NEVER, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
-use super::model::{Message, Queue, Recipient};
+use super::entry::{Entry, Lease, NewRecipient, Notification, Overdue, OverduePlace, PastAttempt, Settlement};
+use super::model::Queue;
 use super::{Draft, HoldError, Store, StoreError};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -69,7 +68,7 @@ impl Store for MemoryStore {
         let piece = queue.messages.get(&id).map(|message| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(message.octets.len());
             let end = start.saturating_add(limit).min(message.octets.len());
-            Bytes::copy_from_slice(message.octets.get(start..end).unwrap_or_default())
+            message.octets.slice(start..end)
         });
         std::future::ready(piece.ok_or_else(|| StoreError::Damaged(id.to_string())))
     }
@@ -81,6 +80,19 @@ impl Store for MemoryStore {
         }
         queue.relayed.extend(numbers.iter().map(|number| (lease.id, *number)));
         Ok(())
+    }
+
+    fn relayed_unreported(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        let mut queue = self.queue();
+        if !queue.schedule.is_out(lease.id, &lease.destination) {
+            return Err(StoreError::NotLeased(lease.id));
+        }
+        queue.note_unreported(lease.id, numbers);
+        Ok(())
+    }
+
+    fn new_id(&self) -> QueueId {
+        self.queue().next_id((self.clock)())
     }
 
     fn history(&self, id: QueueId) -> impl Future<Output = Result<Vec<PastAttempt>, StoreError>> + Send {
@@ -115,12 +127,13 @@ impl Store for MemoryStore {
         std::future::ready(Ok(self.queue().overdue(destination, (now, arrived_by), after, limit)))
     }
 
-    fn settle(
+    fn report(
         &self,
         lease: Lease,
         settlements: Vec<Settlement>,
+        notifications: Vec<Notification>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        std::future::ready(self.queue().settle(&lease, settlements))
+        std::future::ready(self.queue().report(&lease, settlements, notifications))
     }
 
     fn list(
@@ -213,41 +226,14 @@ impl Draft for MemoryDraft {
         if recipients.is_empty() {
             return std::future::ready(Err(StoreError::Io("a message needs a recipient".into())));
         }
-        let mut queue = self.store.queue();
-        let is_held = envelope.hold.is_some();
-        let due = if is_held { NEVER } else { arrived };
-        let mut envelope = envelope;
-        envelope.body = envelope.body.with(!self.octets.is_ascii());
-        let demands = std::mem::take(&mut envelope.demands);
-        envelope.demands = demands.clone().of_message();
-        let rows = (0..).zip(recipients).map(|(number, recipient)| {
-            let entry = EntryRecipient {
-                number,
-                forward_path: recipient.forward_path,
-                request: demands.of_recipient(number as usize),
-                destination: recipient.destination,
-                due,
-                attempts: 0,
-                last_reply: String::new(),
-            };
-            let fresh = Recipient {
-                entry,
-                warned: false,
-                history: VecDeque::new(),
-            };
-            (number, fresh)
-        });
-        let message = Message {
+        self.store.queue().insert(Notification {
+            id: self.id,
+            octets: self.octets.into(),
             envelope,
-            octets: self.octets,
+            recipients,
             arrived,
             expires,
-            recipients: rows.collect(),
-        };
-        queue.messages.insert(self.id, message);
-        if !is_held {
-            queue.admit(self.id, arrived);
-        }
+        });
         std::future::ready(Ok(self.id))
     }
 }

@@ -10,6 +10,7 @@
 //! | waiting | yes | yes | no | no | now | waiting |
 //! | leased | yes | yes | with a delivery | no | now | waiting: a delivery under way may be repeated once |
 //! | relayed | yes | yes | with a delivery | yes | now | done: the next hop has said 250, the row goes at the start |
+//! | unreported | yes | yes | with a delivery | yes, marked | now | waiting, to be reported and not to be attempted |
 //! | retried | yes | yes | no | no | later | retried |
 //! | on hold | yes | yes | no | no | never | on hold, until a human releases it |
 //! | damaged | yes | yes | no | no | never | damaged: held, a human must look |
@@ -67,7 +68,7 @@ pub mod settings;
 pub mod statistics;
 pub mod turns;
 
-use entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
+use entry::{Entry, Lease, NewRecipient, Notification, Overdue, OverduePlace, PastAttempt, Settlement};
 
 /// Why the store refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,21 +156,48 @@ pub trait Store: Send + Sync + 'static {
     /// second delivery.
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError>;
 
-    /// Records what became of the recipients of a lease, and ends it. Recipients not named stay as they were; what was noted
-    /// as relayed is done, whatever it is named. On return it is durable; the message goes with its last recipient.
+    /// As [`Store::relayed`], for recipients of which the sender has still to be told: they are done with the notification
+    /// and not before. Until then whoever leases them finds them [`entry::LeasedRecipient::unreported`].
+    ///
+    /// # Errors
+    /// As for [`Store::relayed`].
+    fn relayed_unreported(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError>;
+
+    /// The id of a notification to be made.
+    fn new_id(&self) -> QueueId;
+
+    /// [`Store::report`] without notifications.
+    ///
+    /// # Errors
+    /// As for [`Store::report`].
+    fn settle(
+        &self,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.report(lease, settlements, Vec::new())
+    }
+
+    /// Records what became of the recipients of a lease, queues the notifications of it, all or nothing, and ends the lease.
+    /// Recipients not named stay as they were; what was noted as relayed is done, whatever it is named. Recipients of the
+    /// message's other leases may be named by whoever holds them. On return it is durable; the message goes with its last
+    /// recipient. Notifications are queued even when no new mail is taken: what they settle makes room.
     ///
     /// # Errors
     /// [`StoreError::NotLeased`]: the lease has ended, and nothing is changed. Any other: it could not be committed; the lease
-    /// stays, and the store tries again by itself.
-    fn settle(&self, lease: Lease, settlements: Vec<Settlement>)
-    -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// stays, and the store tries again by itself, notifications included.
+    fn report(
+        &self,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+        notifications: Vec<Notification>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends a lease whose delivery is over without a settlement (it panicked, or was never begun): its recipients are as
     /// they were, and due again, but for those that were noted as relayed. Nothing is written; nothing happens when there is no
     /// such lease.
     fn abandon(&self, id: QueueId, destination: &str);
 
-    /// Queued messages in order of id, after `after`, at most `limit`.
     /// Queued messages in order of id, after `after`, at most `limit`; the end is told by an empty page alone.
     fn list(&self, after: Option<QueueId>, limit: usize)
     -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;

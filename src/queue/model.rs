@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use bytes::Bytes;
+
 use super::entry::{
-    ATTEMPTS_KEPT, EntryRecipient, Lease, LeasedRecipient, NEVER, Overdue, OverduePlace, PastAttempt, Settlement,
+    ATTEMPTS_KEPT, EntryRecipient, Lease, LeasedRecipient, NEVER, Notification, Overdue, OverduePlace, PastAttempt,
+    Settlement,
 };
 use super::next::Next;
 use super::rounds::{SenderKey, sender_key};
@@ -32,7 +35,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) envelope: Envelope,
-    pub(super) octets: Vec<u8>,
+    pub(super) octets: Bytes,
     pub(super) arrived: Timestamp,
     pub(super) expires: Timestamp,
     pub(super) recipients: BTreeMap<u32, Recipient>,
@@ -43,13 +46,15 @@ pub(super) struct Message {
 pub(super) struct Recipient {
     pub(super) entry: EntryRecipient,
     pub(super) warned: bool,
+    /// The next hop has it, and the sender has not been told.
+    pub(super) unreported: bool,
     pub(super) history: VecDeque<PastAttempt>,
 }
 
 impl Message {
     fn settle(&mut self, settlement: Settlement) {
         match settlement {
-            Settlement::Done { number } => {
+            Settlement::Done { number } | Settlement::Reported { number } => {
                 self.recipients.remove(&number);
             }
             Settlement::Warned { number } => {
@@ -155,6 +160,7 @@ impl Queue {
                     request: recipient.entry.request.clone(),
                     attempts: recipient.entry.attempts,
                     warned: recipient.warned,
+                    unreported: recipient.unreported,
                 })
                 .collect(),
             is_probe: false,
@@ -198,6 +204,57 @@ impl Queue {
     pub(super) fn take_fresh(&mut self, now: Timestamp, limit: usize) -> Vec<Lease> {
         let taken = self.schedule.take_fresh(now, limit);
         taken.into_iter().map(|(_, lease)| lease).collect()
+    }
+
+    /// Takes a message in.
+    pub(super) fn insert(&mut self, new: Notification) {
+        let is_held = new.envelope.hold.is_some();
+        let due = if is_held { NEVER } else { new.arrived };
+        let mut envelope = new.envelope;
+        envelope.body = envelope.body.with(!new.octets.is_ascii());
+        let demands = std::mem::take(&mut envelope.demands);
+        envelope.demands = demands.clone().of_message();
+        let rows = (0..).zip(new.recipients).map(|(number, recipient)| {
+            let entry = EntryRecipient {
+                number,
+                forward_path: recipient.forward_path,
+                request: demands.of_recipient(number as usize),
+                destination: recipient.destination,
+                due,
+                attempts: 0,
+                last_reply: String::new(),
+            };
+            let fresh = Recipient {
+                entry,
+                warned: false,
+                unreported: false,
+                history: VecDeque::new(),
+            };
+            (number, fresh)
+        });
+        let message = Message {
+            envelope,
+            octets: new.octets,
+            arrived: new.arrived,
+            expires: new.expires,
+            recipients: rows.collect(),
+        };
+        self.messages.insert(new.id, message);
+        if !is_held {
+            self.admit(new.id, new.arrived);
+        }
+    }
+
+    /// The next hop has these, and their sender is still to be told.
+    pub(super) fn note_unreported(&mut self, id: QueueId, numbers: &[u32]) {
+        let recipients = self.messages.get_mut(&id).map(|message| &mut message.recipients);
+        for (_, recipient) in recipients
+            .into_iter()
+            .flatten()
+            .filter(|(number, _)| numbers.contains(number))
+        {
+            recipient.unreported = true;
+        }
     }
 
     /// A message has been committed: it waits in memory where it may, or is found by a look-up.
@@ -249,7 +306,12 @@ impl Queue {
         Overdue { leases, next }
     }
 
-    pub(super) fn settle(&mut self, lease: &Lease, mut settlements: Vec<Settlement>) -> Result<(), StoreError> {
+    pub(super) fn report(
+        &mut self,
+        lease: &Lease,
+        mut settlements: Vec<Settlement>,
+        notifications: Vec<Notification>,
+    ) -> Result<(), StoreError> {
         let number = self.schedule.begin_settling(lease.id, &lease.destination);
         let number = number.ok_or(StoreError::NotLeased(lease.id))?;
         let told = !settlements.is_empty();
@@ -267,6 +329,9 @@ impl Queue {
             }
         }
         self.schedule.release(lease.id, number, told, next);
+        for notification in notifications {
+            self.insert(notification);
+        }
         Ok(())
     }
 

@@ -25,7 +25,7 @@ impl Next {
             return Self::Now;
         }
         let retries = settlements.iter().filter_map(|settlement| match settlement {
-            Settlement::Done { .. } | Settlement::Warned { .. } => None,
+            Settlement::Done { .. } | Settlement::Reported { .. } | Settlement::Warned { .. } => None,
             Settlement::Retry { due, .. } => Some(*due),
         });
         retries.min().map_or(Self::Nothing, Self::At)

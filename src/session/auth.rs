@@ -11,6 +11,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::identity::Identity;
 use crate::policy::sender_binding::certificate_addresses;
 use crate::wire::base64;
+use crate::wire::domain::Domain;
 use crate::wire::reply::Reply;
 use crate::wire::sasl::{PasswordMechanism, Secret};
 
@@ -137,19 +138,44 @@ fn is_named(certificate: &Certificate, name: &str) -> bool {
         || certificate_addresses(certificate)
             .chain(principals)
             .any(|address| is_same_address(address, name))
-        || certificate.dns_names.iter().any(|host| host.eq_ignore_ascii_case(name))
+        || certificate.dns_names.iter().any(|host| is_same_domain(host, name))
         || subject.one_line() == name
         || subject.rfc4514() == name
         || subject.common_name() == Some(name)
         || subject.values("UID").any(|user| user == name)
 }
 
-/// The letter case of a domain does not count, that of a local-part does (RFC 5321 section 2.4).
+/// A domain is the same in any letter case and in U-labels as in A-labels; the letter case of a local-part counts (RFC 5321
+/// section 2.4).
 fn is_same_address(one: &str, other: &str) -> bool {
     match (one.rsplit_once('@'), other.rsplit_once('@')) {
         (Some((local_part, domain)), Some((other_local_part, other_domain))) => {
-            local_part == other_local_part && domain.eq_ignore_ascii_case(other_domain)
+            local_part == other_local_part && is_same_domain(domain, other_domain)
         }
         _ => one == other,
+    }
+}
+
+fn is_same_domain(one: &str, other: &str) -> bool {
+    let is_same_name = || Domain::parse(one).is_some_and(|name| Domain::parse(other) == Some(name));
+    one.eq_ignore_ascii_case(other) || is_same_name()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_the_same_in_u_labels_and_in_a_labels() {
+        for (one, other, is_same) in [
+            ("a@Example.ORG", "a@example.org", true),
+            ("A@example.org", "a@example.org", false),
+            ("a@caf\u{e9}.example", "a@xn--caf-dma.example", true),
+            ("a@caf\u{e9}.example", "a@cafe.example", false),
+            ("a@[192.0.2.1]", "a@[192.0.2.1]", true),
+            ("a", "a@example.org", false),
+        ] {
+            assert_eq!(is_same_address(one, other), is_same, "{one} {other}");
+        }
     }
 }

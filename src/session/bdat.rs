@@ -7,7 +7,7 @@
 use super::action::Action;
 use super::connection::Connection;
 use super::content::Content;
-use super::event::{CloseReason, MessageFault};
+use super::event::{BareNewlinePlace, CloseReason, MessageFault};
 use super::extension::Extension;
 use super::hello::Greeting;
 use super::limits::{DATA_BLOCK_OCTETS, Wait};
@@ -111,6 +111,9 @@ impl State {
             connection.send(&replies::chunk_taken(chunk.size_octets));
             return Self::Chunks(greeting, transaction, content).after_command(connection, now);
         };
+        if let Some(which) = content.bare_octet() {
+            connection.note_bare_newline(BareNewlinePlace::MailData, which);
+        }
         let state = Self::give_up(greeting, &transaction, &content, fault, connection);
         let state = match state {
             Self::Ready(greeting) => Self::Failed(greeting),

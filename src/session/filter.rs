@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::cert::identity::Identity;
-use crate::mail::dsn::RecipientRequest;
+use crate::mail::dsn::{MessageRequest, RecipientRequest};
 use crate::mail::trace_header::TlsDescription;
 use crate::policy::stage::Stage;
 use crate::wire::domain::Domain;
@@ -69,6 +69,8 @@ pub enum FilterVerdict {
 pub struct EnvelopeChanges {
     /// A new reverse-path.
     pub reverse_path: Option<ReversePath>,
+    /// RET and ENVID, where it brings its own.
+    pub dsn: MessageRequest,
     /// Recipients added and taken away, in this order.
     pub recipients: Vec<RecipientChange>,
     /// Why the message waits on hold.

@@ -206,11 +206,16 @@ impl Transaction {
         word.and_then(|word| word.get(5..)).unwrap_or_default()
     }
 
-    /// Takes what content filters change. Without recipients the message has nowhere to go, and is thrown away.
+    /// Takes what content filters change. When they take the last recipient away, the message has nowhere to go, and is thrown
+    /// away.
     pub(super) fn change(&mut self, changes: EnvelopeChanges) {
+        let had_recipients = !self.forward_paths.is_empty();
         if let Some(reverse_path) = changes.reverse_path {
             self.reverse_path = reverse_path;
         }
+        let asked = &mut self.demands.dsn;
+        asked.ret = changes.dsn.ret.or(asked.ret);
+        asked.envelope_id = changes.dsn.envelope_id.or_else(|| asked.envelope_id.take());
         for change in changes.recipients {
             match change {
                 RecipientChange::Add(path, request) => self.add(path, request),
@@ -225,7 +230,7 @@ impl Transaction {
         if let Some(reason) = changes.hold {
             self.hold.get_or_insert(reason);
         }
-        if self.forward_paths.is_empty() {
+        if had_recipients && self.forward_paths.is_empty() {
             self.discarded_by.get_or_insert_with(|| "smtpd_milters".into());
         }
     }
@@ -330,13 +335,10 @@ impl Transaction {
         foreign.map(MessageFault::FromNotOwned)
     }
 
-    /// What whoever carries the message on has to keep to. SMTPUTF8 that was declared costs nothing where nothing is UTF-8.
+    /// What whoever carries the message on has to keep to, its addresses apart.
     fn demands(&self) -> Demands {
-        let needs_utf8 = self.reverse_path.needs_utf8()
-            || self.forward_paths.iter().any(ForwardPath::needs_utf8)
-            || self.demands.smtputf8;
         let mut demands = self.demands.clone();
-        demands.smtputf8 = self.is_utf8 && needs_utf8;
+        demands.smtputf8 = self.is_utf8 && demands.smtputf8;
         if demands.recipients.iter().all(RecipientRequest::is_empty) {
             demands.recipients.clear();
         }
@@ -364,6 +366,10 @@ impl Transaction {
             hold: self.hold.clone(),
         };
         self.reroute(&mut envelope);
+        // Whoever put a UTF-8 address there, the client, a filter or a list. SMTPUTF8 that was declared costs nothing where
+        // nothing is UTF-8.
+        envelope.demands.smtputf8 |=
+            envelope.reverse_path.needs_utf8() || envelope.forward_paths.iter().any(ForwardPath::needs_utf8);
         envelope
     }
 

@@ -110,11 +110,17 @@ impl Client {
 
     /// Says that nothing more will be sent; replies can still be read.
     pub fn finish(&mut self) -> io::Result<()> {
+        self.close_tls()?;
+        self.tcp().shutdown(Shutdown::Write)
+    }
+
+    /// Says that nothing more will be sent in TLS, on a connection that stays open.
+    pub fn close_tls(&mut self) -> io::Result<()> {
         if let Stream::Tls(stream) = &mut self.stream {
             stream.conn.send_close_notify();
             stream.flush()?;
         }
-        self.tcp().shutdown(Shutdown::Write)
+        Ok(())
     }
 
     /// The connection below.

@@ -15,7 +15,7 @@ use estafette::mail::outcome::Outcome;
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::settings::{ConnectionReuse, OutboundSettings, TlsLevel};
 use estafette::queue::entry::{
-    Entry, Lease, LeasedRecipient, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement,
+    Entry, Lease, LeasedRecipient, NewRecipient, Notification, Overdue, OverduePlace, PastAttempt, Settlement,
 };
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
@@ -110,7 +110,15 @@ impl Store for OneMessage {
 
     fn abandon(&self, _: QueueId, _: &str) {}
 
-    async fn settle(&self, _: Lease, _: Vec<Settlement>) -> Result<(), StoreError> {
+    fn relayed_unreported(&self, _: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        (self.on_relayed)(numbers)
+    }
+
+    fn new_id(&self) -> QueueId {
+        QueueId::from_parts(0, 0)
+    }
+
+    async fn report(&self, _: Lease, _: Vec<Settlement>, _: Vec<Notification>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -181,6 +189,7 @@ pub(crate) fn lease(recipients: &[&str], size: usize) -> Lease {
         request: RecipientRequest::default(),
         attempts: 0,
         warned: false,
+        unreported: false,
     };
     Lease {
         id: QueueId::from_parts(1_795_510_800_000, 1),

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use estafette::io::store::SqliteStore;
 use estafette::mail::envelope::Envelope;
 use estafette::mail::queue_id::QueueId;
-use estafette::queue::entry::{Entry, Lease, NewRecipient, Overdue, OverduePlace, PastAttempt, Settlement};
+use estafette::queue::entry::{
+    Entry, Lease, NewRecipient, Notification, Overdue, OverduePlace, PastAttempt, Settlement,
+};
 use estafette::queue::{Draft, HoldError, Store, StoreError};
 use estafette::time::Timestamp;
 
@@ -130,8 +132,21 @@ impl<S: Store> Store for MoodyStore<S> {
         self.store.abandon(id, destination);
     }
 
-    async fn settle(&self, lease: Lease, settlements: Vec<Settlement>) -> Result<(), StoreError> {
-        self.store.settle(lease, settlements).await
+    fn relayed_unreported(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        self.store.relayed_unreported(lease, numbers)
+    }
+
+    fn new_id(&self) -> QueueId {
+        self.store.new_id()
+    }
+
+    async fn report(
+        &self,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+        notifications: Vec<Notification>,
+    ) -> Result<(), StoreError> {
+        self.store.report(lease, settlements, notifications).await
     }
 
     async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Entry>, StoreError> {

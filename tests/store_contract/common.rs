@@ -7,7 +7,7 @@ use std::time::Duration;
 use estafette::io::store::{FileCalls, OpenOptions, SqliteStore};
 use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
-use estafette::queue::entry::{NewRecipient, Settlement};
+use estafette::queue::entry::{NewRecipient, Notification, Settlement};
 use estafette::queue::settings::QueueSettings;
 use estafette::queue::{Draft, Store, StoreError};
 use estafette::time::Timestamp;
@@ -114,6 +114,25 @@ pub(crate) async fn read_all<S: Store>(store: &S, id: QueueId) -> Result<Vec<u8>
             return Ok(data);
         }
         data.extend_from_slice(&piece);
+    }
+}
+
+/// What a notification says.
+pub(crate) const NEWS: &str = "Subject: news\r\n\r\nx\r\n";
+
+pub(crate) fn notification(id: QueueId) -> Notification {
+    Notification {
+        id,
+        octets: NEWS.into(),
+        envelope: Envelope {
+            reverse_path: ReversePath::Null,
+            body: Body::SevenBit,
+            submitter: Submitter::local("bounce"),
+            ..envelope()
+        },
+        recipients: recipients(&["sender@from.example"]),
+        arrived: ARRIVED,
+        expires: ARRIVED.plus(seconds(432_000)),
     }
 }
 

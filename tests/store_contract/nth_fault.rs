@@ -13,9 +13,10 @@ use std::time::Duration;
 use estafette::io::store::{FileCalls, SqliteStore, SystemFiles};
 use estafette::mail::queue_id::QueueId;
 use estafette::queue::Store;
+use estafette::queue::entry::{Entry, Notification, Settlement};
 use estafette::queue::memory::MemoryStore;
 
-use super::common::{self, ARRIVED, done, pattern, read_all, retry, seconds, try_enqueue};
+use super::common::{self, ARRIVED, NEWS, done, notification, pattern, read_all, retry, seconds, try_enqueue};
 use super::shim;
 
 /// The sequence makes fewer calls of a kind than this.
@@ -28,6 +29,8 @@ struct Said {
     acknowledged: BTreeMap<QueueId, u64>,
     /// Recipients that the next hop has taken.
     relayed: BTreeSet<(QueueId, u32)>,
+    /// Recipients that are reported, and by which notification.
+    reported: BTreeMap<(QueueId, u32), QueueId>,
 }
 
 /// Small and large messages, one and two recipients, settled, retried, and left.
@@ -38,6 +41,49 @@ async fn sequence<S: Store>(store: &S, said: &mut Said) {
     deliver(store, said).await;
     enqueue(store, 4, 70_000, &["a@x.example"], said).await;
     enqueue(store, 5, 1_000, &["a@z.example"], said).await;
+    enqueue(store, 6, 1_000, &["a@w.example", "b@w.example", "c@w.example"], said).await;
+    report(store, said).await;
+}
+
+/// Of the last message, the first recipient is relayed and the second has failed, which the sender is told; the third waits.
+async fn report<S: Store>(store: &S, said: &mut Said) {
+    let leases = store.due(ARRIVED, 100).await.unwrap_or_default();
+    for lease in leases {
+        if lease.destination != "w.example" {
+            store.abandon(lease.id, &lease.destination);
+            continue;
+        }
+        let id = lease.id;
+        let _ = store.relayed_unreported(&lease, &[0]);
+        let notifications: Vec<Notification> = (0..2).map(|_| notification(store.new_id())).collect();
+        for (number, notification) in (0..).zip(&notifications) {
+            said.reported.insert((id, number), notification.id);
+        }
+        let settlements = vec![
+            Settlement::Reported { number: 0 },
+            Settlement::Reported { number: 1 },
+            retry(2, 300),
+        ];
+        let _ = store.report(lease, settlements, notifications).await;
+    }
+}
+
+/// Each recipient is there still or its notification is, and never both; what the next hop has is not attempted again.
+async fn check_reports<S: Store>(store: &S, said: &Said, what: &str) {
+    let entries = store.list(None, 100).await.unwrap();
+    for ((id, number), notification) in &said.reported {
+        let waits = |entry: &Entry| entry.id == *id && entry.recipients.iter().any(|r| r.number == *number);
+        let is_waiting = entries.iter().any(waits);
+        let is_told = entries.iter().any(|entry| entry.id == *notification);
+        assert!(
+            is_waiting != is_told,
+            "{what}: {number} waits {is_waiting}, is told {is_told}"
+        );
+        if is_told {
+            let octets = read_all(store, *notification).await.unwrap();
+            assert_eq!(octets, NEWS.as_bytes(), "{what}");
+        }
+    }
 }
 
 async fn enqueue<S: Store>(store: &S, seed: u64, octets: usize, to: &[&str], said: &mut Said) {
@@ -68,11 +114,21 @@ async fn deliver<S: Store>(store: &S, said: &mut Said) {
 
 /// On a disk that is sound again: all that was acknowledged and not relayed, whole, and nothing else.
 async fn check<S: Store>(store: &S, said: &Said, sizes: &[usize], what: &str) {
+    check_reports(store, said, what).await;
     let entries = store.list(None, 100).await.unwrap();
+    let notifications: BTreeSet<QueueId> = said.reported.values().copied().collect();
+    let is_queued = |id: QueueId| entries.iter().any(|entry| entry.id == id);
     for (id, seed) in &said.acknowledged {
         let entry = entries.iter().find(|entry| entry.id == *id);
-        let count = if *seed == 3 { 2 } else { 1 };
-        let expected: Vec<u32> = (0..count).filter(|n| !said.relayed.contains(&(*id, *n))).collect();
+        let count = match *seed {
+            3 => 2,
+            6 => 3,
+            _ => 1,
+        };
+        let is_told = |n: u32| said.reported.get(&(*id, n)).is_some_and(|id| is_queued(*id));
+        let expected: Vec<u32> = (0..count)
+            .filter(|n| !said.relayed.contains(&(*id, *n)) && !is_told(*n))
+            .collect();
         let found: Vec<u32> = entry.map_or_else(Vec::new, |e| e.recipients.iter().map(|r| r.number).collect());
         assert_eq!(found, expected, "{what}: recipients of message {seed}");
         if entry.is_some() {
@@ -85,7 +141,7 @@ async fn check<S: Store>(store: &S, said: &Said, sizes: &[usize], what: &str) {
     }
     let unknown = entries
         .iter()
-        .filter(|entry| !said.acknowledged.contains_key(&entry.id));
+        .filter(|entry| !said.acknowledged.contains_key(&entry.id) && !notifications.contains(&entry.id));
     assert_eq!(unknown.count(), 0, "{what}: something refused is queued");
     let later = ARRIVED.plus(seconds(100_000));
     for lease in store.due(later, 100).await.unwrap() {
@@ -94,6 +150,8 @@ async fn check<S: Store>(store: &S, said: &Said, sizes: &[usize], what: &str) {
                 !said.relayed.contains(&(lease.id, recipient.number)),
                 "{what}: sent twice"
             );
+            let is_reported = recipient.number == 0 && said.reported.contains_key(&(lease.id, 0));
+            assert_eq!(recipient.unreported, is_reported, "{what}");
         }
         let numbers = lease.recipients.iter().map(|recipient| done(recipient.number));
         let settlements = numbers.collect();
@@ -125,13 +183,13 @@ fn quick_directory() -> tempfile::TempDir {
     tempfile::Builder::new().permissions(mode).tempdir_in(place).unwrap()
 }
 
-const SIZES: [usize; 5] = [1_000, 70_000, 1_000, 70_000, 1_000];
+const SIZES: [usize; 6] = [1_000, 70_000, 1_000, 70_000, 1_000, 1_000];
 
 #[tokio::test]
 async fn model_keeps_what_it_acknowledged_in_the_same_sequence() {
     let (store, mut said) = (MemoryStore::new(common::clock), Said::default());
     sequence(&store, &mut said).await;
-    assert_eq!(said.acknowledged.len(), 5);
+    assert_eq!(said.acknowledged.len(), 6);
     check(&store, &said, &SIZES, "no fault").await;
 }
 

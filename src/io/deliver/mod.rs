@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::io::dns::Resolver;
 use crate::io::tls::client::{ClientTls, ServerCheck};
+use crate::mail::dsn::Event;
 use crate::mail::envelope::Demands;
 use crate::mail::outcome::{Outcome, Report};
 use crate::observe::log;
@@ -20,6 +21,7 @@ use crate::outbound::settings::{OutboundSettings, TlsLevel};
 use crate::queue::Store;
 use crate::queue::entry::{Lease, LeasedRecipient};
 use crate::time::Timestamp;
+use crate::wire::path::ReversePath;
 
 pub mod channel;
 pub mod connection;
@@ -132,14 +134,18 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
     /// tried again.
     pub async fn deliver(&self, lease: &Lease, now: Timestamp) -> Vec<Attempt> {
         let mut groups: Vec<(Route, Vec<&LeasedRecipient>)> = Vec::new();
-        for recipient in &lease.recipients {
+        let (relayed, waiting): (Vec<_>, Vec<_>) = lease.recipients.iter().partition(|recipient| recipient.unreported);
+        for recipient in waiting {
             let route = Route::of(&self.settings, &recipient.forward_path);
             match groups.iter_mut().find(|(known, _)| *known == route) {
                 Some((_, members)) => members.push(recipient),
                 None => groups.push((route, vec![recipient])),
             }
         }
-        let mut attempts = Vec::with_capacity(lease.recipients.len());
+        let mut attempts: Vec<Attempt> = relayed
+            .into_iter()
+            .map(|recipient| attempt(recipient, Outcome::Relayed(relayed_before()), Over::default()))
+            .collect();
         for (route, members) in groups {
             self.deliver_group(lease, now, &route, &members, &mut attempts).await;
         }
@@ -300,7 +306,8 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
         session.run(&mut connection).await;
         let ending = connection.client.take_ending();
         if let Ending::Settled(fates) = &ending {
-            self.note_relayed(lease, fates, pending);
+            let notifies = connection.client.takes_notifications();
+            self.note_relayed(lease, fates, pending, notifies);
         }
         let over = Over {
             tls: connection.tls.clone(),
@@ -313,17 +320,27 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
     }
 
     /// What cannot be noted is relayed all the same: only a crash before the commit would send it twice.
-    fn note_relayed(&self, lease: &Lease, fates: &[Fate], pending: &[Pending<'_>]) {
-        let relayed: Vec<u32> = pending
+    fn note_relayed(&self, lease: &Lease, fates: &[Fate], pending: &[Pending<'_>], notifies: bool) {
+        let is_owed = |recipient: &LeasedRecipient| {
+            !notifies && recipient.request.wants(Event::Success) && lease.reverse_path != ReversePath::Null
+        };
+        let relayed = pending
             .iter()
             .zip(fates)
-            .filter(|(_, fate)| matches!(fate.outcome, Outcome::Relayed(_)))
-            .map(|(waiting, _)| waiting.recipient.number)
-            .collect();
-        if relayed.is_empty() {
-            return;
+            .filter(|(_, fate)| matches!(fate.outcome, Outcome::Relayed(_)));
+        let (unreported, relayed): (Vec<_>, Vec<_>) = relayed
+            .map(|(waiting, _)| waiting.recipient)
+            .partition(|recipient| is_owed(recipient));
+        let numbers = |recipients: Vec<&LeasedRecipient>| recipients.iter().map(|r| r.number).collect::<Vec<u32>>();
+        let (unreported, relayed) = (numbers(unreported), numbers(relayed));
+        let mut noted = Ok(());
+        if !relayed.is_empty() {
+            noted = self.store.relayed(lease, &relayed);
         }
-        if let Err(error) = self.store.relayed(lease, &relayed) {
+        if !unreported.is_empty() {
+            noted = noted.and(self.store.relayed_unreported(lease, &unreported));
+        }
+        if let Err(error) = noted {
             log::store_failed("note a delivery", &error);
         }
     }
@@ -357,6 +374,16 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
             ..ClientOptions::new(settings, remote)
         };
         Ok(Connection::new(Client::new(options, transaction, now()), channel, made))
+    }
+}
+
+/// A former process saw it taken, and ended before its sender was told.
+pub fn relayed_before() -> Report {
+    Report {
+        remote: String::new(),
+        status: "2.0.0".into(),
+        text: "handed on before this relay was restarted; the reply is not known any more".into(),
+        from_remote: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The queue's side of a session: a message begun, its mail data handed over, its commit.
 //!
 //! **Bugs** while the queue is asked for a draft, takes mail data or commits, the deadlines of the session do not run: a
-//! disk that hangs holds it for [`QUEUE_TIME_MAX`].
+//! disk that hangs holds it for [`QUEUE_TIME_MAX`]. A session that has to make room waits for its commit alone.
 
 use std::future::Future;
 use std::time::Duration;
@@ -60,7 +60,8 @@ impl<S: Store> Driver<'_, S> {
                 let store = &self.inbound.store;
                 let waiting = |recipient: &NewRecipient| store.fresh_waiting_for(&recipient.destination);
                 let longest = || recipients.iter().map(waiting).max().unwrap_or_default();
-                flow::wait_while_behind(longest, self.inbound.queue.in_flow_delay).await;
+                let slowed = flow::wait_while_behind(longest, self.inbound.queue.in_flow_delay);
+                let _ = self.place.told_to_leave.run_until_cancelled(slowed).await;
                 in_time(commit(draft, envelope, recipients, &self.inbound)).await
             }
             None => Err(StoreError::Closed),
@@ -69,8 +70,9 @@ impl<S: Store> Driver<'_, S> {
         if answer.is_ok() {
             self.inbound.queued.notify_one();
         }
-        // Commands that follow in the same octets come next.
-        self.renew_identity().await;
+        // Commands that follow in the same octets come next, unless the session has to make room.
+        let told_to_leave = self.place.told_to_leave.clone();
+        let _ = told_to_leave.run_until_cancelled(self.renew_identity()).await;
         self.session.handle_committed(answer, clock::now());
         Flow::Continue
     }

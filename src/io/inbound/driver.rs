@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door;
 use super::upstream;
-use super::waiting::{Asking, ReadAhead, told};
+use super::waiting::{Asking, NAMES_TIME_MAX, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::admission::{Admission, Place};
 use crate::io::authenticator::Authenticator;
@@ -34,7 +34,7 @@ use crate::policy::question::{Answer, Found, PeerNames};
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
 use crate::session::settings::{SessionSettings, TlsOffer};
-use crate::session::{Action, Session};
+use crate::session::{Action, QueueRefusal, Session};
 
 /// Octets read at once.
 const READ_OCTETS: usize = 32 * 1024;
@@ -108,6 +108,8 @@ pub(super) struct Driver<'a, S: Store> {
     /// What the peer sent while the session was waiting for an answer.
     pub(super) ahead: ReadAhead,
     pub(super) told_to_stop: bool,
+    /// Whether it has been told that the session has to make room.
+    is_shed: bool,
     /// Its place among all sessions.
     pub(super) place: Place,
     pub(super) draft: Option<S::Draft>,
@@ -136,7 +138,7 @@ pub async fn serve<S: Store>(
     let inbound = listener.load_full();
     // Replies are written whole; waiting for more octets would only delay them.
     let _ = stream.set_nodelay(true);
-    let Some((peer, destination)) = introduced(&mut stream, peer, &session_id, &inbound.session, stopping).await else {
+    let Some((peer, destination)) = introduced(&mut stream, peer, &session_id, &inbound, stopping).await else {
         return;
     };
     let place = match inbound.admission.enter(peer.ip(), &inbound.session) {
@@ -168,6 +170,7 @@ pub async fn serve<S: Store>(
         naming: None,
         ahead: ReadAhead::default(),
         told_to_stop: false,
+        is_shed: false,
         place,
         draft: None,
         milters,
@@ -178,18 +181,19 @@ pub async fn serve<S: Store>(
 }
 
 /// The client of the connection, and where a proxy says that it went; `None` when nobody names it who has to, or the relay stops.
-async fn introduced(
+async fn introduced<S>(
     stream: &mut TcpStream,
     peer: SocketAddr,
     session_id: &str,
-    settings: &SessionSettings,
+    inbound: &Inbound<S>,
     stopping: &CancellationToken,
 ) -> Option<(SocketAddr, Option<SocketAddr>)> {
+    let settings = &inbound.session;
     let Some(proxy) = &settings.upstream_proxy else {
         return Some((peer, None));
     };
     let named = tokio::select! {
-        named = upstream::client_of(stream, peer, proxy) => named,
+        named = upstream::client_of(stream, peer, proxy, &inbound.admission.introductions) => named,
         () = stopping.cancelled() => return None,
     };
     match named {
@@ -207,16 +211,14 @@ async fn introduced(
 impl<S: Store> Driver<'_, S> {
     async fn run(&mut self) {
         let mut buffer = vec![0_u8; READ_OCTETS];
-        self.naming = Some(self.look_up_names());
+        self.naming = Some(self.look_up_names(NAMES_TIME_MAX));
         let mut stress = self.inbound.admission.stress();
         let told_to_leave = self.place.told_to_leave.clone();
-        let mut is_shed = false;
         self.listen_first(&mut buffer).await;
         stress.mark_changed();
         loop {
             let flow = self.perform_actions().await;
             self.record_events();
-            self.place.update(&self.session);
             if matches!(flow, Flow::Closed) {
                 break;
             }
@@ -238,10 +240,7 @@ impl<S: Store> Driver<'_, S> {
                         self.session.handle_peer_name(name);
                     }
                 }
-                () = told_to_leave.cancelled(), if !is_shed => {
-                    is_shed = true;
-                    self.session.handle_shed(clock::now());
-                }
+                () = told_to_leave.cancelled(), if !self.is_shed => self.shed(),
                 Ok(()) = stress.changed() => {
                     let is_stressed = *stress.borrow_and_update();
                     self.session.handle_stress(is_stressed, clock::now());
@@ -296,8 +295,15 @@ impl<S: Store> Driver<'_, S> {
             self.stop();
         }
         self.session.handle_space(self.inbound.store.room_octets());
-        self.hear_mechanisms().await;
-        self.renew_identity().await;
+        let told_to_leave = self.place.told_to_leave.clone();
+        let is_ready = async {
+            self.hear_mechanisms().await;
+            self.renew_identity().await;
+        };
+        if told_to_leave.run_until_cancelled(is_ready).await.is_none() {
+            // Nothing more is taken from this peer.
+            return self.shed();
+        }
         if self.asking.is_some() {
             self.ahead.octets = self.ahead.octets.saturating_add(octets.len());
         }
@@ -308,6 +314,13 @@ impl<S: Store> Driver<'_, S> {
     fn stop(&mut self) {
         self.told_to_stop = true;
         self.session.handle_shutdown(clock::now());
+    }
+
+    /// The session has to make room.
+    fn shed(&mut self) {
+        if !std::mem::replace(&mut self.is_shed, true) {
+            self.session.handle_shed(clock::now());
+        }
     }
 
     async fn perform_actions(&mut self) -> Flow {
@@ -323,14 +336,9 @@ impl<S: Store> Driver<'_, S> {
                     self.session.handle_counted(exceeded, clock::now());
                     Flow::Continue
                 }
-                Action::UpgradeTls => self.upgrade().await,
                 Action::Ask(question) => self.ask(*question),
-                Action::Filter(consultation) => self.filter(&consultation).await,
-                Action::Authenticate(credentials) => self.authenticate(*credentials).await,
-                Action::TellFilters(notice) => self.tell_filters(notice).await,
-                Action::OpenDraft => self.open_draft().await,
-                Action::Append(octets) => self.append(&octets).await,
                 Action::Charge(charge) => self.charge(&charge),
+                // What may be durable already is waited for, whoever needs the place.
                 Action::Commit(envelope) => self.commit(*envelope).await,
                 Action::Discard => {
                     self.draft = None;
@@ -341,13 +349,44 @@ impl<S: Store> Driver<'_, S> {
                     self.flush().await;
                     Flow::Closed
                 }
+                action => self.wait_for(action).await,
             };
             self.record_events();
+            // At once: whoever is known by now must not be told to leave while it waits for a filter.
+            self.place.update(&self.session);
             if matches!(flow, Flow::Closed) {
                 return flow;
             }
         }
         self.flush().await
+    }
+
+    /// Does what others have a part in, who may be slow: a session that has to make room does not wait for them.
+    async fn wait_for(&mut self, action: Action) -> Flow {
+        let speaks_first = matches!(action, Action::UpgradeTls | Action::Authenticate(_));
+        if speaks_first && let Flow::Closed = self.flush().await {
+            return Flow::Closed;
+        }
+        let told_to_leave = self.place.told_to_leave.clone();
+        let waiting = async {
+            match action {
+                Action::UpgradeTls => self.upgrade().await,
+                Action::Filter(consultation) => self.filter(&consultation).await,
+                Action::Authenticate(credentials) => self.authenticate(*credentials).await,
+                Action::TellFilters(notice) => self.tell_filters(notice).await,
+                Action::OpenDraft => self.open_draft().await,
+                Action::Append(octets) => self.append(&octets).await,
+                _ => Flow::Continue,
+            }
+        };
+        if let Some(flow) = told_to_leave.run_until_cancelled(waiting).await {
+            return flow;
+        }
+        // Whoever was being spoken to was left in the midst of it: no filter and no draft is fit for more.
+        (self.milters, self.content, self.draft) = (None, None, None);
+        self.shed();
+        self.session.handle_append_failed(QueueRefusal::Failed, clock::now());
+        Flow::Continue
     }
 
     fn record_events(&mut self) {

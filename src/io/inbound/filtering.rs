@@ -8,6 +8,7 @@
 
 use super::drafts::in_time;
 use super::driver::{Driver, Flow};
+use super::waiting::NAMES_TIME_MAX;
 use crate::io::clock;
 use crate::io::milter::{Known, Message, Milters, SpoolError};
 use crate::outbound::route;
@@ -158,13 +159,14 @@ impl<S: Store> Driver<'_, S> {
 
     /// A filter is told the client's name at the connection, so that it is waited for here, as in Postfix.
     async fn beside(&mut self, consultation: &Consultation) -> Beside {
+        let filters = self.milters.as_ref();
+        let is_told = filters.is_some_and(|filters| filters.are_told_of(consultation.peer));
+        let is_awaited = is_told && consultation.stage == Stage::Connect && consultation.peer == self.peer;
         let peer_name = match &consultation.peer_name {
-            None if consultation.stage == Stage::Connect && consultation.peer == self.peer => {
-                match self.look_up_names().await.verified {
-                    Found::Records(names) => names.into_iter().next(),
-                    _ => None,
-                }
-            }
+            None if is_awaited => match self.look_up_names(NAMES_TIME_MAX).await.verified {
+                Found::Records(names) => names.into_iter().next(),
+                _ => None,
+            },
             known => known.clone(),
         };
         let host = |path: &ForwardPath| route::destination(&self.inbound.outbound, path);

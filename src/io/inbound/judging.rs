@@ -52,10 +52,8 @@ impl<S: Store> Driver<'_, S> {
         self.judged.inbound = current;
     }
 
+    /// The handshake, once everything is said, and the judgement.
     pub(super) async fn upgrade(&mut self) -> Flow {
-        if let Flow::Closed = self.flush().await {
-            return Flow::Closed;
-        }
         let (Some(tls), Wire::Plain(stream)) =
             (self.inbound.tls.clone(), std::mem::replace(&mut self.wire, Wire::Gone))
         else {
@@ -67,10 +65,6 @@ impl<S: Store> Driver<'_, S> {
         let finished = tokio::select! {
             finished = tls.handshake(stream, self.place.handshake_turn()) => finished,
             why = too_long(limit, self.session.is_stranger(), stress) => Err((why, None)),
-            () = self.place.told_to_leave.cancelled() => {
-                self.session.handle_shed(clock::now());
-                return Flow::Closed;
-            }
             // Nothing can be said in the midst of a handshake, so a stop does not wait for it.
             () = self.stopping.cancelled() => {
                 self.session.handle_shutdown(clock::now());
@@ -85,6 +79,7 @@ impl<S: Store> Driver<'_, S> {
                 let presented: Vec<_> = presented.iter().map(|der| der.clone().into_owned()).collect();
                 // Taken first: what changes from here on is judged anew.
                 let generation = tls.generation();
+                self.wire = Wire::Tls(Box::new(stream));
                 let at_most = self.inbound.session.starttls_timeout;
                 tls.ask_responders(Some(&presented), at_most).await;
                 let (identity, until_unix_seconds) = tls.examine(Some(&presented), clock::unix_seconds());
@@ -94,7 +89,6 @@ impl<S: Store> Driver<'_, S> {
                     generation,
                     until_unix_seconds,
                 };
-                self.wire = Wire::Tls(Box::new(stream));
                 self.session.handle_tls(identity, description, clock::now());
                 Flow::Continue
             }

@@ -16,3 +16,4 @@ mod world;
 
 pub use drafts::QUEUE_TIME_MAX;
 pub use driver::{Inbound, serve};
+pub use upstream::is_unlisted;

@@ -17,11 +17,8 @@ impl<S: Store> Driver<'_, S> {
         }
     }
 
-    /// Has a login verified. A stop does not wait for it.
+    /// Has a login verified, once everything is said. A stop does not wait for it.
     pub(super) async fn authenticate(&mut self, credentials: Credentials) -> Flow {
-        if let Flow::Closed = self.flush().await {
-            return Flow::Closed;
-        }
         let place = Place {
             remote: self.peer,
             local: self.local,

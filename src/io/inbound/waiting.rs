@@ -12,6 +12,9 @@ use crate::io::clock;
 const READ_AHEAD_OCTETS_MAX: usize = 64 * 1024;
 /// How long a peer that has closed its side is taken to wait for the reply to what it said last.
 const HALF_CLOSED_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a session looks for the name of its peer for itself and for its filters. A restriction that needs the name waits as
+/// long as for any other answer of the DNS.
+pub(super) const NAMES_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// An answer under way.
 pub(super) type Asking<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -21,6 +21,11 @@ pub(super) enum Wire {
     Gone,
 }
 
+/// Whether octets are there to be read, of which the runtime may not have been told yet.
+pub(super) fn has_octets(stream: &TcpStream) -> bool {
+    matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+}
+
 impl Wire {
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -32,10 +37,7 @@ impl Wire {
 
     /// Whether octets are there to be read already.
     pub(super) fn has_octets(&self) -> bool {
-        let Self::Plain(stream) = self else {
-            return false;
-        };
-        matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+        matches!(self, Self::Plain(stream) if has_octets(stream))
     }
 
     /// Returns when the peer has gone without a word. What it has sent before is not looked past.

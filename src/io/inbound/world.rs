@@ -1,11 +1,12 @@
 //! What a session asks of others than the queue: the holder's allowance, the outside world.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::driver::{Driver, Flow};
-use super::waiting::{Asking, ReadAhead};
+use super::waiting::{Asking, NAMES_TIME_MAX, ReadAhead};
 use crate::io::clock;
-use crate::io::questions::unanswered;
+use crate::io::questions::{DNS_TIME_MAX, unanswered, unknown_names};
 use crate::net;
 use crate::policy::limits::Charge;
 use crate::policy::question::{Answer, PeerNames, Question};
@@ -28,7 +29,7 @@ impl<S: Store> Driver<'_, S> {
         self.notice_new_peer();
         let asked: Asking<Answer> = match question {
             Question::PeerNames(address) if address == net::canonical(self.peer.ip()) => {
-                let names = self.look_up_names();
+                let names = self.look_up_names(DNS_TIME_MAX);
                 Box::pin(async move { Answer::PeerNames(names.await) })
             }
             ref question => {
@@ -52,15 +53,19 @@ impl<S: Store> Driver<'_, S> {
         if self.session.peer() != self.peer {
             self.peer = self.session.peer();
             self.names = Arc::default();
-            self.naming = Some(self.look_up_names());
+            self.naming = Some(self.look_up_names(NAMES_TIME_MAX));
         }
     }
 
-    /// The names of the peer, looked up once whoever asks.
-    pub(super) fn look_up_names(&self) -> Asking<PeerNames> {
+    /// The names of the peer, looked up once whoever asks; nobody knows them when it takes longer than this.
+    pub(super) fn look_up_names(&self, at_most: Duration) -> Asking<PeerNames> {
         let (names, questions) = (Arc::clone(&self.names), Arc::clone(&self.inbound.questions));
         let address = net::canonical(self.peer.ip());
-        Box::pin(async move { names.get_or_init(|| questions.peer_names(address)).await.clone() })
+        Box::pin(async move {
+            let named = names.get_or_init(|| questions.peer_names(address));
+            let named = tokio::time::timeout(at_most, named).await;
+            named.map_or_else(|_elapsed| unknown_names(at_most), PeerNames::clone)
+        })
     }
 
     pub(super) fn take_answer(&mut self, answer: Answer) {

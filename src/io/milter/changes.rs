@@ -5,7 +5,8 @@
 use super::failure::Failure;
 use super::message::Message;
 use super::spool::Spool;
-use crate::mail::dsn::{Notify, RecipientRequest};
+use crate::mail::dsn::{MessageRequest, RecipientRequest};
+use crate::mail::dsn_parameters::{is_envelope_id, notify_of, original_recipient_of, return_of};
 use crate::mail::header_edit::Lead;
 use crate::mail::header_fields::Header;
 use crate::session::filter::{EnvelopeChanges, RecipientChange};
@@ -15,13 +16,15 @@ use crate::wire::path::{ForwardPath, ReversePath};
 
 /// Changes of one filter to one message, at most; pieces of a body do not count.
 const CHANGES_MAX: usize = 10_000;
+/// How much of a reason for a quarantine is kept.
+const REASON_CHARACTERS_MAX: usize = 200;
 
 /// Changes of one filter.
-pub(super) struct Changes {
+pub struct Changes {
     header: Header,
     body: Option<Spool>,
     ends: LineEnds,
-    pub(super) envelope: EnvelopeChanges,
+    envelope: EnvelopeChanges,
     count: usize,
     lead: Lead,
     actions: Actions,
@@ -29,7 +32,9 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn new(message: &Message, agreed: &Negotiation, octets_max: u64) -> Self {
+    /// None yet, of a filter that negotiated so much; a body that it puts in place of the message's has so many octets at most,
+    /// unless that is 0.
+    pub fn new(message: &Message, agreed: &Negotiation, octets_max: u64) -> Self {
         let lead = if agreed.steps.has(Steps::LEADING_SPACE) {
             Lead::Given
         } else {
@@ -48,7 +53,10 @@ impl Changes {
     }
 
     /// Takes one change.
-    pub(super) async fn take(&mut self, change: Change, message: &Message) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`]: the filter asks for what cannot be, or the spool fails.
+    pub async fn take(&mut self, change: Change, message: &Message) -> Result<(), Failure> {
         self.check(&change)?;
         if let Change::ReplaceBody(octets) = change {
             return self.replace(&octets, message).await;
@@ -66,19 +74,20 @@ impl Changes {
                 self.header.change(place(index), &name, &value, self.lead)?;
             }
             Change::AddRecipient { path, parameters } => {
-                let request = request(parameters.as_deref().unwrap_or_default())?;
-                let added = RecipientChange::Add(forward_path(&path)?, request);
-                self.envelope.recipients.push(added);
+                let path = forward_path(&path)?;
+                let request = recipient_request(parameters.as_deref().unwrap_or_default(), &path)?;
+                self.envelope.recipients.push(RecipientChange::Add(path, request));
             }
             Change::DeleteRecipient(path) => {
                 let removed = RecipientChange::Remove(forward_path(&path)?);
                 self.envelope.recipients.push(removed);
             }
-            Change::ReversePath { path, .. } => {
+            Change::ReversePath { path, parameters } => {
                 let parsed = ReversePath::parse(&bracketed(&path));
                 self.envelope.reverse_path = Some(parsed.map_err(|_| Failure::Address(path))?);
+                message_request(parameters.as_deref().unwrap_or_default(), &mut self.envelope.dsn)?;
             }
-            Change::Quarantine(reason) => self.envelope.hold = Some(reason),
+            Change::Quarantine(reason) => self.envelope.hold = Some(in_a_line(&reason)),
             Change::ReplaceBody(_) => {}
         }
         Ok(())
@@ -114,7 +123,10 @@ impl Changes {
     }
 
     /// Brings the changes into the message; what is left is the envelope's, with a few words for the log.
-    pub(super) async fn apply(mut self, message: &mut Message) -> Result<(EnvelopeChanges, String), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Spool`].
+    pub async fn apply(mut self, message: &mut Message) -> Result<(EnvelopeChanges, String), Failure> {
         let mut words = Vec::new();
         if message.header != self.header {
             words.push("header");
@@ -155,44 +167,53 @@ fn forward_path(path: &str) -> Result<ForwardPath, Failure> {
     ForwardPath::parse(&bracketed(path)).map_err(|_| Failure::Address(path.to_owned()))
 }
 
-/// NOTIFY and ORCPT of RFC 3461; a filter may ask nothing else for a recipient.
-fn request(parameters: &str) -> Result<RecipientRequest, Failure> {
+/// The key and the value of a parameter.
+fn split(word: &str) -> Result<(&str, &str), Failure> {
+    word.split_once('=').ok_or_else(|| Failure::Parameter(word.to_owned()))
+}
+
+/// NOTIFY and ORCPT of RFC 3461, each once; a filter may ask nothing else for a recipient.
+fn recipient_request(parameters: &str, path: &ForwardPath) -> Result<RecipientRequest, Failure> {
+    let is_utf8 = !path.to_string().is_ascii();
     let mut request = RecipientRequest::default();
     for word in parameters.split_ascii_whitespace() {
-        let wrong = || Failure::Parameter(word.to_owned());
-        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
-        if key.eq_ignore_ascii_case("NOTIFY") {
-            request.notify = Some(notify(value).ok_or_else(wrong)?);
-        } else if key.eq_ignore_ascii_case("ORCPT")
-            && value.contains(';')
-            && value.bytes().all(|b| b.is_ascii_graphic())
-        {
-            request.original_recipient = Some(value.to_owned());
+        let (key, value) = split(word)?;
+        let is_taken = if key.eq_ignore_ascii_case("NOTIFY") {
+            let notify = notify_of(value);
+            notify.is_some() && std::mem::replace(&mut request.notify, notify).is_none()
+        } else if key.eq_ignore_ascii_case("ORCPT") {
+            let original = original_recipient_of(value, is_utf8);
+            original.is_some() && std::mem::replace(&mut request.original_recipient, original).is_none()
         } else {
-            return Err(wrong());
+            false
+        };
+        if !is_taken {
+            return Err(Failure::Parameter(word.to_owned()));
         }
     }
     Ok(request)
 }
 
-fn notify(value: &str) -> Option<Notify> {
-    if value.eq_ignore_ascii_case("NEVER") {
-        return Some(Notify::Never);
-    }
-    let (mut success, mut failure, mut delay) = (false, false, false);
-    for word in value.split(',') {
-        match word.to_ascii_uppercase().as_str() {
-            "SUCCESS" => success = true,
-            "FAILURE" => failure = true,
-            "DELAY" => delay = true,
-            _ => return None,
+/// RET and ENVID of RFC 3461, which belong to the reverse-path. What else MAIL may carry is of the content, which the filter has
+/// seen as it is: it is left as the client said it, as in Postfix.
+fn message_request(parameters: &str, request: &mut MessageRequest) -> Result<(), Failure> {
+    for word in parameters.split_ascii_whitespace() {
+        let wrong = || Failure::Parameter(word.to_owned());
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        if key.eq_ignore_ascii_case("RET") {
+            request.ret = Some(return_of(value).ok_or_else(wrong)?);
+        } else if key.eq_ignore_ascii_case("ENVID") {
+            let is_good = is_envelope_id(value);
+            request.envelope_id = Some(is_good.then(|| value.to_owned()).ok_or_else(wrong)?);
         }
     }
-    Some(Notify::On {
-        success,
-        failure,
-        delay,
-    })
+    Ok(())
+}
+
+/// A reason that ends up in the log and in the list of the queue: one line of bounded length.
+fn in_a_line(reason: &str) -> String {
+    let safe = |c: char| if c.is_control() { '?' } else { c };
+    reason.chars().take(REASON_CHARACTERS_MAX).map(safe).collect()
 }
 
 /// Makes every line end CRLF: a bare CR or LF that the next hop takes for a line end would let content pose as commands.
@@ -240,6 +261,7 @@ impl LineEnds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::dsn::{Notify, Return};
 
     #[test]
     fn lines_of_a_new_body_end_in_crlf_however_they_came() {
@@ -261,6 +283,8 @@ mod tests {
 
     #[test]
     fn parameters_of_an_added_recipient_are_read() {
+        let path = forward_path("b@example.net").unwrap();
+        let request = |parameters: &str| recipient_request(parameters, &path);
         let read = request("NOTIFY=success,DELAY orcpt=rfc822;a@b").unwrap();
         let notify = Some(Notify::On {
             success: true,
@@ -269,8 +293,39 @@ mod tests {
         });
         assert_eq!(read.notify, notify);
         assert_eq!(read.original_recipient.as_deref(), Some("rfc822;a@b"));
-        for wrong in ["NOTIFY", "NOTIFY=x", "NOTIFY=NEVER,DELAY", "ORCPT=a@b", "SIZE=1"] {
+        // What a next hop would refuse the recipient for goes no further.
+        for wrong in [
+            "NOTIFY",
+            "NOTIFY=x",
+            "NOTIFY=NEVER,DELAY",
+            "NOTIFY=DELAY,DELAY",
+            "NOTIFY=NEVER NOTIFY=NEVER",
+            "ORCPT=a@b",
+            "ORCPT=;a@b",
+            "ORCPT=rfc822;a+b",
+            "ORCPT=rfc822;a+0Ab",
+            "SIZE=1",
+        ] {
             assert!(request(wrong).is_err(), "{wrong}");
         }
+        let long = format!("ORCPT=rfc822;{}", "x".repeat(1000));
+        assert!(request(&long).is_err());
+    }
+
+    #[test]
+    fn parameters_of_a_new_reverse_path_are_read() {
+        let mut read = MessageRequest::default();
+        message_request("ret=HDRS ENVID=a+2Bb BODY=8BITMIME SMTPUTF8", &mut read).unwrap();
+        assert_eq!(read.ret, Some(Return::Headers));
+        assert_eq!(read.envelope_id.as_deref(), Some("a+2Bb"));
+        for wrong in ["RET=x", "ENVID=", "ENVID=a+b", "RET"] {
+            assert!(message_request(wrong, &mut read).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn reason_of_a_quarantine_is_one_short_line() {
+        assert_eq!(in_a_line("a\r\nmilter: b\x1b[2J\u{85}"), "a??milter: b?[2J?");
+        assert_eq!(in_a_line(&"é".repeat(1000)).chars().count(), REASON_CHARACTERS_MAX);
     }
 }

@@ -9,7 +9,7 @@ use crate::wire::milter::packet::CodecError;
 
 /// What went wrong; the operator's or the filter's fault, but for [`Failure::Spool`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     /// It cannot be reached.
     #[error("cannot be reached: {0}")]
     Connect(String),

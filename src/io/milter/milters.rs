@@ -37,6 +37,11 @@ impl Milters {
         }
     }
 
+    /// Whether filters are told of a client (`smtpd_milter_maps`).
+    pub fn are_told_of(&self, client: SocketAddr) -> bool {
+        !self.filters.disabled.contains(net::canonical(client.ip()))
+    }
+
     /// Whether any filter will see a message of this session.
     pub fn want_content(&self) -> bool {
         self.conversations
@@ -214,7 +219,7 @@ impl Milters {
     /// Connects to every filter: a session begins, or begins anew with another client.
     async fn begin(&mut self, client: SocketAddr) {
         self.quit().await;
-        if self.filters.disabled.contains(net::canonical(client.ip())) {
+        if !self.are_told_of(client) {
             return;
         }
         let new = |milter: &super::settings::Milter| Conversation::new(milter.clone(), &self.filters.myhostname);
@@ -281,6 +286,9 @@ fn merge(together: &mut EnvelopeChanges, changes: EnvelopeChanges, name: &str) {
     if changes.reverse_path.is_some() {
         together.reverse_path = changes.reverse_path;
     }
+    together.dsn.ret = changes.dsn.ret.or(together.dsn.ret);
+    let envelope_id = changes.dsn.envelope_id;
+    together.dsn.envelope_id = envelope_id.or_else(|| together.dsn.envelope_id.take());
     together.recipients.extend(changes.recipients);
     if let Some(reason) = changes.hold {
         together.hold.get_or_insert(format!("milter {name}: {reason}"));

@@ -15,6 +15,8 @@ mod milters;
 pub mod settings;
 mod spool;
 
+pub use changes::Changes;
+pub use failure::Failure;
 pub use macros::Known;
 pub use message::Message;
 pub use milters::Milters;

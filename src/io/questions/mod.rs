@@ -100,8 +100,17 @@ async fn in_time<T>(turns: &Semaphore, asked: impl Future<Output = T>) -> Result
         let _turn = turns.acquire().await;
         asked.await
     };
-    let late = |_elapsed| format!("no answer from the DNS within {} s", DNS_TIME_MAX.as_secs());
-    tokio::time::timeout(DNS_TIME_MAX, in_turn).await.map_err(late)
+    let outcome = tokio::time::timeout(DNS_TIME_MAX, in_turn).await;
+    outcome.map_err(|_elapsed| late(DNS_TIME_MAX))
+}
+
+fn late(within: Duration) -> String {
+    format!("no answer from the DNS within {} s", within.as_secs())
+}
+
+/// The names of a peer that the DNS has not told within this time.
+pub fn unknown_names(within: Duration) -> PeerNames {
+    names::unknown(late(within))
 }
 
 /// The answer to a question that is not asked, or no longer waited for.

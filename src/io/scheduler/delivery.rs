@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::event::{Finding, InHand};
-use crate::io::bounce;
+use crate::io::bounce::{self, Means, Notifications};
 use crate::io::deliver::Attempt;
 use crate::io::dns::Resolver;
 use crate::io::plan::Plan;
@@ -48,25 +48,24 @@ pub async fn run<S: Store, R: Resolver>(
             now.since(started),
         );
     }
-    tell_of_success(&plan, &lease, &attempts, now).await;
-    let is_bounced = tell_of_failures(&plan, &lease, &attempts, now).await;
-    let warned = tell_of_delay(&plan, &lease, &attempts, now).await;
+    let mut notifications = Notifications::default();
+    let means = Means::of(&plan);
+    let news = News::of(&lease, &attempts, &plan.queue, now);
+    notifications
+        .add(means, &lease, Notice::Relayed, &news.relayed, now)
+        .await;
+    notifications
+        .add(means, &lease, Notice::Failed, &news.failed, now)
+        .await;
+    let delay = delay_notice(&plan.queue, &lease);
+    notifications.add(means, &lease, delay, &news.delayed, now).await;
     let settlements = attempts
         .iter()
-        .map(|attempt| {
-            settlement(
-                attempt,
-                &lease,
-                &plan.queue,
-                now,
-                is_bounced,
-                warned.contains(&attempt.number),
-            )
-        })
+        .map(|attempt| settlement(attempt, &lease, &plan.queue, now, &news))
         .collect();
     // What fails is kept by the store, which tries it again and gives the lease to nobody meanwhile: a message that
     // the next hop has taken must not be sent again.
-    let settled = plan.deliverer.store.settle(lease, settlements).await;
+    let settled = notifications.settle(&*plan.deliverer.store, lease, settlements).await;
     if let Err(error) = &settled {
         log::store_failed("settle", error);
     }
@@ -80,8 +79,12 @@ pub async fn run<S: Store, R: Resolver>(
 /// greeting, EHLO and the TLS that is demanded. A balancer that has nobody behind it connects and closes.
 fn finding(lease: &Lease, attempts: &[Attempt], queue: &QueueSettings, now: Timestamp) -> Finding {
     let is_unreached = |attempt: &Attempt| !attempt.reached && matches!(attempt.outcome, Outcome::Deferred(_));
-    match attempts.first() {
-        Some(first) if attempts.iter().all(is_unreached) => Finding::Unreached {
+    // What is only to be reported says nothing of the destination.
+    let is_tried = |attempt: &&Attempt| recipient(lease, attempt.number).is_some_and(|recipient| !recipient.unreported);
+    let mut tried = attempts.iter().filter(is_tried).peekable();
+    match tried.peek().copied() {
+        None => Finding::Nothing,
+        Some(first) if tried.all(is_unreached) => Finding::Unreached {
             until: queue
                 .backoff()
                 .rest_until(lease.failures, now, seed(lease, lease.failures)),
@@ -119,133 +122,82 @@ pub fn expired(last: Report) -> Report {
     }
 }
 
-/// Whether the failures need no longer be kept: they are bounced in one message, or there are none.
-async fn tell_of_failures<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
-    lease: &Lease,
-    attempts: &[Attempt],
-    now: Timestamp,
-) -> bool {
-    let failures: Vec<Told> = attempts
-        .iter()
-        .filter(|attempt| matches!(attempt.outcome, Outcome::Failed(_)))
-        .filter(|attempt| wants(lease, attempt.number, Event::Failure))
-        .filter_map(|attempt| told(lease, attempt))
-        .collect();
-    if failures.is_empty() {
-        return true;
-    }
-    let sent = bounce::send(plan, lease, Notice::Failed, &failures, now).await;
-    if let Err(error) = &sent {
-        log::store_failed("bounce", error);
-    }
-    sent.is_ok()
+/// What the sender is told of the attempts.
+struct News {
+    relayed: Vec<Told>,
+    failed: Vec<Told>,
+    delayed: Vec<Told>,
+    /// Whether it is late, so that whoever waits has been told, or did not ask to be.
+    is_late: bool,
 }
 
-/// The recipients of whose delay the sender has been told now, in one message.
-async fn tell_of_delay<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
-    lease: &Lease,
-    attempts: &[Attempt],
-    now: Timestamp,
-) -> Vec<u32> {
-    let is_late = plan.queue.told_if_arrived_by(now).is_some_and(|by| lease.arrived <= by);
-    if !is_late || lease.reverse_path == ReversePath::Null {
-        return Vec::new();
-    }
-    let delayed: Vec<&Attempt> = attempts
-        .iter()
-        .filter(|attempt| matches!(attempt.outcome, Outcome::Deferred(_)))
-        .filter(|attempt| recipient(lease, attempt.number).is_some_and(|recipient| !recipient.warned))
-        .collect();
-    let (wanted, unwanted): (Vec<_>, Vec<_>) = delayed
-        .into_iter()
-        .partition(|attempt| wants(lease, attempt.number, Event::Delay));
-    let reports: Vec<Told> = wanted.iter().filter_map(|attempt| told(lease, attempt)).collect();
-    let mut warned: Vec<u32> = unwanted.iter().map(|attempt| attempt.number).collect();
-    if warn(plan, lease, &reports, now).await {
-        warned.extend(wanted.iter().map(|attempt| attempt.number));
-    }
-    warned
-}
-
-/// RFC 3461 section 5.2.2: the next hop tells nothing of what it does with the message, so that the sender who wants to know is
-/// told that it was relayed. A report that cannot be queued is lost: what is relayed must not be sent again for it.
-async fn tell_of_success<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
-    lease: &Lease,
-    attempts: &[Attempt],
-    now: Timestamp,
-) {
-    let relayed: Vec<Told> = attempts
-        .iter()
-        .filter(|attempt| matches!(attempt.outcome, Outcome::Relayed(_)) && !attempt.notifies)
-        .filter(|attempt| wants(lease, attempt.number, Event::Success))
-        .filter_map(|attempt| told(lease, attempt))
-        .collect();
-    if relayed.is_empty() {
-        return;
-    }
-    if let Err(error) = bounce::send(plan, lease, Notice::Relayed, &relayed, now).await {
-        log::store_failed("success notification", &error);
+impl News {
+    fn of(lease: &Lease, attempts: &[Attempt], queue: &QueueSettings, now: Timestamp) -> Self {
+        let is_late = queue.told_if_arrived_by(now).is_some_and(|by| lease.arrived <= by);
+        let is_late = is_late && lease.reverse_path != ReversePath::Null;
+        let about = |event: Event, is_news: &dyn Fn(&Attempt, &LeasedRecipient) -> bool| {
+            let told = attempts.iter().filter_map(|attempt| {
+                let recipient = recipient(lease, attempt.number)?;
+                let is_wanted = is_news(attempt, recipient) && recipient.request.wants(event);
+                is_wanted.then(|| bounce::told(recipient, attempt.outcome.report().clone()))
+            });
+            told.collect()
+        };
+        Self {
+            // RFC 3461 section 5.2.2: where the next hop tells nothing of what it does with the message.
+            relayed: about(Event::Success, &|attempt, _| {
+                is_relayed(attempt) && !attempt.notifies && lease.reverse_path != ReversePath::Null
+            }),
+            failed: about(Event::Failure, &|attempt, _| {
+                matches!(attempt.outcome, Outcome::Failed(_))
+            }),
+            delayed: about(Event::Delay, &|attempt, recipient| {
+                is_late && !recipient.warned && matches!(attempt.outcome, Outcome::Deferred(_))
+            }),
+            is_late,
+        }
     }
 }
 
-fn wants(lease: &Lease, number: u32, event: Event) -> bool {
-    recipient(lease, number).is_some_and(|recipient| recipient.request.wants(event))
+fn is_relayed(attempt: &Attempt) -> bool {
+    matches!(attempt.outcome, Outcome::Relayed(_))
 }
 
-/// Queues the warning, when there is something to warn of; says whether it is queued.
-pub async fn warn<S: Store, R: Resolver>(plan: &Plan<S, R>, lease: &Lease, reports: &[Told], now: Timestamp) -> bool {
-    if reports.is_empty() {
-        return false;
-    }
-    let notice = Notice::Delayed {
+/// What the sender of a message that waits long is told.
+pub fn delay_notice(queue: &QueueSettings, lease: &Lease) -> Notice {
+    Notice::Delayed {
         retried_until: lease.expires,
-        after: plan.queue.delay_warning,
-    };
-    let sent = bounce::send(plan, lease, notice, reports, now).await;
-    if let Err(error) = &sent {
-        log::store_failed("delay warning", error);
+        after: queue.delay_warning,
     }
-    sent.is_ok()
 }
 
 fn recipient(lease: &Lease, number: u32) -> Option<&LeasedRecipient> {
     lease.recipients.iter().find(|recipient| recipient.number == number)
 }
 
-fn told(lease: &Lease, attempt: &Attempt) -> Option<Told> {
-    let recipient = recipient(lease, attempt.number)?;
-    Some(bounce::told(recipient, attempt.outcome.report().clone()))
-}
-
-fn settlement(
-    attempt: &Attempt,
-    lease: &Lease,
-    queue: &QueueSettings,
-    now: Timestamp,
-    is_bounced: bool,
-    warned: bool,
-) -> Settlement {
+fn settlement(attempt: &Attempt, lease: &Lease, queue: &QueueSettings, now: Timestamp, news: &News) -> Settlement {
     let number = attempt.number;
-    let is_done = match attempt.outcome {
-        Outcome::Relayed(_) => true,
-        Outcome::Failed(_) => is_bounced,
-        Outcome::Deferred(_) => false,
+    let recipient = recipient(lease, number);
+    let is_wanted = |event| recipient.is_some_and(|recipient| recipient.request.wants(event));
+    let is_told = match attempt.outcome {
+        Outcome::Relayed(_) => !attempt.notifies && is_wanted(Event::Success),
+        _ => is_wanted(Event::Failure),
     };
-    if is_done {
-        return Settlement::Done { number };
-    }
-    let attempts = recipient(lease, number).map_or(0, |recipient| recipient.attempts);
-    let due = queue
-        .backoff()
-        .retry_at(lease.arrived, lease.expires, now, seed(lease, attempts));
-    Settlement::Retry {
-        number,
-        at: now,
-        due,
-        reply: attempt.outcome.report().text.clone(),
-        warned,
+    match &attempt.outcome {
+        Outcome::Relayed(_) | Outcome::Failed(_) if is_told => Settlement::Reported { number },
+        Outcome::Relayed(_) | Outcome::Failed(_) => Settlement::Done { number },
+        Outcome::Deferred(report) => {
+            let attempts = recipient.map_or(0, |recipient| recipient.attempts);
+            let due = queue
+                .backoff()
+                .retry_at(lease.arrived, lease.expires, now, seed(lease, attempts));
+            Settlement::Retry {
+                number,
+                at: now,
+                due,
+                reply: report.text.clone(),
+                warned: news.is_late,
+            }
+        }
     }
 }

@@ -11,9 +11,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::{expired, warn};
+use super::delivery::{delay_notice, expired};
 use super::event::Event;
-use crate::io::bounce;
+use crate::io::bounce::{self, Means, Notifications};
 use crate::io::dns::Resolver;
 use crate::io::plan::Plan;
 use crate::mail::dsn::Event as DsnEvent;
@@ -121,17 +121,24 @@ async fn see_to<S: Store, R: Resolver>(plan: Arc<Plan<S, R>>, lease: Lease, repl
         destination: lease.destination.clone(),
         is_settled: false,
     };
+    let mut notifications = Notifications::default();
+    let means = Means::of(&plan);
     let settlements = if now >= lease.expires {
-        give_up(&plan, &lease, &reply, now).await
+        let (failed, settlements) = give_up(&lease, &reply);
+        notifications.add(means, &lease, Notice::Failed, &failed, now).await;
+        settlements
     } else {
-        tell_of_delay(&plan, &lease, &reply, now).await
+        let (delayed, settlements) = tell_of_delay(&lease, &reply);
+        let notice = delay_notice(&plan.queue, &lease);
+        notifications.add(means, &lease, notice, &delayed, now).await;
+        settlements
     };
     if settlements.is_empty() {
-        // Nothing could be said: as it was, until the next probe.
+        // Nothing is to be said: as it was, until the next probe.
         return;
     }
     guard.is_settled = true;
-    if let Err(error) = store.settle(lease, settlements).await {
+    if let Err(error) = notifications.settle(store, lease, settlements).await {
         log::store_failed("settle", &error);
     }
 }
@@ -145,58 +152,35 @@ fn report(status: &str, reply: &str) -> Report {
     }
 }
 
-async fn give_up<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
-    lease: &Lease,
-    reply: &str,
-    now: Timestamp,
-) -> Vec<Settlement> {
+/// Who is told that the time is over, and what becomes of the recipients. One that is only to be reported waits for that.
+fn give_up(lease: &Lease, reply: &str) -> (Vec<Told>, Vec<Settlement>) {
     let report = expired(report("4.4.1", reply));
-    let wanting = lease
-        .recipients
-        .iter()
-        .filter(|recipient| recipient.request.wants(DsnEvent::Failure));
-    let failures: Vec<Told> = wanting
-        .map(|recipient| bounce::told(recipient, report.clone()))
-        .collect();
-    if !failures.is_empty()
-        && let Err(error) = bounce::send(plan, lease, Notice::Failed, &failures, now).await
-    {
-        log::store_failed("bounce", &error);
-        return Vec::new();
+    let outcome = Outcome::Failed(report.clone());
+    let (mut told, mut settlements) = (Vec::new(), Vec::new());
+    for recipient in lease.recipients.iter().filter(|recipient| !recipient.unreported) {
+        let number = recipient.number;
+        log::delivery(lease, number, &outcome, None, false, std::time::Duration::ZERO);
+        if recipient.request.wants(DsnEvent::Failure) {
+            told.push(bounce::told(recipient, report.clone()));
+            settlements.push(Settlement::Reported { number });
+        } else {
+            settlements.push(Settlement::Done { number });
+        }
     }
-    let outcome = Outcome::Failed(report);
-    for recipient in &lease.recipients {
-        log::delivery(
-            lease,
-            recipient.number,
-            &outcome,
-            None,
-            false,
-            std::time::Duration::ZERO,
-        );
-    }
-    let done = |recipient: &LeasedRecipient| Settlement::Done {
-        number: recipient.number,
-    };
-    lease.recipients.iter().map(done).collect()
+    (told, settlements)
 }
 
-async fn tell_of_delay<S: Store, R: Resolver>(
-    plan: &Plan<S, R>,
-    lease: &Lease,
-    reply: &str,
-    now: Timestamp,
-) -> Vec<Settlement> {
-    let unwarned: Vec<&LeasedRecipient> = lease.recipients.iter().filter(|recipient| !recipient.warned).collect();
-    let wants = |recipient: &&LeasedRecipient| recipient.request.wants(DsnEvent::Delay);
-    let (wanted, unwanted): (Vec<_>, Vec<_>) = unwarned.into_iter().partition(wants);
-    let told = |recipient: &&LeasedRecipient| bounce::told(recipient, report("4.4.1", reply));
-    let reports: Vec<Told> = wanted.iter().map(told).collect();
-    let is_told = warn(plan, lease, &reports, now).await;
-    let warned = wanted.into_iter().filter(|_| is_told).chain(unwanted);
-    let warned = warned.map(|recipient| Settlement::Warned {
-        number: recipient.number,
-    });
-    warned.collect()
+/// Who is told of the delay, and that nobody needs to be any more.
+fn tell_of_delay(lease: &Lease, reply: &str) -> (Vec<Told>, Vec<Settlement>) {
+    let (mut told, mut settlements) = (Vec::new(), Vec::new());
+    let is_unwarned = |recipient: &&LeasedRecipient| !recipient.warned && !recipient.unreported;
+    for recipient in lease.recipients.iter().filter(is_unwarned) {
+        settlements.push(Settlement::Warned {
+            number: recipient.number,
+        });
+        if recipient.request.wants(DsnEvent::Delay) {
+            told.push(bounce::told(recipient, report("4.4.1", reply)));
+        }
+    }
+    (told, settlements)
 }

@@ -4,6 +4,9 @@
 //! message again. Replaying a line whose recipient is gone already does nothing: ids are never used twice. A line costs
 //! one write(2) and survives the end of the process, not a power cut.
 //!
+//! A recipient of which the sender is still to be told is marked: it is not replayed, but kept here until its notification is
+//! committed with its deletion.
+//!
 //! The file is cut when nothing in it is open, and written anew with what is open when it grows long.
 
 use std::collections::HashSet;
@@ -19,6 +22,8 @@ pub(super) type Done = (QueueId, u32);
 
 /// Octets past which the file is written anew.
 const LENGTH_MAX: u64 = 1024 * 1024;
+/// Follows the number of a recipient that is still to be reported.
+const UNREPORTED: &str = " unreported";
 /// Ends a line that is not whole, so that it is none.
 const TORN: &[u8] = b"#\n";
 
@@ -34,25 +39,31 @@ pub(super) struct DoneLog {
     is_torn: bool,
     /// Written down and not committed.
     open: HashSet<Done>,
+    /// Those of them whose sender is still to be told.
+    unreported: HashSet<Done>,
 }
 
 impl DoneLog {
-    /// Opens the log and reads what a former process left; a line that is not whole is skipped.
+    /// Opens the log and reads what a former process left; a line that is not whole is skipped. What is still to be reported
+    /// stays, and is not returned.
     pub(super) fn open(directory: &Path) -> io::Result<(Self, Vec<Done>)> {
         let path = directory.join("done.log");
         let file = open_at(&path)?;
         let text = fs::read(&path)?;
-        let left: Vec<Done> = text
+        let (unreported, left): (Vec<_>, Vec<_>) = text
             .split_inclusive(|octet| *octet == b'\n')
             .filter_map(parse)
-            .collect();
+            .partition(|(_, is_unreported)| *is_unreported);
+        let left: Vec<Done> = left.into_iter().map(|(done, _)| done).collect();
+        let unreported: HashSet<Done> = unreported.into_iter().map(|(done, _)| done).collect();
         let log = Self {
             path,
             file,
             length: text.len() as u64,
             renew_at: LENGTH_MAX,
             is_torn: text.last().is_some_and(|last| *last != b'\n'),
-            open: left.iter().copied().collect(),
+            open: left.iter().chain(&unreported).copied().collect(),
+            unreported,
         };
         Ok((log, left))
     }
@@ -60,6 +71,17 @@ impl DoneLog {
     /// Writes recipients down that are not yet, by one write. Survives the end of the process; a power cut only after
     /// [`DoneLog::sync`].
     pub(super) fn append(&mut self, done: impl Iterator<Item = Done>) -> io::Result<()> {
+        self.write(done, "")
+    }
+
+    /// As [`DoneLog::append`], for recipients whose sender is still to be told.
+    pub(super) fn append_unreported(&mut self, done: impl Iterator<Item = Done> + Clone) -> io::Result<()> {
+        self.write(done.clone(), UNREPORTED)?;
+        self.unreported.extend(done);
+        Ok(())
+    }
+
+    fn write(&mut self, done: impl Iterator<Item = Done>, mark: &str) -> io::Result<()> {
         let new: Vec<Done> = done.filter(|done| !self.open.contains(done)).collect();
         if new.is_empty() {
             return Ok(());
@@ -71,7 +93,7 @@ impl DoneLog {
         if self.is_torn {
             lines.extend(TORN);
         }
-        write_lines(&mut lines, new.iter())?;
+        write_lines(&mut lines, new.iter(), mark)?;
         self.is_torn = true;
         self.file.write_all(&lines)?;
         self.is_torn = false;
@@ -85,9 +107,22 @@ impl DoneLog {
         self.open.contains(&done)
     }
 
-    /// The recipients of a message that are. Looks at all: for what is rare.
+    /// Whether its sender is still to be told.
+    pub(super) fn is_unreported(&self, done: Done) -> bool {
+        self.unreported.contains(&done)
+    }
+
+    /// Those whose sender is still to be told.
+    pub(super) fn unreported(&self) -> Vec<Done> {
+        self.unreported.iter().copied().collect()
+    }
+
+    /// The recipients of a message that are written down and have nothing to be told. Looks at all: for what is rare.
     pub(super) fn open_of(&self, id: QueueId) -> Vec<u32> {
-        let its_own = self.open.iter().filter(|(open, _)| *open == id);
+        let its_own = self
+            .open
+            .iter()
+            .filter(|done| done.0 == id && !self.is_unreported(**done));
         its_own.map(|(_, number)| *number).collect()
     }
 
@@ -105,6 +140,7 @@ impl DoneLog {
     pub(super) fn committed(&mut self, done: impl Iterator<Item = Done>) -> io::Result<()> {
         for done in done {
             self.open.remove(&done);
+            self.unreported.remove(&done);
         }
         if self.open.is_empty() && self.length > 0 {
             self.file.set_len(0)?;
@@ -122,7 +158,9 @@ impl DoneLog {
         let _ = fs::remove_file(&new);
         let mut file = open_at(&new)?;
         let mut lines = Vec::new();
-        write_lines(&mut lines, self.open.iter())?;
+        let plain = self.open.iter().filter(|done| !self.is_unreported(**done));
+        write_lines(&mut lines, plain, "")?;
+        write_lines(&mut lines, self.unreported.iter(), UNREPORTED)?;
         file.write_all(&lines)?;
         fs::rename(&new, &self.path)?;
         self.file = file;
@@ -138,9 +176,9 @@ fn open_at(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-fn write_lines<'a>(lines: &mut Vec<u8>, done: impl Iterator<Item = &'a Done>) -> io::Result<()> {
+fn write_lines<'a>(lines: &mut Vec<u8>, done: impl Iterator<Item = &'a Done>, mark: &str) -> io::Result<()> {
     for (id, number) in done {
-        writeln!(lines, "{id} {number}")?;
+        writeln!(lines, "{id} {number}{mark}")?;
     }
     Ok(())
 }
@@ -156,10 +194,12 @@ pub(super) fn unreadable_lines(path: &Path) -> io::Result<usize> {
     Ok(whole.filter(|line| parse(line).is_none()).count())
 }
 
-fn parse(line: &[u8]) -> Option<Done> {
+/// A recipient, and whether its sender is still to be told.
+fn parse(line: &[u8]) -> Option<(Done, bool)> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (line, is_unreported) = line.strip_suffix(UNREPORTED).map_or((line, false), |line| (line, true));
     let (id, number) = line.split_once(' ')?;
-    Some((QueueId::parse(id)?, number.parse().ok()?))
+    Some(((QueueId::parse(id)?, number.parse().ok()?), is_unreported))
 }
 
 #[cfg(test)]

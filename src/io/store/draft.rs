@@ -197,8 +197,8 @@ impl Draft for SqliteDraft {
             size_octets,
             crc32c,
             content,
-            reply,
-            _share: share.map_err(|_| StoreError::Closed)?,
+            reply: Some(reply),
+            _share: Some(share.map_err(|_| StoreError::Closed)?),
         };
         let sent = writer.queue.send(Operation::Enqueue(Box::new(enqueue))).await;
         sent.map_err(|_| StoreError::Closed)?;

@@ -29,8 +29,21 @@ impl Group<'_> {
     pub(super) fn apply(&mut self, operation: &Operation) -> rusqlite::Result<()> {
         match operation {
             Operation::Enqueue(enqueue) => self.enqueue(enqueue),
-            Operation::Settle { id, is_whole: true, .. } => self.delete_whole(*id),
-            Operation::Settle { id, settlements, .. } => self.settle(*id, settlements),
+            Operation::Settle {
+                id,
+                settlements,
+                notifications,
+                is_whole,
+                reply,
+                ..
+            } => {
+                if *is_whole {
+                    self.delete_whole(*id)?;
+                } else {
+                    self.settle(*id, settlements)?;
+                }
+                self.notify(notifications, reply.is_none())
+            }
             Operation::Replay(done) => {
                 for (id, number) in done {
                     self.delete_recipient(*id, *number)?;
@@ -94,6 +107,17 @@ impl Group<'_> {
                 .execute(params![id, &octets[..]])?;
         }
         self.enqueue_recipients(enqueue)
+    }
+
+    /// `again` when a commit has failed before without it being certain that nothing was written.
+    fn notify(&mut self, notifications: &[Enqueue], again: bool) -> rusqlite::Result<()> {
+        for notification in notifications {
+            if again {
+                self.discard(notification.id)?;
+            }
+            self.enqueue(notification)?;
+        }
+        Ok(())
     }
 
     fn enqueue_recipients(&mut self, enqueue: &Enqueue) -> rusqlite::Result<()> {
@@ -161,7 +185,7 @@ impl Group<'_> {
     fn settle(&mut self, id: QueueId, settlements: &[Settlement]) -> rusqlite::Result<()> {
         for settlement in settlements {
             match settlement {
-                Settlement::Done { number } => self.delete_recipient(id, *number)?,
+                Settlement::Done { number } | Settlement::Reported { number } => self.delete_recipient(id, *number)?,
                 Settlement::Warned { number } => self.note_warning(id, *number)?,
                 Settlement::Retry {
                     number,

@@ -29,6 +29,7 @@ mod reserve;
 mod rows;
 mod scan;
 mod schema;
+mod settling;
 mod shared;
 mod space;
 mod statements;
@@ -54,13 +55,12 @@ pub use opening::{OpenOptions, Synchronous};
 pub use reserve::{RESERVE_OCTETS, ballast_path};
 
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::{Entry, Lease, Overdue, OverduePlace, PastAttempt, Settlement};
-use crate::queue::next::Next;
+use crate::queue::entry::{Entry, Lease, Notification, Overdue, OverduePlace, PastAttempt, Settlement};
 use crate::queue::settings::QueueSettings;
 use crate::queue::{HoldError, Store, StoreError};
 use crate::time::Timestamp;
+use done_log::DoneLog;
 use draft::WriterHandle;
-use error::from_io;
 use files::DataDirectory;
 use hold::Holder;
 use ids::IdMaker;
@@ -264,7 +264,7 @@ impl Store for SqliteStore {
         if self.room_octets() == 0 {
             return Err(StoreError::NoSpace);
         }
-        let id = inner.ids.next((inner.clock)());
+        let id = self.new_id();
         let (writer, data) = (inner.writer.clone(), inner.data.clone());
         Ok(SqliteDraft::new(id, writer, data, inner.inline_octets_max))
     }
@@ -339,73 +339,29 @@ impl Store for SqliteStore {
     /// Cancel-safe: given up, it is carried out nevertheless. On an error the lease stays, so that nothing is sent
     /// twice; what was asked is tried again with every later commit and at the next start. What [`Store::relayed`] has noted
     /// is done, whatever the settlement says.
-    async fn settle(&self, lease: Lease, mut settlements: Vec<Settlement>) -> Result<(), StoreError> {
-        let shared = &self.inner.shared;
-        let told = !settlements.is_empty();
-        shared.add_relayed(lease.id, lease.recipients.iter().map(|r| r.number), &mut settlements);
-        let (id, next) = (lease.id, Next::after(&lease, &settlements));
-        let are_done = settlements
-            .iter()
-            .all(|settlement| matches!(settlement, Settlement::Done { .. }));
-        let (destination, is_whole) = {
-            let mut schedule = shared.schedule();
-            let destination = schedule.begin_settling(id, &lease.destination);
-            let destination = destination.ok_or(StoreError::NotLeased(id))?;
-            if settlements.is_empty() {
-                // Nothing is to be written.
-                schedule.release(id, destination, told, next);
-                return Ok(());
-            }
-            (destination, are_done && next == Next::Nothing && schedule.is_whole(id))
-        };
-        let (reply, answer) = oneshot::channel();
-        let settle = Operation::Settle {
-            id,
-            destination,
-            settlements,
-            next,
-            is_whole,
-            reply: Some(reply),
-        };
-        match self.inner.writer.queue.try_send(settle) {
-            Ok(()) => {}
-            // Given up while it waited for room, the lease would last until the restart.
-            Err(TrySendError::Full(settle)) => shared.owe(settle),
-            Err(TrySendError::Closed(_)) => return Err(StoreError::Closed),
-        }
-        answer.await.map_err(|_| StoreError::Closed)?
+    async fn report(
+        &self,
+        lease: Lease,
+        settlements: Vec<Settlement>,
+        notifications: Vec<Notification>,
+    ) -> Result<(), StoreError> {
+        self.inner.settle(&lease, settlements, notifications).await
     }
 
     fn relayed(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
-        if !self.inner.shared.schedule().is_out(lease.id, &lease.destination) {
-            return Err(StoreError::NotLeased(lease.id));
-        }
-        let relayed = numbers.iter().map(|number| (lease.id, *number));
-        let written = self.inner.shared.done_log().append(relayed);
-        written.map_err(|error| from_io(&error))
+        self.inner.note(lease, numbers, DoneLog::append)
+    }
+
+    fn relayed_unreported(&self, lease: &Lease, numbers: &[u32]) -> Result<(), StoreError> {
+        self.inner.note(lease, numbers, DoneLog::append_unreported)
+    }
+
+    fn new_id(&self) -> QueueId {
+        self.inner.ids.next((self.inner.clock)())
     }
 
     fn abandon(&self, id: QueueId, destination: &str) {
-        let shared = &self.inner.shared;
-        let relayed = shared.relayed_of(id);
-        if relayed.is_empty() {
-            shared.schedule().abandon(id, destination);
-            return;
-        }
-        // What the next hop has taken must not be given out again: the lease ends with its commit.
-        let Some(number) = shared.schedule().begin_settling(id, destination) else {
-            return;
-        };
-        shared.owe(Operation::Settle {
-            id,
-            destination: number,
-            settlements: relayed.into_iter().map(|number| Settlement::Done { number }).collect(),
-            next: Next::Now,
-            is_whole: false,
-            reply: None,
-        });
-        // A writer that is busy takes it with its next group anyway.
-        let _ = self.inner.writer.queue.try_send(Operation::Maintain);
+        self.inner.abandon(id, destination);
     }
 
     /// Cancel-safe: leases that nobody takes end. At most [`LEASES_MAX`] at a time.

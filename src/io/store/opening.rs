@@ -124,6 +124,7 @@ pub(super) fn open(
     options.synchronous.apply(&connection).map_err(wrap)?;
     let missing = reconcile(&connection, &data)?.map_err(wrap)?;
     let shared = Arc::new(Shared::new(done_log));
+    forget_reported(&connection, &shared).map_err(wrap)?;
     load_destinations(&connection, now, &shared).map_err(wrap)?;
     let largest = largest(&connection).map_err(wrap)?;
 
@@ -232,6 +233,20 @@ fn sweep(connection: &Connection, data: &DataDirectory) -> Result<rusqlite::Resu
         removed += 1;
     }
     Ok(Ok((rows.difference(&files).copied().collect(), removed)))
+}
+
+/// What was reported just before the end of a former process is in the log still, and has no row any more.
+fn forget_reported(connection: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+    let unreported = shared.done_log().unreported();
+    let mut gone = Vec::new();
+    for (id, number) in unreported {
+        if !rows::has_recipient(connection, id, number)? {
+            gone.push((id, number));
+        }
+    }
+    // A log that cannot be cut is read in vain at the next start; that does no harm.
+    let _ = shared.forget_done(gone.into_iter());
+    Ok(())
 }
 
 fn messages_with_file(connection: &Connection) -> rusqlite::Result<BTreeSet<QueueId>> {

@@ -33,9 +33,17 @@ pub(super) struct Enqueue {
     pub(super) size_octets: u64,
     pub(super) crc32c: u32,
     pub(super) content: Content,
-    pub(super) reply: Reply<()>,
-    /// Its share of the octets that may wait for the writer.
-    pub(super) _share: OwnedSemaphorePermit,
+    /// Absent for a notification: its settlement has the caller.
+    pub(super) reply: Option<Reply<()>>,
+    /// Its share of the octets that may wait for the writer; what a notification takes is bounded by the leases in hand.
+    pub(super) _share: Option<OwnedSemaphorePermit>,
+}
+
+impl Enqueue {
+    /// Whether its caller no longer waits: it was told nothing.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 /// Where the mail data is.
@@ -52,11 +60,12 @@ pub(super) enum Content {
 pub(super) enum Operation {
     /// Queue a message.
     Enqueue(Box<Enqueue>),
-    /// Settle recipients and end their lease.
+    /// Settle recipients, queue what their sender is told, and end their lease.
     Settle {
         id: QueueId,
         destination: DestinationNumber,
         settlements: Vec<Settlement>,
+        notifications: Vec<Enqueue>,
         next: Next,
         /// The recipients are all that the message has, and all are done: nothing of it is left.
         is_whole: bool,
@@ -131,28 +140,43 @@ pub(super) struct Arrival {
 impl Operation {
     /// An estimate of what the operation adds to the transaction, octets.
     pub(super) fn octets(&self) -> usize {
+        let of_new = |new: &Enqueue| match &new.content {
+            Content::Inline(octets) => octets.len(),
+            Content::File(_) => 0,
+        };
+        512 + self.new_messages().iter().map(of_new).sum::<usize>()
+    }
+
+    /// The messages it queues.
+    pub(super) fn new_messages(&self) -> &[Enqueue] {
         match self {
-            Self::Enqueue(enqueue) => match &enqueue.content {
-                Content::Inline(octets) => octets.len() + 512,
-                Content::File(_) => 512,
-            },
-            _ => 512,
+            Self::Enqueue(new) => std::slice::from_ref(new),
+            Self::Settle { notifications, .. } => notifications,
+            _ => &[],
         }
     }
 
-    /// The recipients it settles for good.
+    /// The recipients it settles for good without anybody being told: what is written down before the commit.
     pub(super) fn done(&self) -> impl Iterator<Item = Done> {
+        self.settled(|settlement| matches!(settlement, Settlement::Done { .. }))
+    }
+
+    /// The recipients it settles for good.
+    pub(super) fn gone(&self) -> impl Iterator<Item = Done> {
+        self.settled(Settlement::is_final)
+    }
+
+    fn settled(&self, which: impl Fn(&Settlement) -> bool) -> impl Iterator<Item = Done> {
         let (settled, replayed) = match self {
             Self::Settle { id, settlements, .. } => (Some((*id, settlements)), None),
             Self::Replay(done) => (None, Some(done)),
             _ => (None, None),
         };
-        let settled = settled.into_iter().flat_map(|(id, settlements)| {
-            settlements.iter().filter_map(move |settlement| match settlement {
-                Settlement::Done { number } => Some((id, *number)),
-                Settlement::Retry { .. } | Settlement::Warned { .. } => None,
-            })
-        });
+        let settled = settled
+            .into_iter()
+            .flat_map(|(id, settlements)| settlements.iter().map(move |settlement| (id, settlement)))
+            .filter(move |(_, settlement)| which(settlement))
+            .map(|(id, settlement)| (id, settlement.number()));
         settled.chain(replayed.into_iter().flatten().copied())
     }
 

@@ -86,7 +86,10 @@ impl Holder<'_> {
     fn claim(&self, id: QueueId) -> Result<Vec<Lease>, HoldError> {
         let _nothing_is_leased = self.reader.pause_scans();
         let message = self.unleased(id)?;
-        let leases = self.reader.with(|connection| leases(connection, &message))?;
+        let mut leases = self.reader.with(|connection| leases(connection, &message))?;
+        for (_, lease) in &mut leases {
+            self.reader.shared.mark_unreported(lease);
+        }
         self.reader.lease_all(&leases);
         Ok(leases.into_iter().map(|(_, lease)| lease).collect())
     }
@@ -115,6 +118,7 @@ fn leases(connection: &Connection, message: &rows::Message) -> rusqlite::Result<
                 request: recipient.request.clone(),
                 attempts: recipient.attempts,
                 warned: false,
+                unreported: false,
             })
             .collect(),
         is_probe: false,

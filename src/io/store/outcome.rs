@@ -2,6 +2,8 @@
 //!
 //! New messages are leased before their commit, while no look-up can see them, and wait in memory after it.
 
+use std::iter::Peekable;
+
 use bytes::Bytes;
 
 use super::operation::{Arrival, Content, Effects, Enqueue, Operation, Reply};
@@ -20,8 +22,7 @@ enum Answer {
 pub(super) fn arrive(shared: &Shared, group: &[Operation], arrivals: &[Arrival]) {
     let mut schedule = shared.schedule();
     let mut arrivals = arrivals.iter().peekable();
-    for operation in group {
-        let Operation::Enqueue(new) = operation else { continue };
+    for new in group.iter().flat_map(Operation::new_messages) {
         while let Some(arrival) = arrivals.next_if(|arrival| arrival.id == new.id) {
             let first = arrival
                 .recipients
@@ -52,18 +53,21 @@ pub(super) fn carry_out(shared: &Shared, group: Vec<Operation>, effects: Effects
         for operation in group {
             match operation {
                 Operation::Enqueue(new) => {
-                    let its_own = std::iter::from_fn(|| arrivals.next_if(|arrival| arrival.id == new.id)).collect();
-                    answers.push(Answer::Done(admit(&mut schedule, *new, its_own)));
+                    answers.extend(admit(&mut schedule, *new, &mut arrivals).map(Answer::Done));
                 }
                 Operation::Settle {
                     id,
                     destination,
                     settlements,
+                    notifications,
                     next,
                     reply,
                     ..
                 } => {
                     schedule.release(id, destination, !settlements.is_empty(), next);
+                    for new in notifications {
+                        admit(&mut schedule, new, &mut arrivals);
+                    }
                     answers.extend(reply.map(Answer::Done));
                 }
                 Operation::BackOff { reply, .. } => {
@@ -100,7 +104,12 @@ pub(super) fn carry_out(shared: &Shared, group: Vec<Operation>, effects: Effects
 }
 
 /// A new message waits in memory for its first delivery, where it may.
-fn admit(schedule: &mut Schedule, new: Enqueue, arrivals: Vec<Arrival>) -> Reply<()> {
+fn admit(
+    schedule: &mut Schedule,
+    new: Enqueue,
+    arrivals: &mut Peekable<impl Iterator<Item = Arrival>>,
+) -> Option<Reply<()>> {
+    let arrivals: Vec<Arrival> = std::iter::from_fn(|| arrivals.next_if(|arrival| arrival.id == new.id)).collect();
     let data = match &new.content {
         Content::Inline(octets) => Some(octets.clone()),
         Content::File(_) => None,
@@ -139,6 +148,7 @@ fn admit(schedule: &mut Schedule, new: Enqueue, arrivals: Vec<Arrival>) -> Reply
                         .unwrap_or_default(),
                     attempts: 0,
                     warned: false,
+                    unreported: false,
                 });
             }
         }

@@ -60,7 +60,8 @@ impl Reader {
             return Ok(());
         }
         let read = rows::lease(connection, id, destination, now);
-        if let Ok(Ok(Some(lease))) = read {
+        if let Ok(Ok(Some(mut lease))) = read {
+            self.shared.mark_unreported(&mut lease);
             handover.extend(vec![(destination.0, lease)]);
             return Ok(());
         }

@@ -10,6 +10,13 @@ pub(super) fn split_new(group: Vec<Operation>) -> (Vec<Operation>, Vec<Operation
         .partition(|operation| matches!(operation, Operation::Enqueue(_)))
 }
 
+/// What queues messages, new ones or what a sender is told, and everything else.
+pub(super) fn split_telling(group: Vec<Operation>) -> (Vec<Operation>, Vec<Operation>) {
+    group
+        .into_iter()
+        .partition(|operation| !operation.new_messages().is_empty())
+}
+
 /// Tells the callers, and returns what has to be written nevertheless.
 pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation> {
     let mut owed = Vec::new();
@@ -21,13 +28,16 @@ pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation
                     Content::File(file) => Some(file),
                     Content::Inline(_) => None,
                 };
-                let _ = new.reply.send(Err(error.clone()));
+                if let Some(reply) = new.reply {
+                    let _ = reply.send(Err(error.clone()));
+                }
                 owed.push(Operation::Discard { id: new.id, file });
             }
             Operation::Settle {
                 id,
                 destination,
                 settlements,
+                notifications,
                 next,
                 is_whole,
                 reply,
@@ -39,6 +49,7 @@ pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation
                     id,
                     destination,
                     settlements,
+                    notifications,
                     next,
                     is_whole,
                     reply: None,

@@ -135,6 +135,7 @@ pub(super) fn lease(
             request,
             attempts,
             warned,
+            unreported: false,
         })
     });
     let (Some(recipients), Some(reverse_path)) = (recipients.collect(), message.reverse_path) else {
@@ -193,6 +194,13 @@ pub(super) fn entry(connection: &Connection, message: Message) -> rusqlite::Resu
         demands: message.demands,
         hold: message.hold,
     })
+}
+
+/// Whether a recipient is not settled yet.
+pub(super) fn has_recipient(connection: &Connection, id: QueueId, number: u32) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM recipient WHERE message = ? AND n = ?)")?
+        .query_row(params![id.number(), number], |row| row.get(0))
 }
 
 /// The first messages on hold, in order of id; damaged ones are not among them.

@@ -160,6 +160,7 @@ impl Reader {
                     let standing = self.shared.schedule().lease(id, (number, &name));
                     lease.is_probe = standing.is_probe;
                     lease.failures = standing.failures;
+                    self.shared.mark_unreported(&mut lease);
                     found.leases.push((number, lease));
                 }
                 Ok(None) => {}

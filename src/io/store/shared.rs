@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::done_log::{Done, DoneLog};
 use super::operation::Operation;
 use crate::mail::queue_id::QueueId;
-use crate::queue::entry::Settlement;
+use crate::queue::entry::{Lease, Settlement};
 use crate::queue::schedule::Schedule;
 
 /// Shared by the handles, the readers and the writer thread.
@@ -51,7 +51,8 @@ impl Shared {
         lock(&self.done_log)
     }
 
-    /// Recipients that the next hop has taken are done, whatever else was to become of them.
+    /// Recipients that the next hop has taken are done, whatever else was to become of them; but what is still to be reported
+    /// is as it is named.
     pub(super) fn add_relayed(
         &self,
         id: QueueId,
@@ -62,13 +63,21 @@ impl Shared {
         if log.is_empty() {
             return;
         }
-        for number in numbers.filter(|number| log.is_open((id, *number))) {
+        for number in numbers.filter(|number| log.is_open((id, *number)) && !log.is_unreported((id, *number))) {
             settlements.retain(|settlement| settlement.number() != number);
             settlements.push(Settlement::Done { number });
         }
     }
 
-    /// The recipients of a message that the next hop has taken.
+    /// Says of the recipients of a lease which are only to be reported.
+    pub(super) fn mark_unreported(&self, lease: &mut Lease) {
+        let log = self.done_log();
+        for recipient in &mut lease.recipients {
+            recipient.unreported = log.is_unreported((lease.id, recipient.number));
+        }
+    }
+
+    /// The recipients of a message that the next hop has taken, and of which nobody has to be told.
     pub(super) fn relayed_of(&self, id: QueueId) -> Vec<u32> {
         self.done_log().open_of(id)
     }

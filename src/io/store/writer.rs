@@ -27,7 +27,7 @@ use super::operation::{Effects, Operation};
 use super::outcome;
 use super::place::Place;
 use super::pool::ReadPool;
-use super::refusal::{keep_file, refuse, split_new};
+use super::refusal::{keep_file, refuse, split_new, split_telling};
 use super::reserve::Reserve;
 use super::schema;
 use super::shared::Shared;
@@ -178,7 +178,7 @@ impl Writer {
     /// Writes a group and tells its callers.
     pub(super) fn process(&mut self, mut group: Vec<Operation>) {
         // A client that gave up waiting was told nothing: its message need not exist.
-        group.retain(|operation| !matches!(operation, Operation::Enqueue(new) if new.reply.is_closed()));
+        group.retain(|operation| !matches!(operation, Operation::Enqueue(new) if new.is_given_up()));
         group.retain(|operation| !matches!(operation, Operation::Close | Operation::Maintain));
         if self.space.is_exhausted() {
             // Drafts begun before the disk was full must not use up the blocks that deletes need.
@@ -251,13 +251,13 @@ impl Writer {
     fn acknowledge(&mut self, group: Vec<Operation>, mut effects: Effects) {
         self.shared.count_group();
         let files = std::mem::take(&mut effects.files);
-        let done: Vec<Done> = group.iter().flat_map(Operation::done).collect();
+        let gone: Vec<Done> = group.iter().flat_map(Operation::gone).collect();
         outcome::carry_out(&self.shared, group, effects);
         for id in files {
             self.data.remove(id);
         }
         // A log that cannot be cut is replayed in vain at the next start; that does no harm.
-        let _ = self.shared.forget_done(done.into_iter());
+        let _ = self.shared.forget_done(gone.into_iter());
         if self.state.owed.is_empty() && self.connection.is_some() {
             self.shared.set_halted(false);
         }
@@ -278,20 +278,37 @@ impl Writer {
             return;
         }
         match self.commit(&rest) {
+            Ok(effects) => return self.acknowledge(rest, effects),
+            Err(Failure::Full) => {}
+            Err(Failure::Other(text) | Failure::Write(text)) => return self.fail(rest, &text),
+        }
+        // Notifications may need more blocks than what they settle gives back: nothing else shall wait for them.
+        let (telling, rest) = split_telling(rest);
+        if telling.is_empty() {
+            return self.postpone(rest);
+        }
+        self.postpone(telling);
+        if rest.is_empty() {
+            return;
+        }
+        match self.commit(&rest) {
             Ok(effects) => self.acknowledge(rest, effects),
-            Err(Failure::Full) => {
-                let is_completion =
-                    |operation: &Operation| matches!(operation, Operation::Settle { .. } | Operation::Replay(_));
-                if rest.iter().any(is_completion) {
-                    // What would be delivered now could not be recorded either, or was delivered by a former process. Known
-                    // before anybody is told.
-                    self.shared.set_halted(true);
-                }
-                let owed = refuse(rest, &StoreError::NoSpace);
-                self.state.owed.extend(owed);
-            }
+            Err(Failure::Full) => self.postpone(rest),
             Err(Failure::Other(text) | Failure::Write(text)) => self.fail(rest, &text),
         }
+    }
+
+    /// No space for it now: it is written with a later group.
+    fn postpone(&mut self, group: Vec<Operation>) {
+        let is_completion =
+            |operation: &Operation| matches!(operation, Operation::Settle { .. } | Operation::Replay(_));
+        if group.iter().any(is_completion) {
+            // What would be delivered now could not be recorded either, or was delivered by a former process. Known
+            // before anybody is told.
+            self.shared.set_halted(true);
+        }
+        let owed = refuse(group, &StoreError::NoSpace);
+        self.state.owed.extend(owed);
     }
 
     /// A write or an fsync failed: what the pages hold is unknown.

@@ -23,9 +23,9 @@ pub(crate) fn client_blocks(text: &str) -> Vec<Vec<u8>> {
     blocks
 }
 
-/// The dialogue as an input of the session target.
-pub(crate) fn session_input(text: &str) -> Vec<u8> {
-    let mut input = vec![0];
+/// The dialogue as an input of the session target, with that configuration.
+pub(crate) fn session_input(text: &str, configuration: u8) -> Vec<u8> {
+    let mut input = vec![configuration];
     for line in text.lines() {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
@@ -37,6 +37,10 @@ pub(crate) fn session_input(text: &str) -> Vec<u8> {
             }
             "tls" => input.extend([op::TLS, u8::from(rest.contains("alice")) + 1]),
             "queue" => input.extend([op::QUEUE, u8::try_from(rest.len() % 8).unwrap_or_default()]),
+            // What a filter, the DNS, a policy service or a password service says: any of its answers.
+            "filter" | "dns" | "policy" | "passwords" => {
+                input.extend([op::ANSWER, u8::try_from(rest.len() % 60).unwrap_or_default()]);
+            }
             "timeout" => input.push(op::TIMEOUT),
             "eof" => input.push(op::EOF),
             "shutdown" => input.push(op::SHUTDOWN),

@@ -13,11 +13,16 @@ use estafette::wire::line::{COMMAND_LINE_OCTETS_MAX, Input, Line};
 use estafette::wire::parameters::{MailParameters, RecipientParameters};
 use estafette::wire::path::{ForwardPath, ReversePath};
 
+mod codecs;
 mod dialogue;
 mod ledger;
+mod milter;
+mod packets;
 pub mod seeds;
 mod session;
 
+pub use codecs::{chunks, dovecot_auth, policy_delegation, proxy_header};
+pub use milter::{milter, milter_changes};
 pub use session::session;
 
 /// A target: its name and what it does with an input.
@@ -31,6 +36,12 @@ pub const TARGETS: &[Target] = &[
     ("certificate_names", certificate_names),
     ("configuration", configuration),
     ("session", session),
+    ("chunks", chunks),
+    ("proxy_header", proxy_header),
+    ("milter", milter),
+    ("milter_changes", milter_changes),
+    ("policy_delegation", policy_delegation),
+    ("dovecot_auth", dovecot_auth),
 ];
 
 /// The command parser: a verb, then paths and parameters. What a path prints is read as the same path.

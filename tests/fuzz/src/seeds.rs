@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::dialogue;
+use crate::{dialogue, packets, session};
 
 /// Writes the seeds of every target below a folder, one file each.
 ///
@@ -31,12 +31,16 @@ pub fn write(below: &Path) -> io::Result<usize> {
                     &format!("{name}-{number}"),
                     &[&[3], &said[..]].concat(),
                 )?;
+                count += seed(below, "chunks", &format!("{name}-{number}"), &in_chunks(said))?;
                 for (line_number, line) in said.split(|octet| *octet == b'\n').take(20).enumerate() {
                     let line = line.strip_suffix(b"\r").unwrap_or(line);
                     count += seed(below, "command_parser", &format!("{name}-{number}-{line_number}"), line)?;
                 }
             }
-            count += seed(below, "session", &name, &dialogue::session_input(&text))?;
+            for (configuration, _) in (0..).zip(session::CONFIGURATIONS) {
+                let input = dialogue::session_input(&text, configuration);
+                count += seed(below, "session", &format!("{name}-{configuration}"), &input)?;
+            }
         }
     }
     for entry in fs::read_dir(root.join("certs-example"))? {
@@ -56,7 +60,28 @@ pub fn write(below: &Path) -> io::Result<usize> {
             count += seed(below, "configuration", &name, &fs::read(&path)?)?;
         }
     }
+    for (target, inputs) in packets::all() {
+        for (number, input) in inputs.iter().enumerate() {
+            count += seed(below, target, &format!("written-{number}"), input)?;
+        }
+    }
     Ok(count)
+}
+
+/// Octets in pieces of 5, in chunks of growing length.
+fn in_chunks(octets: &[u8]) -> Vec<u8> {
+    let mut input = vec![5];
+    let mut rest = octets;
+    for length in [1, 0, 2, 30].into_iter().chain(std::iter::repeat(u8::MAX)) {
+        if rest.is_empty() {
+            break;
+        }
+        let (chunk, tail) = rest.split_at(usize::from(length).min(rest.len()));
+        input.push(u8::try_from(chunk.len()).unwrap_or(u8::MAX));
+        input.extend_from_slice(chunk);
+        rest = tail;
+    }
+    input
 }
 
 fn seed(below: &Path, target: &str, name: &str, octets: &[u8]) -> io::Result<usize> {

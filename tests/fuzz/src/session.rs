@@ -86,7 +86,7 @@ const PHRASES: &[&str] = &[
 ];
 
 /// Listeners, as a postmaster writes them.
-const CONFIGURATIONS: &[&str] = &[
+pub(crate) const CONFIGURATIONS: &[&str] = &[
     "relay_domains = [\"relayed.example\"]\nsmtpd_tls_security_level = \"may\"\nsmtpd_tls_ask_ccert = true\n\
      smtpd_tls_cert_file = \"s.pem\"\nsmtpd_tls_CAfile = \"ca.pem\"\nsmtpd_tls_auth_external = true\n\
      smtpd_relay_restrictions = [\"permit_tls_all_clientcerts\", \"permit_auth_destination\", \"reject\"]\n",

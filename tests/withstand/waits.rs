@@ -1,0 +1,67 @@
+//! Sessions that wait for somebody else than their peer, and have to make room all the same.
+
+use std::net::{TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
+
+use estafette::policy::session_places::LEAVING_MAX;
+
+use crate::balanced::{balanced_relay, connect_as};
+use crate::common::{Relay, free_port, wait_until};
+use crate::read_line;
+
+/// A filter that takes every connection and never says a word.
+fn silent_filter() -> u16 {
+    let port = free_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("loopback");
+    std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    port
+}
+
+/// A relay whose name server never answers; the clients `198.51.100.x` meet no filter.
+fn relay_with_filter(port: u16, name_server: &UdpSocket) -> Relay {
+    let name_server = name_server.local_addr().expect("bound");
+    balanced_relay(&format!(
+        "default_process_limit = 10\nsmtpd_client_event_limit_exceptions = [\"0.0.0.0/0\"]\n\
+         resolver_addresses = [\"{name_server}\"]\nsmtpd_milters = [\"inet:127.0.0.1:{port}\"]\n\
+         milter_default_action = \"accept\"\nsmtpd_milter_maps = {{ \"198.51.100.0/24\" = \"DISABLE\" }}\n"
+    ))
+}
+
+/// Sessions that have made room.
+fn shed(relay: &Relay) -> usize {
+    let metrics = relay.command(&["metrics"], &[]);
+    let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("estafette_sessions_shed_total "));
+    line.map_or(0, |count| count.parse().expect("a number"))
+}
+
+#[test]
+fn sessions_that_wait_for_a_name_or_a_filter_make_room_at_once() {
+    let dns = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let relay = relay_with_filter(silent_filter(), &dns);
+    let mut crowd = Vec::new();
+    // The names of one half are never told; the other half, on loopback, waits for the filter.
+    for number in 0..LEAVING_MAX + 40 {
+        let [.., high, low] = number.to_be_bytes();
+        let network = if number % 2 == 0 { "203.0" } else { "127.9" };
+        crowd.push(connect_as(&format!("{network}.{high}.{low}"), &relay));
+    }
+    wait_until("more have made room than may be leaving", || shed(&relay) > LEAVING_MAX);
+    let begun = Instant::now();
+    let mut newcomer = connect_as("198.51.100.7", &relay);
+    let greeting = read_line(&mut newcomer);
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn name_that_the_dns_does_not_tell_delays_a_filter_by_a_few_seconds_at_most() {
+    let dns = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let relay = relay_with_filter(free_port(), &dns);
+    let begun = Instant::now();
+    let mut client = connect_as("203.0.113.7", &relay);
+    assert!(read_line(&mut client).starts_with("220 "));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
