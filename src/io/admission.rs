@@ -171,7 +171,6 @@ impl Admission {
         Ok(Place {
             admission: Arc::clone(self),
             number,
-            client,
             network: network_of(peer),
             told_to_leave: token,
             progress: 0,
@@ -206,7 +205,6 @@ impl Admission {
 pub struct Place {
     admission: Arc<Admission>,
     number: u64,
-    client: IpNet,
     network: IpNet,
     /// Cancelled when the session has to make room.
     pub told_to_leave: CancellationToken,
@@ -235,12 +233,12 @@ impl Place {
         }
     }
 
-    /// Counts an event of the session's client.
-    pub fn count(&self, event: RateEvent, settings: &SessionSettings) -> Option<RateExceeded> {
+    /// Counts an event of a client: that of the connection, or whoever XCLIENT named.
+    pub fn count(&self, event: RateEvent, client: IpAddr, settings: &SessionSettings) -> Option<RateExceeded> {
+        let rates = &settings.defences.rates;
+        let client = rates.network(net::canonical(client));
         let mut state = self.admission.lock();
-        state
-            .rates
-            .count(self.client, event, &settings.defences.rates, clock::timestamp())
+        state.rates.count(client, event, rates, clock::timestamp())
     }
 
     /// Waits for the turn to work on a handshake; it lasts until it is dropped.
