@@ -4,10 +4,17 @@
 //! **Does not** run what [`LEFT_OUT`] names; `dialogues.rs` does.
 
 mod common;
+#[path = "milter/fake.rs"]
+#[allow(dead_code, reason = "the tests on milters use the rest of it")]
+mod fake;
 #[path = "dialogues/moody_store.rs"]
 mod moody_store;
+#[path = "common/name_server.rs"]
+mod name_server;
 #[path = "dialogues/script.rs"]
 mod script;
+#[path = "dialogues/surroundings.rs"]
+mod surroundings;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,12 +27,9 @@ use arc_swap::ArcSwap;
 use common::client::Client;
 use estafette::io::authenticator::{Authenticator, PasswordService};
 use estafette::io::clock;
-use estafette::io::dns::SystemResolver;
 use estafette::io::dovecot_auth::{DovecotAuth, Endpoint};
 use estafette::io::inbound::{Inbound, QUEUE_TIME_MAX, serve};
 use estafette::io::password_file::{self, PasswordFile};
-use estafette::io::policy_service::PolicyConnections;
-use estafette::io::questions::Questions;
 use estafette::io::store::{OpenOptions, SqliteStore};
 use estafette::io::tls::server::ServerTls;
 use estafette::io::tls::settings::{RevocationSettings, ServerTlsFiles};
@@ -38,6 +42,7 @@ use estafette::queue::settings::QueueSettings;
 use estafette::session::settings::SessionSettings;
 use moody_store::MoodyStore;
 use script::{Script, Step, matches, scripts};
+use surroundings::Surroundings;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
@@ -46,30 +51,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Dialogues that do not run over TCP, and why.
-const LEFT_OUT: &[(&str, &str)] = &[
-    ("dns_client_names.smtp", NAMES),
-    ("dns_list.smtp", NAMES),
-    ("dns_list_client.smtp", NAMES),
-    ("dns_unknown_sender.smtp", NAMES),
-    ("early_talker.smtp", EARLY),
-    ("early_talker_let_through.smtp", EARLY),
-    ("filter_changes.smtp", FILTERS),
-    ("filter_discards.smtp", FILTERS),
-    ("filter_refuses.smtp", FILTERS),
-    ("policy_service.smtp", SERVICES),
-    ("policy_service_fails.smtp", SERVICES),
-    (
-        "refused_revoked.smtp",
-        "certs-example has no keys of its authorities, so that no revocation list can be signed: tests/certificates has a PKI",
-    ),
-    ("smtputf8_added_by_filter.smtp", FILTERS),
-    ("warn_if_reject.smtp", NAMES),
-];
-
-const EARLY: &str = "whether octets come before the greeting is up to the machine; tests/withstand.rs makes sure of it";
-const NAMES: &str = "the zone is the dialogue's: tests/questions.rs asks a name server of its own";
-const SERVICES: &str = "the service is the dialogue's: tests/policy_service.rs asks real ones";
-const FILTERS: &str = "content filters speak the milter protocol over TCP: tests/milter plays one";
+const LEFT_OUT: &[(&str, &str)] = &[(
+    "refused_revoked.smtp",
+    "certs-example has no keys of its authorities, so that no revocation list can be signed: tests/certificates has a PKI",
+)];
 
 /// The time limit of a dialogue in which one passes; long enough for the steps before on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
@@ -80,10 +65,7 @@ const AT_A_TIME: usize = 4;
 /// Whether a dialogue needs what nothing here can give.
 fn cannot_run(script: &Script) -> bool {
     let revoked = Step::Tls("revoked".into());
-    let is_left_out = |step: &Step| *step == revoked || matches!(step, Step::Filter(..));
-    // The outside world of a dialogue is its script's; no server here plays it.
-    let is_beyond = |step: &Step| is_left_out(step) || matches!(step, Step::Early(_));
-    !script.outside.is_empty() || script.steps.iter().any(|(_, step)| is_beyond(step))
+    script.steps.iter().any(|(_, step)| *step == revoked)
 }
 
 /// One relay with one connection.
@@ -98,6 +80,7 @@ struct Bench<'a> {
     stopping: CancellationToken,
     served: JoinHandle<()>,
     client: Client,
+    surroundings: Surroundings,
 }
 
 impl<'a> Bench<'a> {
@@ -106,7 +89,8 @@ impl<'a> Bench<'a> {
             panic!("{}: the first step connects", script.name);
         };
         let peer = SocketAddr::new(*peer, 40000);
-        let inbound = inbound(script, directory, queue);
+        let surroundings = Surroundings::of(script);
+        let inbound = inbound(script, directory, queue, &surroundings);
         let store = (*inbound.store).clone();
         let settings = Arc::new(ArcSwap::from_pointee(inbound));
         let served_by = Arc::clone(&settings);
@@ -115,6 +99,11 @@ impl<'a> Bench<'a> {
         let told = stopping.clone();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback");
         let address = listener.local_addr().expect("bound");
+        let mut client = Client::connect_silently(address).expect("connected");
+        if let Some((_, Step::Early(octets))) = script.steps.get(1) {
+            // They are there before anybody has accepted the connection.
+            client.write(octets).expect("written");
+        }
         let served = runtime.spawn(async move {
             let (stream, _) = listener.accept().await.expect("a connection");
             serve(stream, peer, "s1".into(), &served_by, &told).await;
@@ -127,7 +116,8 @@ impl<'a> Bench<'a> {
             listener: settings,
             stopping,
             served,
-            client: Client::connect_silently(address).expect("connected"),
+            client,
+            surroundings,
         }
     }
 
@@ -162,7 +152,8 @@ impl<'a> Bench<'a> {
             }
             // A pause is measured where no machine is in the way. A time limit passes by itself; what the server says and
             // does then is in the steps that follow.
-            Step::Timeout | Step::Early(_) | Step::Paused(_) | Step::Filter(..) => {}
+            Step::Timeout | Step::Early(_) | Step::Paused(_) => {}
+            Step::Filter(stage, verdict) => self.surroundings.say(*stage, verdict),
             Step::Eof => self.client.finish().unwrap_or_else(|error| panic!("{place}: {error}")),
             Step::Shutdown => self.stopping.cancel(),
             Step::Closed => self.check_closed(place),
@@ -191,7 +182,7 @@ impl<'a> Bench<'a> {
             store: Arc::clone(&now.store),
             queue: Arc::clone(&now.queue),
             outbound: Arc::clone(&now.outbound),
-            filters: None,
+            filters: now.filters.clone(),
             queued: Arc::clone(&now.queued),
             questions: Arc::clone(&now.questions),
             journal: now.journal.clone(),
@@ -286,8 +277,9 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<MoodyStore> {
+fn inbound(script: &Script, directory: &Path, queue: &SqliteStore, surroundings: &Surroundings) -> Inbound<MoodyStore> {
     let mut session = script.settings.clone();
+    surroundings.settle(&mut session);
     if script.steps.iter().any(|(_, step)| *step == Step::Timeout) {
         session.timeout = SHORT;
         session.starttls_timeout = SHORT;
@@ -298,13 +290,9 @@ fn inbound(script: &Script, directory: &Path, queue: &SqliteStore) -> Inbound<Mo
         store: Arc::new(MoodyStore::new(queue.clone())),
         queue: Arc::new(queue_settings(Path::new(""))),
         outbound: Arc::new(outbound_settings()),
-        filters: None,
+        filters: surroundings.filters(),
         queued: Arc::new(Notify::new()),
-        // Nobody answers there: the peers of the dialogues have no names.
-        questions: Arc::new(Questions::new(
-            Arc::new(SystemResolver::with_server(SocketAddr::from(([127, 0, 0, 1], 9)))),
-            PolicyConnections::default(),
-        )),
+        questions: Arc::new(surroundings.questions()),
         journal: None,
         counters: Arc::default(),
         admission: Arc::default(),
@@ -489,7 +477,7 @@ fn commit_that_hangs_is_answered_451_in_time_and_the_session_goes_on() {
     let certificates = tempfile::tempdir().expect("a directory");
     common::copy_certificates(certificates.path());
     let (queue, _directory) = open_queue();
-    let inbound = inbound(&script, certificates.path(), &queue);
+    let inbound = inbound(&script, certificates.path(), &queue, &Surroundings::of(&script));
     inbound.store.set_mode("commit-hangs");
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");

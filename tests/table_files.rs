@@ -223,6 +223,42 @@ fn tables_for_ones_own_clients_and_destinations_are_none() {
     }
 }
 
+#[test]
+fn default_action_of_a_policy_service_is_an_action_and_no_open_relay() {
+    let listed = |list: &str, more: &str| {
+        format!(
+            "mynetworks = [\"127.0.0.0/8\"]\n{more}smtpd_relay_restrictions = [{list}, \"permit_auth_destination\", \"reject\"]\n"
+        )
+    };
+    for (list, more, expected) in [
+        (
+            "\"check_policy_service inet:127.0.0.1:10023\"",
+            "smtpd_policy_service_default_action = \"DUNO\"\n",
+            "did you mean DUNNO?",
+        ),
+        (
+            "{ check_policy_service = \"inet:127.0.0.1:10023\", default_action = \"REJCT\" }",
+            "",
+            "did you mean REJECT?",
+        ),
+        (
+            "\"check_policy_service inet:127.0.0.1:10023\"",
+            "smtpd_policy_service_default_action = \"OK\"\n",
+            "open relay: ",
+        ),
+        (
+            "{ check_policy_service = \"inet:127.0.0.1:10023\", default_action = \"permit\" }",
+            "",
+            "lets everybody relay while the service is down",
+        ),
+    ] {
+        let said = world::load(&listed(list, more)).expect_err(list).to_string();
+        assert!(said.contains(expected), "{list}: {expected:?} is not in\n{said}");
+    }
+    let said = world::warnings(&listed("\"check_policy_service inet:127.0.0.1:10023\"", ""));
+    assert!(said.contains("decides who may relay"), "{said}");
+}
+
 /// A certificate word that only a class, or a table through a class, reaches is looked at as if it stood in the list.
 #[test]
 fn certificate_words_that_tables_reach_are_checked() {

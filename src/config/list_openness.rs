@@ -75,6 +75,12 @@ fn check_one(
                 findings.error(key, span(), Complaint::new(message, why).hint(hint));
             }
         }
+        Restriction::Service(service) if said.may_permit(&service.default_action) => {
+            let message = format!("open relay: \"{restriction}\" lets everybody relay while the service is down");
+            let complaint = Complaint::new(message, format!("its default action is \"{}\"", service.default_action));
+            let hint = "leave smtpd_policy_service_default_action as it is, or write \"DUNNO\"";
+            findings.error(key, span(), complaint.hint(hint));
+        }
         Restriction::Service(_) => {
             let message = format!(
                 "\"{restriction}\" decides who may relay: a service that says OK lets its client send anywhere"

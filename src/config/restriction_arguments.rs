@@ -15,7 +15,6 @@ use super::tables::{self, CheckValue};
 use crate::policy::dns_list::{AddressFilter, DnsList, ListUse};
 use crate::policy::question::{Endpoint, PolicyService};
 use crate::policy::restriction::{AccessOf, CertificateKey, Restriction};
-use crate::policy::table_action::TableAction;
 use crate::time::parse_duration;
 use crate::wire::domain::Domain;
 
@@ -104,7 +103,7 @@ pub(super) fn from_text(
             .and_then(|rest| rest.strip_suffix('}'))
             .unwrap_or(&part);
         let (key, value) = plain.split_once('=').unwrap_or((plain, ""));
-        is_whole &= option(reader, word, (key.trim(), value.trim()), span, &mut options).is_some();
+        is_whole &= option(reader, word, (key.trim(), value.trim()), span, (&mut options, check)).is_some();
     }
     let restriction = with_options(reader, word, &text_at(&main, span), options, check)?;
     is_whole.then_some(restriction)
@@ -124,7 +123,7 @@ pub(super) fn from_table(reader: &mut Reader<'_>, table: &RawTable, check: Check
                 continue;
             }
         };
-        is_whole &= option(reader, &word, (key, &value), key_span, &mut options).is_some();
+        is_whole &= option(reader, &word, (key, &value), key_span, (&mut options, check)).is_some();
     }
     let restriction = with_options(reader, &word, table.get(&word)?, options, check)?;
     is_whole.then_some(restriction)
@@ -160,7 +159,7 @@ fn option(
     word: &str,
     (key, value): (&str, &str),
     span: &Span,
-    options: &mut Options,
+    (options, check): (&mut Options, CheckValue<'_>),
 ) -> Option<()> {
     let place = reader.place(span);
     match (word, key) {
@@ -188,8 +187,8 @@ fn option(
                 _ => return reader.wrong(place, value, "a time such as \"10s\"", None),
             }
         }
-        (SERVICE, "default_action") => match TableAction::parse(value) {
-            Ok(_) => options.default_action = Some(value.to_owned()),
+        (SERVICE, "default_action") => match check(reader, value) {
+            Ok(()) => options.default_action = Some(value.to_owned()),
             Err(why) => return reader.wrong(place, value, &format!("an action: {why}"), None),
         },
         (SERVICE, "policy_context") => options.policy_context = Some(value.to_owned()),
@@ -230,7 +229,10 @@ fn with_options(
         Some(endpoint) => Some(Restriction::Service(Arc::new(PolicyService {
             endpoint,
             timeout: options.timeout.unwrap_or_else(|| usual_timeout(reader)),
-            default_action: options.default_action.unwrap_or_else(|| usual_action(reader)),
+            default_action: match options.default_action {
+                Some(own) => own,
+                None => usual_action(reader, place, check)?,
+            },
             context: options
                 .policy_context
                 .unwrap_or_else(|| usual(reader, "smtpd_policy_service_policy_context")),
@@ -274,8 +276,14 @@ fn usual_timeout(reader: &Reader<'_>) -> Duration {
     seconds.unwrap_or(Duration::from_secs(100))
 }
 
-fn usual_action(reader: &Reader<'_>) -> String {
-    usual(reader, "smtpd_policy_service_default_action")
+/// `smtpd_policy_service_default_action` where the list is asked.
+fn usual_action(reader: &mut Reader<'_>, place: Option<Span>, check: CheckValue<'_>) -> Option<String> {
+    const KEY: &str = "smtpd_policy_service_default_action";
+    let action = usual(reader, KEY);
+    match check(reader, &action) {
+        Ok(()) => Some(action),
+        Err(why) => reader.wrong(place, &format!("{KEY} = {action}"), &format!("an action: {why}"), None),
+    }
 }
 
 fn usual(reader: &Reader<'_>, key: &str) -> String {

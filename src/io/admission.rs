@@ -185,7 +185,6 @@ impl Admission {
         Ok(Place {
             admission: Arc::clone(self),
             number,
-            client,
             network: network_of(peer),
             told_to_leave: token,
             progress: 0,
@@ -221,7 +220,6 @@ impl Admission {
 pub struct Place {
     admission: Arc<Admission>,
     number: u64,
-    client: IpNet,
     network: IpNet,
     /// Cancelled when the session has to make room.
     pub told_to_leave: CancellationToken,
@@ -272,17 +270,18 @@ impl Place {
         hold.is_granted
     }
 
-    /// Counts an event of the session's client.
-    pub fn count(&self, event: RateEvent, settings: &SessionSettings) -> Option<RateExceeded> {
+    /// Counts an event of a client: that of the connection, or whoever XCLIENT named.
+    pub fn count(&self, event: RateEvent, client: IpAddr, settings: &SessionSettings) -> Option<RateExceeded> {
+        let rates = &settings.defences.rates;
+        let client = rates.network(net::canonical(client));
         let mut state = self.admission.lock();
-        state
-            .rates
-            .count(self.client, event, &settings.defences.rates, clock::timestamp())
+        state.rates.count(client, event, rates, clock::timestamp())
     }
 
-    /// Sessions that the client has, as they are counted for `smtpd_client_connection_count_limit`.
-    pub fn client_sessions(&self) -> u64 {
-        self.admission.lock().places.of_client(&self.client)
+    /// Sessions that a client has, as they are counted for `smtpd_client_connection_count_limit`.
+    pub fn client_sessions(&self, client: IpAddr, settings: &SessionSettings) -> u64 {
+        let client = settings.defences.rates.network(net::canonical(client));
+        self.admission.lock().places.of_client(&client)
     }
 
     /// Waits for the turn to work on a handshake; it lasts until it is dropped.

@@ -193,9 +193,9 @@ impl Asker<'_> {
         keys
     }
 
-    /// The whole address, its domain and the parents of that, the local-part with `@`.
+    /// The whole address, its domain and the parents of that, the local-part with `@`; without quotes, as in Postfix.
     fn keys_of_address(&self, mailbox: &Mailbox, table: &Table) -> Vec<String> {
-        let mut keys = vec![mailbox.to_string()];
+        let mut keys = vec![format!("{}@{}", mailbox.local_part, mailbox.host)];
         if table.has_partial_keys() {
             match domain_of(mailbox) {
                 Some(domain) => keys.extend(self.keys_of_name(domain.as_str(), table)),

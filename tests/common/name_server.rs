@@ -9,7 +9,8 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 
 /// What it knows: a name in lower case with its last dot, and a type.
-pub(crate) type Zone = fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode>;
+pub(crate) trait Zone: Fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode> + Send + 'static {}
+impl<T: Fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode> + Send + 'static> Zone for T {}
 
 /// The code of a question that gets no answer at all.
 pub(crate) const SILENCE: ResponseCode = ResponseCode::Unknown(4000);
@@ -21,7 +22,7 @@ pub(crate) struct NameServer {
 }
 
 impl NameServer {
-    pub(crate) fn start(zone: Zone) -> Self {
+    pub(crate) fn start(zone: impl Zone) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let address = socket.local_addr().expect("bound");
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -32,7 +33,7 @@ impl NameServer {
                 let Ok(question) = Message::from_vec(&buffer[..length]) else {
                     continue;
                 };
-                let reply = answer(&question, zone, &log);
+                let reply = answer(&question, &zone, &log);
                 if reply.metadata.response_code == SILENCE {
                     continue;
                 }
@@ -50,7 +51,7 @@ impl NameServer {
     }
 }
 
-fn answer(question: &Message, zone: Zone, log: &Mutex<Vec<String>>) -> Message {
+fn answer(question: &Message, zone: &impl Zone, log: &Mutex<Vec<String>>) -> Message {
     let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
     reply.metadata.recursion_available = true;
     for query in &question.queries {

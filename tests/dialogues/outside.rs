@@ -8,7 +8,7 @@ use estafette::policy::question::{Answer, Found, PeerNames, Question};
 use estafette::wire::domain::Domain;
 
 /// What the DNS and policy services answer.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Outside {
     /// Name, type, value; `nxdomain` and `fail` are values for every type.
     records: Vec<(String, String, String)>,
@@ -29,9 +29,19 @@ impl Outside {
         self.policy = Some(action.to_owned());
     }
 
-    /// Whether a dialogue has one.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.policy.is_none()
+    /// Whether a dialogue has a zone.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// The records of a name and type as they are written; an error with why there are none.
+    pub(crate) fn records(&self, name: &str, kind: &str) -> Found<String> {
+        self.find(name, &[kind], str::to_owned)
+    }
+
+    /// What policy services say; nothing when they fail.
+    pub(crate) fn action(&self) -> Option<&str> {
+        self.policy.as_deref().filter(|action| *action != "fail")
     }
 
     fn find<T>(&self, name: &str, types: &[&str], parse: impl Fn(&str) -> T) -> Found<T> {

@@ -86,7 +86,7 @@ fn dialogue(address: SocketAddr, certificates: &std::path::Path) {
     client.say("EHLO a.example").expect("EHLO");
     let mut client = client.start_tls(certificates, Some("alice")).expect("TLS");
     for line in [
-        "HELO a.example",
+        "EHLO a.example",
         "MAIL FROM:<>",
         "RCPT TO:<b@campus.example>",
         "RCPT TO:<c@campus.example>",

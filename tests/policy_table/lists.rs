@@ -124,6 +124,8 @@ fn rows() -> Vec<Row> {
         beside("smtpd_null_access_lookup_key = \"nobody\"\n", row("check_sender_access inline",
             Situation { sender: "", table: ("nobody", "550 5.1.1 no bounces"), ..USUAL }, Mail,
             "550 5.1.0 <>: Sender address rejected: no bounces", "nobody")),
+        row("check_sender_access inline", Situation { sender: "\"a b\"@sender.example", table: ("a b@sender.example", "REJECT"), ..USUAL }, Mail,
+            "554 5.7.1 <\"a b\"@sender.example>: Sender address rejected: Access denied", "a b@sender.example"),
         beside("access_map_reject_code = 550\n", row("check_recipient_access inline", Situation { table: ("campus.example", "REJECT 5.1.7 no"), ..USUAL },
             Recipient, "550 5.1.3 <b@campus.example>: Recipient address rejected: no", "campus.example")),
         row("check_recipient_access inline", Situation { recipient: "b@[192.0.2.1]", table: ("[192.0.2.1]", "REJECT"), ..USUAL }, Recipient,

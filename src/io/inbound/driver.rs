@@ -328,7 +328,7 @@ impl<S: Store> Driver<'_, S> {
                 }
                 Action::Pause(duration) => self.pause(duration).await,
                 Action::Count(event) => {
-                    let exceeded = self.place.count(event, &self.inbound.session);
+                    let exceeded = self.place.count(event, self.session.peer().ip(), &self.inbound.session);
                     self.session.handle_counted(exceeded, clock::now());
                     Flow::Continue
                 }

@@ -190,7 +190,9 @@ impl<S: Store> Driver<'_, S> {
             peer_name,
             names: self.names.get().filter(|_| consultation.peer == self.peer).cloned(),
             local: self.local,
-            client_sessions: self.place.client_sessions(),
+            client_sessions: self
+                .place
+                .client_sessions(consultation.peer.ip(), &self.inbound.session),
             mail_host,
             recipient_host: consultation.forward_path.as_ref().map(host),
             message_id: None,
