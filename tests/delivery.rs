@@ -11,6 +11,8 @@ mod name_server;
 mod names;
 #[path = "delivery/peer.rs"]
 mod peer;
+#[path = "delivery/require_tls.rs"]
+mod require_tls;
 #[path = "delivery/reuse.rs"]
 mod reuse;
 #[path = "delivery/reuse_tls.rs"]

@@ -14,6 +14,8 @@ mod fake;
 mod postfix;
 #[path = "milter/real.rs"]
 mod real;
+#[path = "milter/told.rs"]
+mod told;
 #[path = "milter/verdicts.rs"]
 mod verdicts;
 

@@ -3,8 +3,9 @@
 #[path = "common/name_server.rs"]
 mod name_server;
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use estafette::io::dns::SystemResolver;
 use estafette::io::policy_service::PolicyConnections;
@@ -17,6 +18,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, PTR, TXT};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use name_server::NameServer;
+
+/// Whose session asks.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
@@ -41,6 +45,7 @@ fn zone(name_asked: &str, kind: RecordType) -> Result<Vec<RData>, ResponseCode> 
         ("12.2.0.192.in-addr.arpa.", RecordType::PTR) => Ok(vec![ptr("broken.test.")]),
         ("14.2.0.192.in-addr.arpa." | "broken.test.", _) => Err(ResponseCode::ServFail),
         ("both.test." | "client.test." | "liar.test." | "mail.test.", _) => Ok(Vec::new()),
+        (slow, _) if slow.ends_with(".slow.test.") => Err(name_server::SILENCE),
         _ => Err(ResponseCode::NXDomain),
     }
 }
@@ -53,7 +58,10 @@ fn world() -> (Questions, NameServer) {
 
 async fn addresses(questions: &Questions, name: &str, both_families: bool) -> Found<IpAddr> {
     let name = name.to_owned();
-    match questions.answer(&Question::Addresses { name, both_families }).await {
+    match questions
+        .answer(&Question::Addresses { name, both_families }, PEER)
+        .await
+    {
         Answer::Addresses(found) => found,
         other => panic!("{other:?}"),
     }
@@ -112,7 +120,10 @@ async fn mail_exchangers_and_the_null_one_are_found() {
         ("nowhere.test", Found::NoSuchName),
     ] {
         let question = Question::MailExchangers(Domain::parse(domain).unwrap());
-        assert_eq!(questions.answer(&question).await, Answer::MailExchangers(expected));
+        assert_eq!(
+            questions.answer(&question, PEER).await,
+            Answer::MailExchangers(expected)
+        );
     }
 }
 
@@ -121,7 +132,7 @@ async fn text_of_a_list_is_put_together_without_line_ends() {
     let (questions, _server) = world();
     let question = Question::Texts("10.2.0.192.list.test".into());
     let text = Found::Records(vec!["in two parts??".to_owned()]);
-    assert_eq!(questions.answer(&question).await, Answer::Texts(text));
+    assert_eq!(questions.answer(&question, PEER).await, Answer::Texts(text));
 }
 
 #[tokio::test]
@@ -164,10 +175,10 @@ async fn silent_server_is_a_failure_in_time() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let resolver = SystemResolver::with_servers(&[silent.local_addr().unwrap()]);
     let questions = Questions::new(Arc::new(resolver), PolicyConnections::default());
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let found = addresses(&questions, "both.test", false).await;
     assert!(matches!(found, Found::Failed(_)), "{found:?}");
-    assert!(begun.elapsed() <= DNS_TIME_MAX + std::time::Duration::from_secs(1));
+    assert!(begun.elapsed() <= DNS_TIME_MAX + Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -196,4 +207,36 @@ async fn evaluation_that_never_decides_is_a_refusal_for_now() {
     let verdict = questions.decide(|_| Evaluation::Ask(question.clone())).await;
     assert_eq!(verdict, Verdict::of_too_many_questions());
     assert_eq!(server.asked("10.2.0.192.list.test.", RecordType::TXT), 1);
+}
+
+#[tokio::test]
+async fn network_whose_questions_are_slow_takes_nobody_elses_turns() {
+    let (questions, _server) = world();
+    let questions = Arc::new(questions);
+    // More than are asked at a time altogether, from all addresses of one network.
+    for number in 0..600_u16 {
+        let [_, low] = number.to_be_bytes();
+        let (questions, peer) = (Arc::clone(&questions), IpAddr::from([203, 0, 113, low]));
+        let question = Question::Texts(format!("{number}.slow.test"));
+        tokio::spawn(async move { questions.answer(&question, peer).await });
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let peer = |host| IpAddr::from([203, 0, 113, host]);
+    let question = Question::Texts("10.2.0.192.list.test".into());
+    // Its own next question waits behind those.
+    while tokio::time::timeout(Duration::from_millis(50), questions.answer(&question, peer(9)))
+        .await
+        .is_ok()
+    {
+        assert!(Instant::now() < deadline, "the questions are under way");
+    }
+    let begun = Instant::now();
+    let found = addresses(&questions, "both.test", false).await;
+    assert!(matches!(found, Found::Records(_)), "{found:?}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let names = tokio::time::timeout(
+        Duration::from_secs(2),
+        questions.peer_names(IpAddr::from([192, 0, 2, 10])),
+    );
+    assert!(matches!(names.await.expect("in time").verified, Found::Records(_)));
 }

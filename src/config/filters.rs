@@ -1,6 +1,5 @@
 //! The filters of a listener, made of its directives.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::milters::{ListedMilter, action_of};
@@ -10,7 +9,7 @@ use crate::net::CidrSet;
 use crate::wire::milter::options::{MacroStage, VERSION};
 
 /// The filters of a listener.
-pub fn filters(scope: &Scope, listening: SocketAddr) -> Filters {
+pub fn filters(scope: &Scope) -> Filters {
     let own_or = |own: Option<Duration>, name: &str| own.unwrap_or_else(|| scope.time(name));
     let default_action = scope.text("milter_default_action").and_then(action_of);
     let version = u32::try_from(scope.number("milter_protocol")).unwrap_or(VERSION);
@@ -42,7 +41,6 @@ pub fn filters(scope: &Scope, listening: SocketAddr) -> Filters {
         daemon_name: text("milter_macro_daemon_name"),
         version_text: text("milter_macro_v"),
         myhostname: text("myhostname"),
-        listening: Some(listening),
         disabled: CidrSet::new(scope.networks("smtpd_milter_maps").to_vec()),
         message_octets_max: scope.number("message_size_limit"),
     }

@@ -204,7 +204,7 @@ fn build(path: &Path, file: &RawFile, environment: &Environment, findings: &mut 
         };
         let scope = Scope::read(&layers, findings);
         are_lists_good &= LISTS.iter().all(|name| scope.is_good(name));
-        let filters = filters::filters(&scope, endpoint.address);
+        let filters = filters::filters(&scope);
         let mut server = server::build(&endpoint.name, &scope, environment, findings);
         Arc::make_mut(&mut server.session.chain).lists.server = Some(endpoint.address);
         listeners.push(ListenerSettings {

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::introductions::Introductions;
+use super::turns::{Turn, Turns};
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
+use crate::policy::message_memory::MessageMemory;
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
 use crate::session::Session;
 use crate::session::settings::{SessionSettings, TlsOffer};
@@ -29,6 +31,8 @@ pub struct AdmissionSettings {
     pub strangers_percent: usize,
     /// `anvil_rate_time_unit`.
     pub rate_time_unit: Duration,
+    /// `smtpd_mail_data_memory_limit`; 0 means no limit.
+    pub mail_data_octets_max: u64,
 }
 
 impl Default for AdmissionSettings {
@@ -37,6 +41,7 @@ impl Default for AdmissionSettings {
             sessions_max: 2_000,
             strangers_percent: 80,
             rate_time_unit: Duration::from_mins(1),
+            mail_data_octets_max: 128 * 1024 * 1024,
         }
     }
 }
@@ -46,7 +51,8 @@ impl Default for AdmissionSettings {
 pub struct Admission {
     state: Mutex<State>,
     stress: watch::Sender<bool>,
-    handshakes: Handshakes,
+    /// The public-key work of handshakes.
+    handshakes: Turns,
     /// Who waits for its PROXY header.
     pub introductions: Introductions,
 }
@@ -55,11 +61,19 @@ pub struct Admission {
 struct State {
     places: SessionPlaces,
     rates: ClientRates,
+    memory: MessageMemory,
     /// How a session is told to make room.
     tokens: HashMap<u64, CancellationToken>,
 }
 
 impl State {
+    fn configure(&mut self, settings: &AdmissionSettings) {
+        self.places.resize(settings.sessions_max, settings.strangers_percent);
+        self.rates.set_unit(settings.rate_time_unit);
+        let octets_max = settings.mail_data_octets_max;
+        self.memory.configure(octets_max, settings.strangers_percent);
+    }
+
     fn shed(&self, number: Option<u64>) {
         if let Some(token) = number.and_then(|number| self.tokens.get(&number)) {
             token.cancel();
@@ -105,16 +119,17 @@ impl Refusal {
 impl Admission {
     /// Nobody is here yet.
     pub fn new(settings: &AdmissionSettings) -> Self {
-        let mut rates = ClientRates::default();
-        rates.set_unit(settings.rate_time_unit);
+        let mut state = State {
+            places: SessionPlaces::new(settings.sessions_max, settings.strangers_percent),
+            rates: ClientRates::default(),
+            memory: MessageMemory::default(),
+            tokens: HashMap::new(),
+        };
+        state.configure(settings);
         Self {
-            state: Mutex::new(State {
-                places: SessionPlaces::new(settings.sessions_max, settings.strangers_percent),
-                rates,
-                tokens: HashMap::new(),
-            }),
+            state: Mutex::new(state),
             stress: watch::Sender::new(false),
-            handshakes: Handshakes::default(),
+            handshakes: handshakes(),
             introductions: Introductions::default(),
         }
     }
@@ -122,8 +137,7 @@ impl Admission {
     /// Takes other settings. Strangers that have become too many are told to make room.
     pub fn configure(&self, settings: &AdmissionSettings) {
         let mut state = self.lock();
-        state.places.resize(settings.sessions_max, settings.strangers_percent);
-        state.rates.set_unit(settings.rate_time_unit);
+        state.configure(settings);
         state.shed_surplus();
         self.tell_stress(&mut state);
     }
@@ -171,10 +185,12 @@ impl Admission {
         Ok(Place {
             admission: Arc::clone(self),
             number,
+            client,
             network: network_of(peer),
             told_to_leave: token,
             progress: 0,
             standing,
+            held_octets: 0,
         })
     }
 
@@ -205,11 +221,14 @@ impl Admission {
 pub struct Place {
     admission: Arc<Admission>,
     number: u64,
+    client: IpNet,
     network: IpNet,
     /// Cancelled when the session has to make room.
     pub told_to_leave: CancellationToken,
     progress: u64,
     standing: Standing,
+    /// Of mail data in memory, as they are counted.
+    held_octets: u64,
 }
 
 impl Place {
@@ -233,12 +252,37 @@ impl Place {
         }
     }
 
+    /// Notes how many octets of mail data the session has in memory; false when it may not have so many. Strangers may be told
+    /// to make room for whoever is known.
+    #[must_use]
+    pub fn hold(&mut self, octets: usize) -> bool {
+        let octets = MessageMemory::counted(octets as u64);
+        if octets == self.held_octets {
+            return true;
+        }
+        let mut state = self.admission.lock();
+        let hold = state.memory.hold(self.number, octets, self.standing);
+        for number in hold.shed {
+            state.places.shed_for_memory(number);
+            state.shed(Some(number));
+        }
+        if hold.is_granted {
+            self.held_octets = octets;
+        }
+        hold.is_granted
+    }
+
     /// Counts an event of a client: that of the connection, or whoever XCLIENT named.
     pub fn count(&self, event: RateEvent, client: IpAddr, settings: &SessionSettings) -> Option<RateExceeded> {
         let rates = &settings.defences.rates;
         let client = rates.network(net::canonical(client));
         let mut state = self.admission.lock();
         state.rates.count(client, event, rates, clock::timestamp())
+    }
+
+    /// Sessions that the client has, as they are counted for `smtpd_client_connection_count_limit`.
+    pub fn client_sessions(&self) -> u64 {
+        self.admission.lock().places.of_client(&self.client)
     }
 
     /// Waits for the turn to work on a handshake; it lasts until it is dropped.
@@ -251,71 +295,15 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.places.leave(self.number);
+        state.memory.leave(self.number);
         state.tokens.remove(&self.number);
         state.shed_surplus();
         self.admission.tell_stress(&mut state);
     }
 }
 
-type Queue = Arc<tokio::sync::Mutex<()>>;
-
-/// The public-key work of handshakes: half of the processors at a time, so that handshakes cannot take the other half from
-/// sessions that are through; and one handshake of each network, so that a network with many waits behind itself.
-#[derive(Debug)]
-struct Handshakes {
-    turns: Semaphore,
-    queues: Mutex<HashMap<IpNet, Queue>>,
-}
-
-impl Default for Handshakes {
-    fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            turns: Semaphore::new((processors / 2).max(1)),
-            queues: Mutex::default(),
-        }
-    }
-}
-
-impl Handshakes {
-    async fn turn(&self, network: IpNet) -> Turn<'_> {
-        let queue = Arc::clone(self.lock().entry(network).or_default());
-        let mut turn = Turn {
-            handshakes: self,
-            network,
-            first: None,
-            permit: None,
-        };
-        turn.first = Some(queue.lock_owned().await);
-        turn.permit = self.turns.acquire().await.ok();
-        turn
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpNet, Queue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The turn at a handshake.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    handshakes: &'a Handshakes,
-    network: IpNet,
-    first: Option<OwnedMutexGuard<()>>,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.permit = None;
-        self.first = None;
-        let mut queues = self.handshakes.lock();
-        // Whoever waits in it holds another reference.
-        if queues
-            .get(&self.network)
-            .is_some_and(|queue| Arc::strong_count(queue) == 1)
-        {
-            queues.remove(&self.network);
-        }
-    }
+/// Half of the processors at a time, so that handshakes cannot take the other half from sessions that are through.
+fn handshakes() -> Turns {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Turns::new((processors / 2).max(1), 1)
 }

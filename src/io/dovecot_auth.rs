@@ -86,6 +86,7 @@ pub struct DovecotAuth {
     mechanisms: BlockingMutex<Option<PasswordMechanisms>>,
     /// Whether the first attempt to reach it is over.
     is_tried: AtomicBool,
+    answer_time_max: Duration,
 }
 
 /// Every service that a listener names: one connection for all of them, through every reload. A service that no listener
@@ -129,6 +130,7 @@ impl DovecotAuth {
             failed_at: BlockingMutex::new(None),
             mechanisms: BlockingMutex::new(None),
             is_tried: AtomicBool::new(false),
+            answer_time_max: ANSWER_TIME_MAX,
         }
     }
 
@@ -183,10 +185,22 @@ impl DovecotAuth {
             mpsc::error::TrySendError::Full(_) => DovecotError::Busy,
             mpsc::error::TrySendError::Closed(_) => DovecotError::Lost,
         })?;
-        match timeout(ANSWER_TIME_MAX, answered).await {
+        match timeout(self.answer_time_max, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_dropped)) => Err(DovecotError::Lost),
-            Err(_elapsed) => Err(DovecotError::Silent),
+            Err(_elapsed) => {
+                self.leave(&link).await;
+                Err(DovecotError::Silent)
+            }
+        }
+    }
+
+    /// A connection on which no answer came gets no further request: the service may hang on this one only. Whoever waits on
+    /// it keeps it until then.
+    async fn leave(&self, silent: &Link) {
+        let mut link = self.link.lock().await;
+        if link.as_ref().is_some_and(|open| open.jobs.same_channel(&silent.jobs)) {
+            *link = None;
         }
     }
 
@@ -362,4 +376,55 @@ fn take(waiting: &mut HashMap<u32, Waiting>, id: u32, answer: Answer) -> Result<
         let _ = asked.answer.send(Ok(answer));
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A service whose first connection hangs after the handshake; later ones know every password.
+    async fn serve(listener: UnixListener) {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (reader, mut writer) = stream.into_split();
+                let handshake = b"VERSION\t1\t2\nMECH\tPLAIN\nDONE\n";
+                writer.write_all(handshake).await.unwrap();
+                let mut lines = BufReader::new(reader).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let id = line.strip_prefix("AUTH\t").and_then(|rest| rest.split('\t').next());
+                    if let Some(id) = id.filter(|_| number > 0) {
+                        let answer = format!("OK\t{id}\tuser=tim\n");
+                        writer.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn connection_that_hangs_is_given_up_after_the_first_silence() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth");
+        let serving = tokio::spawn(serve(UnixListener::bind(&path).unwrap()));
+        let service = DovecotAuth {
+            answer_time_max: Duration::from_millis(300),
+            ..DovecotAuth::new(Endpoint::Unix(path))
+        };
+        let question = || Question {
+            remote: ([192, 0, 2, 1], 40000).into(),
+            local: None,
+            is_secured: true,
+            credentials: Credentials::of_plain(b"\0tim\0secret").unwrap(),
+        };
+        assert!(matches!(service.ask(question()).await, Err(DovecotError::Silent)));
+        let answer = service.ask(question()).await;
+        assert!(
+            matches!(&answer, Ok(Answer::Right(Some(user))) if user == "tim"),
+            "{answer:?}"
+        );
+        serving.abort();
+    }
 }

@@ -29,3 +29,4 @@ pub mod scheduler;
 pub mod store;
 pub mod systemd;
 pub mod tls;
+pub mod turns;

@@ -82,10 +82,17 @@ pub struct HeaderReader {
 }
 
 impl HeaderReader {
-    /// A header that begins with our trace header, and nothing read.
-    pub fn beginning_with(trace: Vec<u8>) -> Self {
+    /// A header that begins with what we put ahead of the message, and nothing read: fields that lists add, then our trace
+    /// header. Filters see the former, as in Postfix: what a policy service found out of SPF is for them.
+    pub fn beginning_with(ahead: Vec<u8>) -> Self {
+        let mut reader = Self::default();
+        let is_read = matches!(reader.take(&ahead), Ok(None)) && reader.line.is_empty();
+        match reader.header.fields.last_mut() {
+            Some(trace) if is_read => trace.is_ours = true,
+            _ => reader.header = Header::beginning_with(ahead),
+        }
         Self {
-            header: Header::beginning_with(trace),
+            header: reader.header,
             ..Self::default()
         }
     }
@@ -201,6 +208,25 @@ mod tests {
         ] {
             let (read, found) = read(message, 1);
             assert_eq!((read.len(), found.as_deref()), (fields, body));
+        }
+    }
+
+    #[test]
+    fn fields_that_lists_add_are_seen_and_only_our_trace_header_is_not() {
+        let ahead = b"Received-SPF: pass\r\n\tx\r\nReceived: from a\r\n\tby us\r\n".to_vec();
+        let mut reader = HeaderReader::beginning_with(ahead.clone());
+        assert_eq!(
+            reader.take(b" x\r\n"),
+            Ok(Some(b" x\r\n".to_vec())),
+            "our field is not continued"
+        );
+        let header = reader.finish();
+        let seen: Vec<&[u8]> = header.received().map(Field::name).collect();
+        assert_eq!(seen, [b"Received-SPF".as_slice()]);
+        assert_eq!(header.to_octets(), ahead);
+        for odd in [b"no field\r\nReceived: x\r\n".as_slice(), b"Received: x"] {
+            let header = HeaderReader::beginning_with(odd.to_vec()).finish();
+            assert_eq!((header.received().count(), header.to_octets()), (0, odd.to_vec()));
         }
     }
 

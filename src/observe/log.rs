@@ -14,7 +14,7 @@ use crate::cert::revocation_list::RevocationList;
 use crate::mail::outcome::Outcome;
 use crate::mail::queue_id::QueueId;
 use crate::queue::StoreError;
-use crate::queue::entry::{Entry, Lease};
+use crate::queue::entry::{Entry, Lease, LeasedRecipient};
 use crate::time::Timestamp;
 
 /// The daemon listens.
@@ -279,6 +279,13 @@ pub fn success_told(lease: &Lease, report: QueueId) {
 /// Mail with the null reverse-path failed; nobody is told but this log.
 pub fn bounce_dropped(lease: &Lease) {
     warn!(queue_id = %lease.id, "bounce.dropped");
+}
+
+/// A recipient has failed whose sender did not want to know (NOTIFY); nobody is told but this log.
+pub fn bounce_unwanted(lease: &Lease, recipient: &LeasedRecipient) {
+    let session_id = &lease.submitter.session_id;
+    info!(queue_id = %lease.id, session_id, reverse_path = lease.reverse_path.to_string(),
+        forward_path = recipient.forward_path.to_string(), "bounce.unwanted");
 }
 
 /// An OCSP responder gave an answer that counts.

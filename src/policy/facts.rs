@@ -23,8 +23,8 @@ pub struct Facts<'a> {
     pub identity: &'a Identity,
     /// The name that AUTH with a password proved.
     pub login: Option<&'a str>,
-    /// How it was proved: `PLAIN`, `LOGIN`, or `XCLIENT` when a proxy said so.
-    pub login_method: &'a str,
+    /// The mechanism that proved it, or XCLIENT; empty without a login.
+    pub login_mechanism: &'a str,
     /// The value of AUTH= of MAIL, as it was written (`sasl_sender`).
     pub login_sender: &'a str,
     /// Where the peer has reached us, when that is known.
@@ -69,7 +69,7 @@ impl<'a> Facts<'a> {
             hello: "",
             identity,
             login: None,
-            login_method: "",
+            login_mechanism: "",
             login_sender: "",
             server: None,
             is_stressed: false,

@@ -77,7 +77,7 @@ impl Asker<'_> {
 
     fn of_login(&self) -> Vec<(&'static str, String)> {
         let facts = self.facts;
-        let method = facts.login.map(|_| facts.login_method).unwrap_or_default();
+        let method = facts.login.map(|_| facts.login_mechanism).unwrap_or_default();
         vec![
             ("sasl_method", method.to_owned()),
             ("sasl_username", facts.login.unwrap_or_default().to_owned()),

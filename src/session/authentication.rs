@@ -117,7 +117,7 @@ impl State {
         let ready = Self::Ready(greeting);
         let fault = match verification {
             Verification::Right(login) => {
-                connection.log_in(login, claim.mechanism.name());
+                connection.log_in(login, claim.mechanism);
                 connection.events.push_back(Event::Authenticated {
                     origin: Arc::clone(&connection.origin),
                     mechanism: claim.mechanism,

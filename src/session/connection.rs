@@ -25,7 +25,7 @@ use crate::wire::data::BareNewline;
 use crate::wire::domain::Domain;
 use crate::wire::line::Input;
 use crate::wire::reply::{Charset, Reply};
-use crate::wire::sasl::PasswordMechanisms;
+use crate::wire::sasl::{PasswordMechanism, PasswordMechanisms};
 
 /// What content filters were told of and not yet told the end of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub(super) struct Connection {
     pub(super) renewal: Option<(Identity, Arc<Chain>)>,
     /// The name that AUTH with a password proved; it goes with STARTTLS.
     pub(super) login: Option<String>,
-    /// How it was proved, for policy services.
-    pub(super) login_method: &'static str,
+    /// The mechanism that proved it, or XCLIENT; empty without a login.
+    pub(super) login_mechanism: &'static str,
     /// Our address as the client sees it: that of the socket, or what a proxy said.
     pub(super) local: Option<SocketAddr>,
     /// What the outside world has said in this transaction.
@@ -127,7 +127,7 @@ impl Connection {
             renewal: None,
             is_authenticated: false,
             login: None,
-            login_method: "",
+            login_mechanism: "",
             local,
             answers: Answers::default(),
             asked: None,
@@ -180,9 +180,9 @@ impl Connection {
     }
 
     /// Takes a login, under which everything that follows is recorded.
-    pub(super) fn log_in(&mut self, login: String, method: &'static str) {
+    pub(super) fn log_in(&mut self, login: String, mechanism: PasswordMechanism) {
         self.login = Some(login);
-        self.login_method = method;
+        self.login_mechanism = mechanism.name();
         self.is_authenticated = true;
         self.record_origin();
     }

@@ -27,6 +27,8 @@ pub struct Consultation {
     pub tls: Option<TlsDescription>,
     /// The name that AUTH with a password proved.
     pub login: Option<String>,
+    /// The mechanism that proved it, or XCLIENT; empty without a login.
+    pub login_mechanism: &'static str,
     /// Whether AUTH EXTERNAL succeeded.
     pub is_authenticated: bool,
     /// HELO or EHLO.

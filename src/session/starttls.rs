@@ -46,7 +46,7 @@ pub(super) fn finish(connection: &mut Connection, identity: Identity, tls: TlsDe
     // Octets handed in between were not under TLS either, nor was what was judged before.
     connection.input.clear();
     connection.renewal = None;
-    connection.login = None;
+    (connection.login, connection.login_mechanism) = (None, "");
     connection.is_authenticated = false;
     connection.answers = Answers::default();
     let unwelcome = connection.settings.unwelcome(&identity);

@@ -146,7 +146,7 @@ impl Attributes {
             .and_then(|given| given.0)
             .map(|name| Hello { name, extended });
         connection.login = self.login.and_then(|given| given.0);
-        connection.login_method = "XCLIENT";
+        connection.login_mechanism = connection.login.as_ref().map_or("", |_| "XCLIENT");
         connection.is_authenticated = false;
         connection.answers = Answers::default();
         // What the lists for connecting clients ask is asked of whoever is named now.

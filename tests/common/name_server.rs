@@ -12,6 +12,9 @@ use hickory_resolver::proto::rr::{RData, Record, RecordType};
 pub(crate) trait Zone: Fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode> + Send + 'static {}
 impl<T: Fn(&str, RecordType) -> Result<Vec<RData>, ResponseCode> + Send + 'static> Zone for T {}
 
+/// The code of a question that gets no answer at all.
+pub(crate) const SILENCE: ResponseCode = ResponseCode::Unknown(4000);
+
 /// A name server that runs until the test's process ends.
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
@@ -31,6 +34,9 @@ impl NameServer {
                     continue;
                 };
                 let reply = answer(&question, &zone, &log);
+                if reply.metadata.response_code == SILENCE {
+                    continue;
+                }
                 let _ = socket.send_to(&reply.to_vec().expect("a message"), from);
             }
         });

@@ -92,13 +92,13 @@ async fn plaintext_connection_after_failed_tls_is_not_taken_without_trying_tls_a
 }
 
 /// A CA, in a file that can be trusted.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    file: tempfile::NamedTempFile,
+    pub(crate) file: tempfile::NamedTempFile,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -110,7 +110,7 @@ impl Authority {
     }
 
     /// TLS of a server for `localhost` whose certificate holds so long from now.
-    fn acceptor(&self, holds: Duration) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, holds: Duration) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.not_after = (SystemTime::now() + holds).into();

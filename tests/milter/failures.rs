@@ -9,6 +9,7 @@ use estafette::wire::milter::response::{Change, Response};
 use crate::common::client::Client;
 use crate::common::{free_port, wait_until};
 use crate::fake::{Answer, FakeMilter, agreement, say};
+use crate::verdicts::STAGES;
 use crate::{delivered, relay_with, send};
 
 /// What is answered to a message whose filter cannot be reached.
@@ -69,7 +70,7 @@ fn filter_that_cannot_be_reached_leads_to_the_default_action() {
 fn garbage_is_a_failure_and_never_a_permit() {
     let milter = FakeMilter::start();
     let (relay, sink) = relay_with(&format!("smtpd_milters = [\"{}\"]\n", milter.directive()));
-    let answers: [(&str, Answer); 12] = [
+    let answers: [(&str, Answer); 13] = [
         ("an empty packet", Answer::Say(vec![0, 0, 0, 0])),
         (
             "a packet of 4294967295 octets",
@@ -80,6 +81,11 @@ fn garbage_is_a_failure_and_never_a_permit() {
         ("closed the connection", Answer::Close),
         ("says OPTNEG out of place", say(&[agreement(Steps::default())])),
         ("says SKIP out of place", say(&[Response::Skip])),
+        // It would be taken for that to the next command.
+        (
+            "says a second answer out of place",
+            say(&[Response::Continue, Response::Continue]),
+        ),
         (
             "gives a malformed reply",
             say(&[Response::ReplyCode(b"250 2.0.0 fine".to_vec())]),
@@ -200,6 +206,18 @@ fn silence_and_endless_progress_end_at_the_time_limits() {
         assert!(text.starts_with("451 4.7.1"), "{why}: {text}");
         assert!(begun.elapsed() < Duration::from_secs(15), "{why}");
         wait_until(why, || relay.log_text().contains(why));
+    }
+    assert_eq!(sink.count(), 0);
+}
+
+#[test]
+fn filter_that_dies_at_any_stage_defers_the_message() {
+    let milter = FakeMilter::start();
+    let (relay, sink) = relay_with(&format!("smtpd_milters = [\"{}\"]\n", milter.directive()));
+    for (stage, is_stage) in STAGES {
+        milter.answer(move |command| is_stage(command).then_some(Answer::Close));
+        let text = outcome(&relay);
+        assert!(text.starts_with("451 4.7.1 Service unavailable"), "{stage}: {text}");
     }
     assert_eq!(sink.count(), 0);
 }

@@ -40,7 +40,7 @@ pub fn word(command: &Command) -> Option<String> {
     })
 }
 
-fn words(milter: &FakeMilter) -> Vec<String> {
+pub fn words(milter: &FakeMilter) -> Vec<String> {
     milter.seen().iter().filter_map(word).collect()
 }
 
@@ -53,7 +53,7 @@ pub fn macros(seen: &[Command], of: u8) -> Vec<(String, String)> {
     of_event.flatten().collect()
 }
 
-fn value(seen: &[Command], of: u8, name: &str) -> Option<String> {
+pub fn value(seen: &[Command], of: u8, name: &str) -> Option<String> {
     macros(seen, of)
         .into_iter()
         .find(|(known, _)| known == name)
@@ -204,10 +204,10 @@ fn filter_chooses_its_macros_and_leaves_events_out() {
     assert_eq!(macros(&seen, b'C'), []);
 }
 
-type OfStage = (&'static str, fn(&Command) -> bool);
+pub type OfStage = (&'static str, fn(&Command) -> bool);
 
 /// The stages, and which command of a filter's is theirs.
-const STAGES: [OfStage; 9] = [
+pub const STAGES: [OfStage; 9] = [
     ("connect", |command| matches!(command, Command::Connect { .. })),
     ("helo", |command| matches!(command, Command::Hello(_))),
     ("mail", |command| matches!(command, Command::Mail(_))),

@@ -133,6 +133,30 @@ impl<S: Store, R: Resolver> Deliverer<S, R> {
     /// Cancel-safe in that nothing is settled: dropped, it may have delivered to some recipients, and these are then
     /// tried again.
     pub async fn deliver(&self, lease: &Lease, now: Timestamp) -> Vec<Attempt> {
+        let attempts = self.deliver_all(lease, now).await;
+        if !lease.demands.require_tls || lease.reverse_path != ReversePath::Null {
+            return attempts;
+        }
+        // RFC 8689 section 5: a message with the null reverse-path is not to be lost because the way back lacks REQUIRETLS.
+        let (unprotected, mut attempts): (Vec<_>, Vec<_>) = attempts.into_iter().partition(lacked_protection);
+        let again = Lease {
+            recipients: lease
+                .recipients
+                .iter()
+                .filter(|recipient| unprotected.iter().any(|attempt| attempt.number == recipient.number))
+                .cloned()
+                .collect(),
+            demands: Demands {
+                require_tls: false,
+                ..lease.demands.clone()
+            },
+            ..lease.clone()
+        };
+        attempts.extend(self.deliver_all(&again, now).await);
+        attempts
+    }
+
+    async fn deliver_all(&self, lease: &Lease, now: Timestamp) -> Vec<Attempt> {
         let mut groups: Vec<(Route, Vec<&LeasedRecipient>)> = Vec::new();
         let (relayed, waiting): (Vec<_>, Vec<_>) = lease.recipients.iter().partition(|recipient| recipient.unreported);
         for recipient in waiting {
@@ -431,14 +455,26 @@ fn without_place(lease: &Lease, waiting: Pending<'_>) -> Attempt {
     attempt(waiting.recipient, unprotected_is_failed(lease, outcome), over)
 }
 
+/// Whether REQUIRETLS alone kept it from its recipient.
+fn lacked_protection(attempt: &Attempt) -> bool {
+    match &attempt.outcome {
+        Outcome::Failed(report) => !report.from_remote && matches!(report.status.as_str(), NO_TLS | NO_REQUIRETLS),
+        _ => false,
+    }
+}
+
+/// What [`TLS_MISSING`] and [`REQUIRETLS_MISSING`] are when no host is left.
+const NO_TLS: &str = "5.7.10";
+const NO_REQUIRETLS: &str = "5.7.30";
+
 /// RFC 8689 section 4.2.1: "If there are no more MX hosts, the client MUST NOT transmit the message", and the sender is told
 /// with 5.7.10 or 5.7.30.
 fn unprotected_is_failed(lease: &Lease, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Deferred(report) if lease.demands.require_tls && !report.from_remote => {
             let status = match report.status.as_str() {
-                TLS_MISSING | "4.7.5" => "5.7.10",
-                REQUIRETLS_MISSING => "5.7.30",
+                TLS_MISSING | "4.7.5" => NO_TLS,
+                REQUIRETLS_MISSING => NO_REQUIRETLS,
                 _ => return Outcome::Deferred(report),
             };
             Outcome::Failed(Report {

@@ -6,13 +6,15 @@
 //! Append -> content: header in memory, body in a spool -> Filter(EndOfData): the filters, in order -> draft -> commit
 //! ```
 
+use std::net::SocketAddr;
+
 use super::drafts::in_time;
 use super::driver::{Driver, Flow};
 use super::waiting::NAMES_TIME_MAX;
 use crate::io::clock;
 use crate::io::milter::{Known, Message, Milters, SpoolError};
 use crate::outbound::route;
-use crate::policy::question::Found;
+use crate::policy::question::{Found, PeerNames};
 use crate::policy::stage::Stage;
 use crate::queue::{Draft, Store, StoreError};
 use crate::session::QueueRefusal;
@@ -24,6 +26,9 @@ use crate::wire::path::{ForwardPath, ReversePath};
 /// What the driver knows beside the session.
 struct Beside {
     peer_name: Option<Domain>,
+    names: Option<PeerNames>,
+    local: Option<SocketAddr>,
+    client_sessions: u64,
     mail_host: Option<String>,
     recipient_host: Option<String>,
     message_id: Option<String>,
@@ -34,6 +39,9 @@ impl Beside {
         Known {
             consultation,
             peer_name: self.peer_name.as_ref(),
+            names: self.names.as_ref(),
+            local: self.local,
+            client_sessions: self.client_sessions,
             id: None,
             mail_host: self.mail_host.as_deref(),
             recipient_host: self.recipient_host.as_deref(),
@@ -66,6 +74,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     pub(super) async fn filter(&mut self, consultation: &Consultation) -> Flow {
+        self.notice_new_peer();
         if consultation.stage == Stage::EndOfData {
             return self.filter_message(consultation).await;
         }
@@ -122,7 +131,9 @@ impl<S: Store> Driver<'_, S> {
     /// Hands the message, as the filters have left it, to the queue.
     async fn write_out(&mut self, content: &Message) -> Result<(), StoreError> {
         let draft = self.draft.as_mut().ok_or(StoreError::Closed)?;
-        in_time(draft.append(&content.header_octets())).await?;
+        let header = content.header_octets();
+        in_time(draft.append(&header)).await?;
+        self.appended = header.len();
         let mut offset = 0;
         loop {
             let piece = content.body_piece(offset).await.map_err(store_error)?;
@@ -130,6 +141,7 @@ impl<S: Store> Driver<'_, S> {
                 return Ok(());
             }
             in_time(draft.append(&piece)).await?;
+            self.appended = self.appended.saturating_add(piece.len());
             offset += piece.len() as u64;
         }
     }
@@ -176,6 +188,9 @@ impl<S: Store> Driver<'_, S> {
         };
         Beside {
             peer_name,
+            names: self.names.get().filter(|_| consultation.peer == self.peer).cloned(),
+            local: self.local,
+            client_sessions: self.place.client_sessions(),
             mail_host,
             recipient_host: consultation.forward_path.as_ref().map(host),
             message_id: None,

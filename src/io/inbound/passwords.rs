@@ -19,6 +19,7 @@ impl<S: Store> Driver<'_, S> {
 
     /// Has a login verified, once everything is said. A stop does not wait for it.
     pub(super) async fn authenticate(&mut self, credentials: Credentials) -> Flow {
+        self.notice_new_peer();
         let place = Place {
             remote: self.peer,
             local: self.local,

@@ -60,6 +60,18 @@ impl Channel {
         self.unsent.len()
     }
 
+    /// Before an answer is waited for.
+    ///
+    /// # Errors
+    /// [`Failure::OutOfPlace`]: the filter has said more than it was asked for, which would be taken for the answer.
+    pub(super) fn check_unread(&self) -> Result<(), Failure> {
+        if self.unread.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::OutOfPlace("a second answer"))
+        }
+    }
+
     pub(super) async fn flush(&mut self, within: Duration) -> Result<(), Failure> {
         let octets = std::mem::take(&mut self.unsent);
         if octets.is_empty() {

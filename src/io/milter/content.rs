@@ -111,6 +111,7 @@ impl Conversation {
         }
         channel.put(&Command::EndOfBody(Vec::new()));
         channel.flush(patience.left()).await?;
+        channel.check_unread()?;
         loop {
             match self.response(patience).await? {
                 Response::Change(change) => changes.take(change, message).await?,

@@ -23,8 +23,6 @@ use crate::wire::reply::Reply;
 
 /// Octets that wait for an event that is answered, at most.
 const UNSENT_OCTETS_MAX: usize = 64 * 1024;
-/// How much of a malformed reply is recorded.
-const RECORDED_CHARACTERS_MAX: usize = 200;
 
 /// How a filter stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +171,10 @@ impl Conversation {
         patience: Patience,
     ) -> Result<Word, Failure> {
         let steps = self.agreed.steps;
+        if !Steps::offered(self.agreed.version).has(event.left_out) {
+            // Its version has no such event; libmilter ends the connection at what it does not know.
+            return Ok(Word::Continue);
+        }
         let is_left_out = steps.has(event.left_out) && event.left_out != Steps::default();
         let channel = self.channel.as_mut().ok_or(Failure::Closed)?;
         if !macros.is_empty() {
@@ -190,6 +192,7 @@ impl Conversation {
         if is_silent {
             return Ok(Word::Continue);
         }
+        channel.check_unread()?;
         let response = self.response(patience).await?;
         self.word(response, event.stage)
     }
@@ -224,10 +227,9 @@ impl Conversation {
             Response::Reject => filter_rejects(),
             Response::TemporaryFailure => filter_defers(),
             Response::Shutdown | Response::ConnectionFailed => filter_shuts_down(&self.myhostname),
-            Response::ReplyCode(text) => reply_code::parse(&text).ok_or_else(|| {
-                let text = String::from_utf8_lossy(&text);
-                Failure::Reply(text.chars().take(RECORDED_CHARACTERS_MAX).collect())
-            })?,
+            Response::ReplyCode(text) => {
+                reply_code::parse(&text).ok_or_else(|| Failure::Reply(String::from_utf8_lossy(&text).into_owned()))?
+            }
             other => return Err(Failure::OutOfPlace(name_of(&other))),
         };
         if is_of_session || refusal.code == 421 {
@@ -241,6 +243,11 @@ impl Conversation {
         if std::mem::take(&mut self.in_message) {
             self.say(&Command::Abort).await;
         }
+        self.go_on();
+    }
+
+    /// It is asked again: what it has accepted is over, or was nothing to accept.
+    pub(super) fn go_on(&mut self) {
         if self.standing == Standing::Past {
             self.standing = Standing::Asked;
         }

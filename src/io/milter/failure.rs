@@ -7,6 +7,13 @@ use crate::mail::header_edit::EditError;
 use crate::wire::milter::options::VERSION_MIN;
 use crate::wire::milter::packet::CodecError;
 
+/// How much of what a filter said is recorded, characters.
+const RECORDED_CHARACTERS_MAX: usize = 200;
+
+fn recorded(text: &str) -> String {
+    text.chars().take(RECORDED_CHARACTERS_MAX).collect()
+}
+
 /// What went wrong; the operator's or the filter's fault, but for [`Failure::Spool`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -44,13 +51,13 @@ pub enum Failure {
     #[error("asks for {0}, which it did not negotiate")]
     NotNegotiated(&'static str),
     /// Its reply is none.
-    #[error("gives a malformed reply {0:?}")]
+    #[error("gives a malformed reply {:?}", recorded(.0))]
     Reply(String),
     /// An address that it names is none.
-    #[error("names a malformed address {0:?}")]
+    #[error("names a malformed address {:?}", recorded(.0))]
     Address(String),
     /// A parameter that it names is none.
-    #[error("names a malformed parameter {0:?}")]
+    #[error("names a malformed parameter {:?}", recorded(.0))]
     Parameter(String),
     /// A header field that cannot be written.
     #[error("asks for {0}")]
@@ -64,4 +71,22 @@ pub enum Failure {
     /// The spool cannot be read or written: the environment's fault.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_is_recorded_on_one_line_of_bounded_length() {
+        let said = "a\n".repeat(100_000);
+        for failure in [
+            Failure::Reply(said.clone()),
+            Failure::Address(said.clone()),
+            Failure::Parameter(said),
+        ] {
+            let text = failure.to_string();
+            assert!(text.len() < 400 && !text.contains('\n'), "{text}");
+        }
+    }
 }

@@ -24,6 +24,8 @@ pub struct Milters {
     session_id: String,
     peer: SocketAddr,
     conversations: Vec<Conversation>,
+    /// One has thrown the message away: nobody is told any more of it.
+    is_discarded: bool,
 }
 
 impl Milters {
@@ -34,6 +36,7 @@ impl Milters {
             session_id: session_id.to_owned(),
             peer,
             conversations: Vec::new(),
+            is_discarded: false,
         }
     }
 
@@ -44,13 +47,12 @@ impl Milters {
 
     /// Whether any filter will see a message of this session.
     pub fn want_content(&self) -> bool {
-        self.conversations
-            .iter()
-            .any(|conversation| match conversation.standing {
-                Standing::Asked | Standing::Refuses(_) => true,
-                Standing::Failed(_) => conversation.milter.default_action != DefaultAction::Accept,
-                Standing::Fresh | Standing::Past | Standing::Gone => false,
-            })
+        let wants = |conversation: &Conversation| match conversation.standing {
+            Standing::Asked | Standing::Refuses(_) => true,
+            Standing::Failed(_) => conversation.milter.default_action != DefaultAction::Accept,
+            Standing::Fresh | Standing::Past | Standing::Gone => false,
+        };
+        !self.is_discarded && self.conversations.iter().any(wants)
     }
 
     /// Asks every filter about a step before the end of the data. Not cancel-safe.
@@ -58,6 +60,10 @@ impl Milters {
         let stage = known.consultation.stage;
         if stage == Stage::Connect {
             self.begin(known.consultation.peer).await;
+        }
+        self.is_discarded &= !matches!(stage, Stage::Connect | Stage::Hello | Stage::Mail);
+        if self.is_discarded {
+            return FilterVerdict::Continue;
         }
         let event = event_of(known);
         for number in 0..self.conversations.len() {
@@ -82,6 +88,7 @@ impl Milters {
                 _ => standing_verdict(conversation, &self.filters.myhostname),
             };
             if let Some(verdict) = verdict {
+                self.is_discarded = matches!(verdict, FilterVerdict::Discard(_));
                 return verdict;
             }
         }
@@ -99,11 +106,7 @@ impl Milters {
                 return Ok(verdict);
             }
         }
-        for conversation in &mut self.conversations {
-            if conversation.standing == Standing::Past {
-                conversation.standing = Standing::Asked;
-            }
-        }
+        self.conversations.iter_mut().for_each(Conversation::go_on);
         Ok(if together == EnvelopeChanges::default() {
             FilterVerdict::Continue
         } else {
@@ -169,11 +172,12 @@ impl Milters {
                 break;
             };
             let wants = conversation.agreed.steps.has(Steps::REFUSED_RECIPIENTS);
-            if conversation.standing == Standing::Asked && wants {
+            if conversation.standing == Standing::Asked && wants && !self.is_discarded {
                 let macros = macros(&self.filters, conversation, event.stage, known);
                 let patience = conversation.command_patience();
-                if let Err(failure) = conversation.event(&event, macros, patience).await {
-                    let _ = self.fail(number, Stage::Recipient, &failure);
+                match conversation.event(&event, macros, patience).await {
+                    Ok(_) => conversation.go_on(),
+                    Err(failure) => drop(self.fail(number, Stage::Recipient, &failure)),
                 }
             }
         }
@@ -192,11 +196,11 @@ impl Milters {
             let Some(conversation) = self.conversations.get_mut(number) else {
                 break;
             };
-            // Version 2 has no word for it.
-            if conversation.standing == Standing::Asked && conversation.agreed.version > 2 {
+            if conversation.standing == Standing::Asked {
                 let patience = conversation.command_patience();
-                if let Err(failure) = conversation.event(&event, Vec::new(), patience).await {
-                    let _ = self.fail(number, Stage::Connect, &failure);
+                match conversation.event(&event, Vec::new(), patience).await {
+                    Ok(_) => conversation.go_on(),
+                    Err(failure) => drop(self.fail(number, Stage::Connect, &failure)),
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! What the configuration says of content filters, checked.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,8 +20,6 @@ pub struct Filters {
     pub version_text: String,
     /// `myhostname`.
     pub myhostname: String,
-    /// Where the listener listens.
-    pub listening: Option<SocketAddr>,
     /// `smtpd_milter_maps`: clients of which no filter is told.
     pub disabled: CidrSet,
     /// `message_size_limit`, octets: no body that a filter puts in its place is larger; 0 means no limit.

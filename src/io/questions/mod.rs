@@ -7,7 +7,7 @@
 mod names;
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,11 @@ use tokio::sync::Semaphore;
 
 use crate::io::dns::SystemResolver;
 use crate::io::policy_service::{PolicyClient, PolicyConnections};
+use crate::io::turns::{Turn, Turns};
+use crate::net;
 use crate::policy::chain::Evaluation;
 use crate::policy::question::{Answer, Answers, Found, PeerNames, Question};
+use crate::policy::session_places::network_of;
 use crate::policy::verdict::Verdict;
 use crate::session::QUESTIONS_MAX;
 
@@ -24,6 +27,11 @@ use crate::session::QUESTIONS_MAX;
 pub const DNS_TIME_MAX: Duration = Duration::from_secs(30);
 /// Questions of restrictions to the DNS at a time; the next one waits.
 const DNS_QUESTIONS_MAX: usize = 500;
+/// Of these, and of the look-ups of names, those of one network: whoever asks of domains whose name servers never answer
+/// must not take the turns of everybody.
+pub const NETWORK_QUESTIONS_MAX: usize = 50;
+/// Questions of one network to policy services at a time: a service may have to ask such name servers too.
+const NETWORK_SERVICES_MAX: usize = 20;
 /// Peers whose names are looked up at a time; the next one waits. Every connection asks for them, and whoever connects chooses
 /// how slowly its name server answers, so that they must not take the turns of the other questions.
 const DNS_PEERS_MAX: usize = 500;
@@ -32,8 +40,9 @@ const DNS_PEERS_MAX: usize = 500;
 pub struct Questions {
     resolver: Arc<SystemResolver>,
     services: PolicyClient,
-    turns: Semaphore,
-    peer_turns: Semaphore,
+    turns: Turns,
+    peer_turns: Turns,
+    service_turns: Turns,
 }
 
 impl Questions {
@@ -42,35 +51,59 @@ impl Questions {
         Self {
             resolver,
             services: PolicyClient::new(connections),
-            turns: Semaphore::new(DNS_QUESTIONS_MAX),
-            peer_turns: Semaphore::new(DNS_PEERS_MAX),
+            turns: Turns::new(DNS_QUESTIONS_MAX, NETWORK_QUESTIONS_MAX),
+            peer_turns: Turns::new(DNS_PEERS_MAX, NETWORK_QUESTIONS_MAX),
+            // How many are asked at a time is each service's matter.
+            service_turns: Turns::new(Semaphore::MAX_PERMITS, NETWORK_SERVICES_MAX),
         }
     }
 
-    /// Answers one question; a failure is an answer. Cancel-safe.
-    pub async fn answer(&self, question: &Question) -> Answer {
+    /// Answers one question of a session with this peer; a failure is an answer. Cancel-safe.
+    pub async fn answer(&self, question: &Question, peer: IpAddr) -> Answer {
+        let network = network_of(net::canonical(peer));
         match question {
             Question::Addresses { name, both_families } => {
                 let asked = names::addresses(&self.resolver, name, *both_families);
-                Answer::Addresses(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
+                Answer::Addresses(
+                    in_time(self.turns.turn(network), asked)
+                        .await
+                        .unwrap_or_else(Found::Failed),
+                )
             }
             Question::MailExchangers(domain) => {
                 let asked = names::mail_exchangers(&self.resolver, domain);
-                Answer::MailExchangers(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
+                Answer::MailExchangers(
+                    in_time(self.turns.turn(network), asked)
+                        .await
+                        .unwrap_or_else(Found::Failed),
+                )
             }
             Question::Texts(name) => {
                 let asked = names::texts(&self.resolver, name);
-                Answer::Texts(in_time(&self.turns, asked).await.unwrap_or_else(Found::Failed))
+                Answer::Texts(
+                    in_time(self.turns.turn(network), asked)
+                        .await
+                        .unwrap_or_else(Found::Failed),
+                )
             }
             Question::PeerNames(address) => Answer::PeerNames(self.peer_names(*address).await),
-            Question::Service { service, attributes } => Answer::Service(self.services.ask(service, attributes).await),
+            Question::Service { service, attributes } => {
+                let turn = self.service_turns.turn(network);
+                let Ok(_turn) = tokio::time::timeout(service.timeout, turn).await else {
+                    return Answer::Service(Err(String::from(
+                        "too many questions of this network wait for the service",
+                    )));
+                };
+                Answer::Service(self.services.ask(service, attributes).await)
+            }
         }
     }
 
     /// What the DNS calls an address, as Postfix's `smtpd_peer_init` finds it. Cancel-safe.
     pub async fn peer_names(&self, address: IpAddr) -> PeerNames {
         let asked = names::peer_names(&self.resolver, address);
-        let named = in_time(&self.peer_turns, asked).await;
+        let turn = self.peer_turns.turn(network_of(net::canonical(address)));
+        let named = in_time(turn, asked).await;
         named.unwrap_or_else(names::unknown)
     }
 
@@ -81,7 +114,7 @@ impl Questions {
             match evaluate(&answers) {
                 Evaluation::Decided(verdict) => return verdict,
                 Evaluation::Ask(question) => {
-                    let answer = self.answer(&question).await;
+                    let answer = self.answer(&question, Ipv4Addr::UNSPECIFIED.into()).await;
                     answers.add(question, answer);
                 }
             }
@@ -95,9 +128,9 @@ impl Questions {
 
 /// # Errors
 /// In words: the time is over.
-async fn in_time<T>(turns: &Semaphore, asked: impl Future<Output = T>) -> Result<T, String> {
+async fn in_time<T>(turn: impl Future<Output = Turn<'_>>, asked: impl Future<Output = T>) -> Result<T, String> {
     let in_turn = async {
-        let _turn = turns.acquire().await;
+        let _turn = turn.await;
         asked.await
     };
     let outcome = tokio::time::timeout(DNS_TIME_MAX, in_turn).await;

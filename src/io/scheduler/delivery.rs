@@ -47,6 +47,10 @@ pub async fn run<S: Store, R: Resolver>(
             attempt.reused,
             now.since(started),
         );
+        let failed = recipient(&lease, attempt.number).filter(|_| matches!(attempt.outcome, Outcome::Failed(_)));
+        if let Some(unwanted) = failed.filter(|recipient| !recipient.request.wants(Event::Failure)) {
+            log::bounce_unwanted(&lease, unwanted);
+        }
     }
     let mut notifications = Notifications::default();
     let means = Means::of(&plan);

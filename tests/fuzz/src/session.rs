@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use estafette::cert::decode::decode;
 use estafette::cert::identity::{Identity, Why};
 use estafette::config::load_text;
-use estafette::mail::dsn::RecipientRequest;
+use estafette::mail::dsn::{MessageRequest, RecipientRequest, Return};
 use estafette::mail::queue_id::QueueId;
 use estafette::mail::trace_header::TlsDescription;
 use estafette::policy::client_rates::RateExceeded;
@@ -415,6 +415,10 @@ impl World<'_> {
                 self.ledger.permit("d@elsewhere.example");
                 FilterVerdict::Changed(Box::new(EnvelopeChanges {
                     reverse_path: Some(ReversePath::Null),
+                    dsn: MessageRequest {
+                        ret: Some(Return::Headers),
+                        envelope_id: Some("x".into()),
+                    },
                     recipients: vec![
                         RecipientChange::Add(path("<d@elsewhere.example>"), RecipientRequest::default()),
                         RecipientChange::Remove(path("<b@relayed.example>")),
