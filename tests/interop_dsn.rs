@@ -433,3 +433,24 @@ fn smtp_sink_with_dsn_is_told_what_was_asked() {
         ],
     );
 }
+
+#[test]
+fn signed_message_that_cannot_be_converted_comes_back_by_a_next_hop_without_8bitmime() {
+    let sink = SmtpSink::start(&["-8"]);
+    let relay = Relay::start(LOOPBACK, sink.port);
+    let data = "Subject: signed\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n\
+                --b\r\n\r\ncaf\u{e9}\r\n--b\r\n\r\nsignature\r\n--b--\r\n";
+    say(relay.port, "<a@example.org> BODY=8BITMIME", &["<b@example.net>"], data);
+    let mail = sink.wait_for(1);
+    assert_holds(
+        &mail[0],
+        &[
+            "X-Rcpt-Args: <a@example.org>",
+            "Status: 5.6.3",
+            "Content-Type: text/rfc822-headers",
+            "Subject: signed",
+        ],
+    );
+    assert!(mail[0].is_ascii(), "{}", mail[0]);
+    assert!(!mail[0].contains("--b--"), "{}", mail[0]);
+}

@@ -188,6 +188,39 @@ async fn bounce_is_queued_with_the_removal_though_no_new_mail_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_former_process_saw_relayed_is_reported_and_not_attempted() {
+    let world = World::start(|_| ());
+    let success = "SUCCESS,FAILURE";
+    let id = world
+        .queue_asking("a@hangs.test", &["b@gone.test", "c@gone.test"], success)
+        .await;
+    // Taken before the scheduler wakes up.
+    let lease = world.store.due(wall(), 1).await.expect("leases").remove(0);
+    assert_eq!(lease.id, id);
+    world.store.relayed_unreported(&lease, &[0]).expect("noted");
+    world.store.relayed(&lease, &[1]).expect("noted");
+    world.store.abandon(lease.id, &lease.destination);
+    world.notify();
+    sleep(SECOND).await;
+    assert!(world.entry(id).await.is_none());
+    assert_eq!(world.names.times("gone.test").len(), 0, "nobody was looked for");
+    let notices = world.notices().await;
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    for text in [
+        "Action: relayed",
+        "Final-Recipient: rfc822; b@gone.test",
+        "handed on before this relay was restarted",
+    ] {
+        assert!(
+            notices[0].replace("\r\n    ", " ").contains(text),
+            "{text}: {}",
+            notices[0]
+        );
+    }
+    assert!(!notices[0].contains("c@gone.test"), "{}", notices[0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn probe_that_succeeds_opens_its_destination_to_everything() {
     let world = World::start(|_| ());
     for _ in 0..100 {

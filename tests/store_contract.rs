@@ -16,6 +16,8 @@ mod hold;
 mod kill;
 #[path = "store_contract/long.rs"]
 mod long;
+#[path = "store_contract/migration.rs"]
+mod migration;
 #[path = "store_contract/nth_fault.rs"]
 mod nth_fault;
 #[path = "store_contract/operator.rs"]

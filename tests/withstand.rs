@@ -6,6 +6,8 @@ mod attackers;
 #[path = "withstand/balanced.rs"]
 mod balanced;
 mod common;
+#[path = "withstand/memory.rs"]
+mod memory;
 #[path = "withstand/reload.rs"]
 mod reload;
 #[path = "withstand/tls.rs"]

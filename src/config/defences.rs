@@ -34,6 +34,7 @@ pub fn admission(top: &Scope) -> AdmissionSettings {
         sessions_max: top.count("default_process_limit"),
         strangers_percent: top.count("smtpd_stranger_session_share"),
         rate_time_unit: top.time("anvil_rate_time_unit"),
+        mail_data_octets_max: top.number("smtpd_mail_data_memory_limit"),
     }
 }
 

@@ -15,6 +15,7 @@ use super::world_networks::is_of_the_world;
 use crate::policy::certificate_rule::RuleAction;
 use crate::policy::reached::{Named, reached};
 use crate::policy::restriction::{Action, Restriction};
+use crate::policy::stage::List;
 use crate::session::settings::TlsOffer;
 
 /// The lists that are asked on a listener.
@@ -92,6 +93,33 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
         check_certificate_rule(key, listed, scope, offer, findings);
     }
     check_public_trust(&all, trust, findings);
+    check_late_rules(scope, &named, findings);
+}
+
+/// The From header field is read, and a message counted, before anybody is asked in `smtpd_end_of_data_restrictions`.
+fn check_late_rules(scope: &Scope, named: &Named, findings: &mut Findings) {
+    let key = List::EndOfData.name();
+    for listed in scope.restrictions(key) {
+        for restriction in reached(&listed.restriction, named) {
+            let (binding, is_limited) = match &restriction {
+                Restriction::Rule(rule) => (rule.sender.as_deref(), !rule.limits.is_empty()),
+                Restriction::RejectSenderCertificateMismatch(binding) => (Some(&**binding), false),
+                _ => continue,
+            };
+            let too_late = [
+                (binding.is_some_and(|binding| binding.from_header), "from_header"),
+                (is_limited, "limits"),
+            ];
+            for (_, what) in too_late.iter().filter(|(is_asked, _)| *is_asked) {
+                let complaint = Complaint::new(
+                    format!("\"{restriction}\" has {what}, which would count too late here"),
+                    "expected a rule without",
+                );
+                let hint = "put it into smtpd_relay_restrictions or smtpd_data_restrictions";
+                findings.error(key, listed.span.clone(), complaint.hint(hint));
+            }
+        }
+    }
 }
 
 /// Networks that together hold a large part of the Internet, with permission for all of it.

@@ -17,6 +17,7 @@ use super::introductions::Introductions;
 use super::turns::{Turn, Turns};
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
+use crate::policy::message_memory::MessageMemory;
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
 use crate::session::Session;
 use crate::session::settings::{SessionSettings, TlsOffer};
@@ -30,6 +31,8 @@ pub struct AdmissionSettings {
     pub strangers_percent: usize,
     /// `anvil_rate_time_unit`.
     pub rate_time_unit: Duration,
+    /// `smtpd_mail_data_memory_limit`; 0 means no limit.
+    pub mail_data_octets_max: u64,
 }
 
 impl Default for AdmissionSettings {
@@ -38,6 +41,7 @@ impl Default for AdmissionSettings {
             sessions_max: 2_000,
             strangers_percent: 80,
             rate_time_unit: Duration::from_mins(1),
+            mail_data_octets_max: 128 * 1024 * 1024,
         }
     }
 }
@@ -57,11 +61,19 @@ pub struct Admission {
 struct State {
     places: SessionPlaces,
     rates: ClientRates,
+    memory: MessageMemory,
     /// How a session is told to make room.
     tokens: HashMap<u64, CancellationToken>,
 }
 
 impl State {
+    fn configure(&mut self, settings: &AdmissionSettings) {
+        self.places.resize(settings.sessions_max, settings.strangers_percent);
+        self.rates.set_unit(settings.rate_time_unit);
+        let octets_max = settings.mail_data_octets_max;
+        self.memory.configure(octets_max, settings.strangers_percent);
+    }
+
     fn shed(&self, number: Option<u64>) {
         if let Some(token) = number.and_then(|number| self.tokens.get(&number)) {
             token.cancel();
@@ -107,14 +119,15 @@ impl Refusal {
 impl Admission {
     /// Nobody is here yet.
     pub fn new(settings: &AdmissionSettings) -> Self {
-        let mut rates = ClientRates::default();
-        rates.set_unit(settings.rate_time_unit);
+        let mut state = State {
+            places: SessionPlaces::new(settings.sessions_max, settings.strangers_percent),
+            rates: ClientRates::default(),
+            memory: MessageMemory::default(),
+            tokens: HashMap::new(),
+        };
+        state.configure(settings);
         Self {
-            state: Mutex::new(State {
-                places: SessionPlaces::new(settings.sessions_max, settings.strangers_percent),
-                rates,
-                tokens: HashMap::new(),
-            }),
+            state: Mutex::new(state),
             stress: watch::Sender::new(false),
             handshakes: handshakes(),
             introductions: Introductions::default(),
@@ -124,8 +137,7 @@ impl Admission {
     /// Takes other settings. Strangers that have become too many are told to make room.
     pub fn configure(&self, settings: &AdmissionSettings) {
         let mut state = self.lock();
-        state.places.resize(settings.sessions_max, settings.strangers_percent);
-        state.rates.set_unit(settings.rate_time_unit);
+        state.configure(settings);
         state.shed_surplus();
         self.tell_stress(&mut state);
     }
@@ -178,6 +190,7 @@ impl Admission {
             told_to_leave: token,
             progress: 0,
             standing,
+            held_octets: 0,
         })
     }
 
@@ -214,6 +227,8 @@ pub struct Place {
     pub told_to_leave: CancellationToken,
     progress: u64,
     standing: Standing,
+    /// Of mail data in memory, as they are counted.
+    held_octets: u64,
 }
 
 impl Place {
@@ -235,6 +250,26 @@ impl Place {
         if is_promoted {
             self.admission.tell_stress(&mut state);
         }
+    }
+
+    /// Notes how many octets of mail data the session has in memory; false when it may not have so many. Strangers may be told
+    /// to make room for whoever is known.
+    #[must_use]
+    pub fn hold(&mut self, octets: usize) -> bool {
+        let octets = MessageMemory::counted(octets as u64);
+        if octets == self.held_octets {
+            return true;
+        }
+        let mut state = self.admission.lock();
+        let hold = state.memory.hold(self.number, octets, self.standing);
+        for number in hold.shed {
+            state.places.shed_for_memory(number);
+            state.shed(Some(number));
+        }
+        if hold.is_granted {
+            self.held_octets = octets;
+        }
+        hold.is_granted
     }
 
     /// Counts an event of the session's client.
@@ -260,6 +295,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         state.places.leave(self.number);
+        state.memory.leave(self.number);
         state.tokens.remove(&self.number);
         state.shed_surplus();
         self.admission.tell_stress(&mut state);

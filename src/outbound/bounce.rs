@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::notice_text::{
-    Letters, in_words, original_recipient, printable, push_folded, recipient_address, xtext_decoded,
+    Letters, in_words, original_recipient, printable, push_field, push_folded, recipient_address, xtext_decoded,
 };
 use super::original::Original;
 use crate::mail::downgrade::encoder::Encoder;
@@ -267,10 +267,11 @@ impl Bounce<'_> {
         {
             out.push_str("\r\n");
             if let Some(original) = &request.original_recipient {
-                let _ = write!(out, "Original-Recipient: {}\r\n", original_recipient(original, letters));
+                let original = original_recipient(original, letters);
+                push_field(&mut out, &format!("Original-Recipient: {original}"), letters);
             }
             let recipient = recipient_address(forward_path, self.myhostname, letters);
-            let _ = write!(out, "Final-Recipient: {recipient}\r\n");
+            push_field(&mut out, &format!("Final-Recipient: {recipient}"), letters);
             let action = match self.notice {
                 Notice::Failed => "failed",
                 Notice::Delayed { .. } => "delayed",

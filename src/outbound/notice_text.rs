@@ -65,6 +65,18 @@ pub(super) fn push_folded(out: &mut String, text: &str, indent: &str, letters: L
     out.push_str("\r\n");
 }
 
+/// The longest line of a report that is not folded, octets (RFC 5322 section 2.1.1).
+const LINE_OCTETS_MAX: usize = 998;
+
+/// Adds a field of the report: in one line, if it may be so long.
+pub(super) fn push_field(out: &mut String, field: &str, letters: Letters) {
+    if field.len() > LINE_OCTETS_MAX {
+        return push_folded(out, field, "    ", letters);
+    }
+    out.push_str(field);
+    out.push_str("\r\n");
+}
+
 /// What xtext stands for; a `+` without two hexadecimal digits stands for itself.
 pub(super) fn xtext_decoded(text: &str) -> String {
     let mut octets = Vec::with_capacity(text.len());
@@ -159,6 +171,22 @@ mod tests {
             lines[1..]
                 .iter()
                 .all(|line| line.starts_with("    y") && line.len() <= 998)
+        );
+    }
+
+    #[test]
+    fn long_address_is_folded_and_a_short_one_is_not() {
+        let mut out = String::new();
+        push_field(&mut out, "Final-Recipient: rfc822; a@example.org", Letters::Ascii);
+        assert_eq!(out, "Final-Recipient: rfc822; a@example.org\r\n");
+        let mut out = String::new();
+        let orcpt = format!("utf-8;{}@example.org", "\\x{E9}".repeat(240));
+        let address = original_recipient(&orcpt, Letters::Ascii);
+        push_field(&mut out, &format!("Original-Recipient: {address}"), Letters::Ascii);
+        assert!(out.split("\r\n").all(|line| line.len() <= 998), "{out}");
+        assert_eq!(
+            out.replace("\r\n    ", ""),
+            format!("Original-Recipient: {address}\r\n").replace("; ", ";")
         );
     }
 

@@ -1,6 +1,9 @@
 //! As much of an undelivered message as goes back with its bounce.
 //!
-//! **Implements** `bounce_size_limit`, RFC 3462 section 2, RFC 6533 section 5.
+//! **Implements** `bounce_size_limit`, RFC 3462 section 2, RFC 6533 section 5. A message that cannot be converted to seven bits goes
+//! back as its header: its bounce may have to be converted, and would be lost.
+
+use crate::mail::downgrade::survey::Surveyor;
 
 /// As much of the undelivered message as is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +20,7 @@ impl<'a> Original<'a> {
     /// of it is left out.
     pub fn of(start: &'a [u8], size_octets: u64, octets_max: usize) -> (Self, bool) {
         let is_whole = usize::try_from(size_octets).is_ok_and(|size| size == start.len() && size <= octets_max);
-        if is_whole {
+        if is_whole && is_convertible(start) {
             return (Self::Full(start), false);
         }
         (Self::header_of(start, octets_max), true)
@@ -55,6 +58,16 @@ impl<'a> Original<'a> {
     }
 }
 
+/// Whether a message is seven-bit, or is packed up for its header, or can be made seven-bit.
+fn is_convertible(message: &[u8]) -> bool {
+    if message.is_ascii() || Original::Full(message).has_utf8_header() {
+        return true;
+    }
+    let mut surveyor = Surveyor::default();
+    surveyor.push(message);
+    surveyor.finish().plan.is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +86,20 @@ mod tests {
             (Original::Headers(&HEADER[..21]), true)
         );
         assert_eq!(Original::of(HEADER, octets, 5), (Original::Headers(b""), true));
+    }
+
+    #[test]
+    fn original_that_cannot_be_converted_to_seven_bits_is_its_header() {
+        let of = |text: &str| {
+            let (original, _) = Original::of(text.as_bytes(), text.len() as u64, 10_000);
+            matches!(original, Original::Full(_))
+        };
+        assert!(of("Subject: x\r\n\r\ncaf\u{e9}\r\n"));
+        assert!(of("Subject: caf\u{e9}\r\n\r\nx\r\n"));
+        let signed = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n";
+        assert!(of(&format!("{signed}x\r\n--b--\r\n")));
+        assert!(!of(&format!("{signed}\u{e9}\r\n--b--\r\n")));
+        assert!(!of("Content-Transfer-Encoding: base64\r\n\r\n\u{e9}\r\n"));
+        assert!(!of("Content-Type: message/rfc822\r\n\r\nSubject: \u{e9}\r\n\r\nx\r\n"));
     }
 }

@@ -20,6 +20,7 @@ pub mod glob;
 pub mod limits;
 mod list_words;
 pub mod login_failures;
+pub mod message_memory;
 pub mod name_filter;
 mod name_words;
 pub mod question;

@@ -130,6 +130,13 @@ impl SessionPlaces {
         Some(number)
     }
 
+    /// A session was told to end for another reason than its place.
+    pub fn shed_for_memory(&mut self, number: u64) {
+        if self.places.get(&number).is_some_and(|place| !place.is_leaving) {
+            self.tell_to_leave(number);
+        }
+    }
+
     /// Somebody has connected.
     pub fn enter(&mut self, peer: IpAddr, share: Option<ClientShare>, standing: Standing, now: Instant) -> Entry {
         if let Some(ClientShare { client, limit }) = share {

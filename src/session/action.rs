@@ -54,6 +54,9 @@ pub enum QueueRefusal {
     /// The environment's fault: 451 4.3.0.
     #[error("the queue cannot be written")]
     Failed,
+    /// Messages on their way in hold as much memory as they may: 452 4.3.1.
+    #[error("mail data in memory fills smtpd_mail_data_memory_limit")]
+    NoMemory,
     /// The queue is closed: 421 4.3.2, and the session ends.
     #[error("the queue is closed")]
     Closed,

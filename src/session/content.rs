@@ -170,6 +170,11 @@ impl Content {
         self.from.as_ref()
     }
 
+    /// Octets kept until the next piece is complete.
+    pub(super) fn kept_octets(&self) -> usize {
+        self.piece.len()
+    }
+
     /// Octets received so far, dots taken out.
     pub(super) fn size_octets(&self) -> u64 {
         self.size_octets

@@ -22,6 +22,14 @@ impl Session {
         self.connection.progress
     }
 
+    /// Octets of mail data that the session keeps until they are handed to the queue.
+    pub fn mail_data_octets(&self) -> usize {
+        match &self.state {
+            State::Content(_, _, content) | State::Chunks(_, _, content) => content.kept_octets(),
+            _ => 0,
+        }
+    }
+
     /// Whether sessions are short. From then on a stranger has less time and fewer errors.
     pub fn handle_stress(&mut self, is_stressed: bool, now: Now) {
         self.connection.is_stressed = is_stressed;

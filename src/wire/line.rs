@@ -21,6 +21,9 @@ const _: () = assert!(PLAIN_COMMAND_OCTETS_MAX + RCPT_PARAMETERS_OCTETS_MAX <= C
 /// The longest line of an authentication exchange, octets with its end (RFC 4954 section 4).
 pub const AUTHENTICATION_LINE_OCTETS_MAX: usize = 12_288;
 
+/// Room that is kept while nothing is unread: a session that has sent a message does not hold the room of its mail data.
+const KEPT_OCTETS_MAX: usize = COMMAND_LINE_OCTETS_MAX;
+
 /// Octets received and not yet looked at.
 #[derive(Debug, Default)]
 pub struct Input {
@@ -78,6 +81,9 @@ impl Input {
     /// Marks octets as read.
     pub fn consume(&mut self, octets: usize) {
         self.start = self.start.saturating_add(octets).min(self.octets.len());
+        if self.start == self.octets.len() && self.octets.capacity() > KEPT_OCTETS_MAX {
+            (self.octets, self.start) = (Vec::new(), 0);
+        }
     }
 
     /// The next line of at most `octets_max` with its end, if it is here. The lines do not depend on how the octets

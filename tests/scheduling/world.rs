@@ -15,6 +15,7 @@ use estafette::io::plan::Plan;
 use estafette::io::scheduler::Scheduler;
 use estafette::io::tls::client::ClientTls;
 use estafette::io::tls::settings::ClientTlsFiles;
+use estafette::mail::dsn::{Notify as DsnNotify, RecipientRequest};
 use estafette::mail::envelope::{Body, Demands, Envelope, Submitter};
 use estafette::mail::queue_id::QueueId;
 use estafette::outbound::route::{LookupError, MailExchanger};
@@ -167,32 +168,55 @@ impl World {
     }
 
     pub(crate) async fn queue_for(&self, from: &str, to: &str, lifetime: Duration, hold: Option<&str>) -> QueueId {
+        let id = self.commit(from, &[to], lifetime, hold, Demands::default()).await;
+        self.queued.notify_one();
+        id
+    }
+
+    /// Queues a message whose recipients all ask the same, and does not wake the scheduler.
+    pub(crate) async fn queue_asking(&self, from: &str, to: &[&str], notify: &str) -> QueueId {
+        let request = RecipientRequest {
+            notify: DsnNotify::parse(notify),
+            original_recipient: None,
+        };
+        let demands = Demands {
+            recipients: vec![request; to.len()],
+            ..Demands::default()
+        };
+        self.commit(from, to, 5 * DAY, None, demands).await
+    }
+
+    async fn commit(
+        &self,
+        from: &str,
+        to: &[&str],
+        lifetime: Duration,
+        hold: Option<&str>,
+        demands: Demands,
+    ) -> QueueId {
         let mut draft = self.store.begin().await.expect("begun");
         draft
             .append(b"Subject: hello\r\n\r\nthe body\r\n")
             .await
             .expect("appended");
-        let forward_path = ForwardPath::parse(&format!("<{to}>")).expect("a path");
-        let destination = to.rsplit('@').next().expect("a domain").to_owned();
+        let path = |to: &&str| ForwardPath::parse(&format!("<{to}>")).expect("a path");
         let envelope = Envelope {
             reverse_path: ReversePath::parse(&format!("<{from}>")).expect("a path"),
-            forward_paths: vec![forward_path.clone()],
+            forward_paths: to.iter().map(path).collect(),
             body: Body::SevenBit,
             submitter: Submitter::local("test"),
-            demands: Demands::default(),
+            demands,
             hold: hold.map(Into::into),
         };
-        let recipients = vec![NewRecipient {
-            destination,
-            forward_path,
-        }];
+        let recipient = |to: &&str| NewRecipient {
+            destination: to.rsplit('@').next().expect("a domain").to_owned(),
+            forward_path: path(to),
+        };
         let now = wall();
-        let id = draft
-            .commit(envelope, recipients, now, now.plus(lifetime))
+        draft
+            .commit(envelope, to.iter().map(recipient).collect(), now, now.plus(lifetime))
             .await
-            .expect("queued");
-        self.queued.notify_one();
-        id
+            .expect("queued")
     }
 
     pub(crate) fn notify(&self) {

@@ -172,7 +172,7 @@ async fn check<S: Store>(store: &S, said: &Said, sizes: &[usize], what: &str) {
 }
 
 /// Where hundreds of stores are opened one after the other; what a sync really does is not asked here.
-fn quick_directory() -> tempfile::TempDir {
+pub(crate) fn quick_directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() {
         memory.to_owned()

@@ -2,11 +2,11 @@
 
 use estafette::mail::queue_id::QueueId;
 use estafette::queue::HoldError;
-use estafette::queue::entry::NEVER;
+use estafette::queue::entry::{Entry, NEVER, Settlement};
 use estafette::queue::memory::MemoryStore;
 use estafette::queue::operator::{Change, Operator};
 
-use super::common::{self, ARRIVED, done, enqueue, pattern, retry};
+use super::common::{self, ARRIVED, done, enqueue, notification, pattern, retry};
 
 /// `make` gives an empty store.
 async fn contract<S: Operator>(make: impl Fn() -> S) {
@@ -16,6 +16,7 @@ async fn contract<S: Operator>(make: impl Fn() -> S) {
     flushed_message_is_due_although_its_destination_backs_off(&make()).await;
     message_under_delivery_is_left_alone(&make()).await;
     claimed_message_is_nobody_elses(&make()).await;
+    message_for_two_destinations_is_bounced_in_one_report(&make()).await;
     changes_are_told_one_by_one(&make()).await;
 }
 
@@ -123,6 +124,22 @@ async fn claimed_message_is_nobody_elses<S: Operator>(store: &S) {
         store.settle(lease, settled).await.unwrap();
     }
     assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
+}
+
+async fn message_for_two_destinations_is_bounced_in_one_report<S: Operator>(store: &S) {
+    let id = enqueue(store, b"x", &["a@x.example", "b@y.example", "c@x.example"]).await;
+    let mut leases = store.claim(id).await.unwrap();
+    let bounce = notification(store.new_id());
+    let told = bounce.id;
+    let reported = (0..3).map(|number| Settlement::Reported { number }).collect();
+    store.report(leases.remove(0), reported, vec![bounce]).await.unwrap();
+    let queued = |entries: Vec<Entry>| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
+    assert_eq!(queued(store.list(None, 10).await.unwrap()), [told]);
+    let other = leases.remove(0);
+    store.abandon(other.id, &other.destination);
+    let due = store.due(ARRIVED, 10).await.unwrap();
+    assert_eq!(due.iter().map(|lease| lease.id).collect::<Vec<_>>(), [told]);
+    assert_eq!(store.leased(), [told], "nothing of the message is held any more");
 }
 
 async fn changes_are_told_one_by_one<S: Operator>(store: &S) {

@@ -10,6 +10,7 @@ pub mod extensions;
 pub mod extensions_out;
 pub mod kind;
 pub mod later;
+pub mod memory;
 pub mod milter;
 pub mod outbound_side;
 pub mod policy_side;
@@ -33,6 +34,7 @@ pub fn implemented() -> impl Iterator<Item = &'static Directive> {
         .chain(world::DIRECTIVES)
         .chain(extensions::DIRECTIVES)
         .chain(defence::DIRECTIVES)
+        .chain(memory::DIRECTIVES)
         .chain(extensions_out::DIRECTIVES)
 }
 

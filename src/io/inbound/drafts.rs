@@ -7,6 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::driver::{Driver, Flow, Inbound};
+use crate::io::milter::Message;
 use crate::io::{clock, flow};
 use crate::mail::envelope::Envelope;
 use crate::mail::queue_id::QueueId;
@@ -18,6 +19,9 @@ use crate::queue::{Draft, Store, StoreError};
 use crate::session::QueueRefusal;
 use crate::wire::path::{ForwardPath, ReversePath};
 
+/// Octets of a message in a file of its own that wait to be written.
+const PIECE_OCTETS: usize = 64 * 1024;
+
 /// How long the queue may take to begin a message, to take a piece of it, or to commit it; then the answer is 451. Well below
 /// the 10 minutes for which a client waits after its final dot (RFC 5321 section 4.5.3.2.6). A commit that is given up may
 /// succeed nevertheless: the client was told nothing, tries again, and the message arrives twice.
@@ -25,11 +29,15 @@ pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(100);
 
 impl<S: Store> Driver<'_, S> {
     pub(super) async fn open_draft(&mut self) -> Flow {
+        if !self.place.hold(1) {
+            self.session.handle_draft(Err(QueueRefusal::NoMemory), clock::now());
+            return Flow::Continue;
+        }
         let begun = in_time(self.inbound.store.begin()).await;
         let answer = match begun {
             Ok(draft) => {
                 let id = draft.id();
-                self.draft = Some(draft);
+                (self.draft, self.appended) = (Some(draft), 0);
                 self.content = self.new_content();
                 Ok(id)
             }
@@ -43,6 +51,7 @@ impl<S: Store> Driver<'_, S> {
         if self.content.is_some() {
             return self.keep_for_filters(octets).await;
         }
+        self.appended = self.appended.saturating_add(octets.len());
         if let Some(draft) = &mut self.draft
             && let Err(error) = in_time(draft.append(octets)).await
         {
@@ -51,6 +60,24 @@ impl<S: Store> Driver<'_, S> {
             self.session.handle_append_failed(refusal, clock::now());
         }
         Flow::Continue
+    }
+
+    /// Counts what of the message is in memory; when that is more than it may be, the message goes.
+    pub(super) fn weigh_memory(&mut self) {
+        let kept_max = usize::try_from(self.inbound.queue.inline_octets_max).unwrap_or(usize::MAX);
+        let draft = self
+            .draft
+            .as_ref()
+            .map_or(0, |_| self.appended.min(kept_max.max(PIECE_OCTETS)));
+        let content = self.content.as_ref().map_or(0, Message::memory_octets);
+        let kept = self.session.mail_data_octets();
+        if self.place.hold(kept.saturating_add(draft).saturating_add(content)) {
+            return;
+        }
+        (self.draft, self.content) = (None, None);
+        self.session.handle_append_failed(QueueRefusal::NoMemory, clock::now());
+        // It holds less than before, which is always granted.
+        let _ = self.place.hold(self.session.mail_data_octets());
     }
 
     pub(super) async fn commit(&mut self, envelope: Envelope) -> Flow {

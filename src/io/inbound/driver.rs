@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door;
 use super::upstream;
-use super::waiting::{Asking, NAMES_TIME_MAX, ReadAhead, told};
+use super::waiting::{Asking, ReadAhead, told};
 use super::wire::Wire;
 use crate::io::admission::{Admission, Place};
 use crate::io::authenticator::Authenticator;
@@ -30,14 +30,11 @@ use crate::observe;
 use crate::observe::log;
 use crate::outbound::settings::OutboundSettings;
 use crate::policy::limits::Counters;
-use crate::policy::question::{Answer, Found, PeerNames};
+use crate::policy::question::{Answer, PeerNames};
 use crate::queue::Store;
 use crate::queue::settings::QueueSettings;
 use crate::session::settings::{SessionSettings, TlsOffer};
 use crate::session::{Action, QueueRefusal, Session};
-
-/// Octets read at once.
-const READ_OCTETS: usize = 32 * 1024;
 
 /// How long the end of a session may take altogether.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -105,6 +102,8 @@ pub(super) struct Driver<'a, S: Store> {
     pub(super) names: Arc<OnceCell<PeerNames>>,
     /// The look-up of the peer's name, until it is known. Nobody waits for it.
     pub(super) naming: Option<Asking<PeerNames>>,
+    /// Whether it has begun: it does with what the peer says first.
+    pub(super) is_naming: bool,
     /// What the peer sent while the session was waiting for an answer.
     pub(super) ahead: ReadAhead,
     pub(super) told_to_stop: bool,
@@ -113,6 +112,8 @@ pub(super) struct Driver<'a, S: Store> {
     /// Its place among all sessions.
     pub(super) place: Place,
     pub(super) draft: Option<S::Draft>,
+    /// Octets that the draft was given.
+    pub(super) appended: usize,
     /// The content filters of the session; `None` where there are none.
     pub(super) milters: Option<Milters>,
     /// The message that waits for them, beside its draft.
@@ -168,11 +169,13 @@ pub async fn serve<S: Store>(
         asking: None,
         names: Arc::default(),
         naming: None,
+        is_naming: false,
         ahead: ReadAhead::default(),
         told_to_stop: false,
         is_shed: false,
         place,
         draft: None,
+        appended: 0,
         milters,
         content: None,
         pending: Vec::new(),
@@ -210,11 +213,9 @@ async fn introduced<S>(
 
 impl<S: Store> Driver<'_, S> {
     async fn run(&mut self) {
-        let mut buffer = vec![0_u8; READ_OCTETS];
-        self.naming = Some(self.look_up_names(NAMES_TIME_MAX));
         let mut stress = self.inbound.admission.stress();
         let told_to_leave = self.place.told_to_leave.clone();
-        self.listen_first(&mut buffer).await;
+        self.listen_first().await;
         stress.mark_changed();
         loop {
             let flow = self.perform_actions().await;
@@ -226,20 +227,13 @@ impl<S: Store> Driver<'_, S> {
             let deadline = self.session.poll_timeout();
             let may_read = self.session.wants_bytes() || self.may_read_ahead();
             tokio::select! {
-                read = self.wire.read(&mut buffer), if may_read => match read {
-                    Ok(0) if !self.session.wants_bytes() => self.ahead.end(),
-                    Ok(0) | Err(_) => self.session.handle_eof(clock::now()),
-                    Ok(count) => self.take_octets(buffer.get(..count).unwrap_or_default()).await,
+                read = self.wire.read(), if may_read => match read {
+                    Ok(octets) if !octets.is_empty() => self.take_octets(&octets).await,
+                    Ok(_) if !self.session.wants_bytes() => self.ahead.end(),
+                    Ok(_) | Err(_) => self.session.handle_eof(clock::now()),
                 },
                 answer = told(&mut self.asking) => self.take_answer(answer),
-                names = told(&mut self.naming) => {
-                    self.naming = None;
-                    if let Found::Records(names) = names.verified
-                        && let Some(name) = names.into_iter().next()
-                    {
-                        self.session.handle_peer_name(name);
-                    }
-                }
+                names = told(&mut self.naming) => self.take_names(names),
                 () = told_to_leave.cancelled(), if !self.is_shed => self.shed(),
                 Ok(()) = stress.changed() => {
                     let is_stressed = *stress.borrow_and_update();
@@ -260,18 +254,18 @@ impl<S: Store> Driver<'_, S> {
         } else {
             CLOSE_TIME_MAX
         };
-        let ends = async { tokio::join!(self.wire.close(&mut buffer), filters_end) };
+        let ends = async { tokio::join!(self.wire.close(), filters_end) };
         let _ = tokio::time::timeout(at_most, ends).await;
     }
 
     /// Hands over what the peer has sent before the greeting.
-    async fn listen_first(&mut self, buffer: &mut [u8]) {
+    async fn listen_first(&mut self) {
         if self.inbound.session.tls != TlsOffer::Implicit
             && self.wire.has_octets()
-            && let Ok(count) = self.wire.read(buffer).await
+            && let Ok(octets) = self.wire.read().await
         {
-            let octets = buffer.get(..count).unwrap_or_default();
-            self.session.handle_early_bytes(octets, clock::now());
+            self.name_peer().await;
+            self.session.handle_early_bytes(&octets, clock::now());
         }
     }
 
@@ -297,6 +291,7 @@ impl<S: Store> Driver<'_, S> {
         self.session.handle_space(self.inbound.store.room_octets());
         let told_to_leave = self.place.told_to_leave.clone();
         let is_ready = async {
+            self.name_peer().await;
             self.hear_mechanisms().await;
             self.renew_identity().await;
         };
@@ -324,6 +319,7 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn perform_actions(&mut self) -> Flow {
+        self.weigh_memory();
         while let Some(action) = self.session.poll_action() {
             let flow = match action {
                 Action::Send(octets) => {
@@ -339,7 +335,7 @@ impl<S: Store> Driver<'_, S> {
                 Action::Ask(question) => self.ask(*question),
                 Action::Charge(charge) => self.charge(&charge),
                 // What may be durable already is waited for, whoever needs the place.
-                Action::Commit(envelope) => self.commit(*envelope).await,
+                Action::Commit(envelope) => Box::pin(self.commit(*envelope)).await,
                 Action::Discard => {
                     self.draft = None;
                     self.content = None;
@@ -349,11 +345,13 @@ impl<S: Store> Driver<'_, S> {
                     self.flush().await;
                     Flow::Closed
                 }
-                action => self.wait_for(action).await,
+                // Each takes memory for its own time only, and not for as long as the session is.
+                action => Box::pin(self.wait_for(action)).await,
             };
             self.record_events();
             // At once: whoever is known by now must not be told to leave while it waits for a filter.
             self.place.update(&self.session);
+            self.weigh_memory();
             if matches!(flow, Flow::Closed) {
                 return flow;
             }

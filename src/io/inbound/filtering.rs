@@ -131,7 +131,9 @@ impl<S: Store> Driver<'_, S> {
     /// Hands the message, as the filters have left it, to the queue.
     async fn write_out(&mut self, content: &Message) -> Result<(), StoreError> {
         let draft = self.draft.as_mut().ok_or(StoreError::Closed)?;
-        in_time(draft.append(&content.header_octets())).await?;
+        let header = content.header_octets();
+        in_time(draft.append(&header)).await?;
+        self.appended = header.len();
         let mut offset = 0;
         loop {
             let piece = content.body_piece(offset).await.map_err(store_error)?;
@@ -139,6 +141,7 @@ impl<S: Store> Driver<'_, S> {
                 return Ok(());
             }
             in_time(draft.append(&piece)).await?;
+            self.appended = self.appended.saturating_add(piece.len());
             offset += piece.len() as u64;
         }
     }

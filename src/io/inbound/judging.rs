@@ -40,7 +40,8 @@ impl<S: Store> Driver<'_, S> {
             None => Identity::Plaintext,
             presented => {
                 let at_most = self.inbound.session.timeout;
-                tls.ask_responders(presented.as_deref(), at_most).await;
+                // Boxed: rare, and large beside all else that a session keeps.
+                Box::pin(tls.ask_responders(presented.as_deref(), at_most)).await;
                 let (identity, until_unix_seconds) = tls.examine(presented.as_deref(), now);
                 self.judged.until_unix_seconds = until_unix_seconds;
                 identity

@@ -1,15 +1,16 @@
 //! What a session asks of others than the queue: the holder's allowance, the outside world.
 
+use std::future::ready;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::driver::{Driver, Flow};
-use super::waiting::{Asking, NAMES_TIME_MAX, ReadAhead};
+use super::waiting::{Asking, NAMES_TIME_MAX, ReadAhead, told};
 use crate::io::clock;
 use crate::io::questions::{DNS_TIME_MAX, unanswered, unknown_names};
 use crate::net;
 use crate::policy::limits::Charge;
-use crate::policy::question::{Answer, PeerNames, Question};
+use crate::policy::question::{Answer, Found, PeerNames, Question};
 use crate::queue::Store;
 
 impl<S: Store> Driver<'_, S> {
@@ -54,7 +55,34 @@ impl<S: Store> Driver<'_, S> {
         if self.session.peer() != self.peer {
             self.peer = self.session.peer();
             self.names = Arc::default();
-            self.naming = Some(self.look_up_names(NAMES_TIME_MAX));
+            self.begin_naming();
+        }
+    }
+
+    /// Begins to look for the peer's name once the peer has said something. What needs no look-up is known at once.
+    pub(super) async fn name_peer(&mut self) {
+        if self.is_naming {
+            return;
+        }
+        self.begin_naming();
+        tokio::select! {
+            biased;
+            names = told(&mut self.naming) => self.take_names(names),
+            () = ready(()) => {}
+        }
+    }
+
+    fn begin_naming(&mut self) {
+        self.is_naming = true;
+        self.naming = Some(self.look_up_names(NAMES_TIME_MAX));
+    }
+
+    pub(super) fn take_names(&mut self, names: PeerNames) {
+        self.naming = None;
+        if let Found::Records(names) = names.verified
+            && let Some(name) = names.into_iter().next()
+        {
+            self.session.handle_peer_name(name);
         }
     }
 

@@ -10,6 +10,8 @@ use crate::mail::header_fields::{Header, HeaderReader, HeaderTooLong};
 pub struct Message {
     directory: PathBuf,
     reading: Option<HeaderReader>,
+    /// Octets received before the body begins.
+    header_octets: usize,
     too_long: Option<HeaderTooLong>,
     /// Complete once the message has ended.
     pub(super) header: Header,
@@ -23,6 +25,7 @@ impl Message {
         Self {
             directory: directory.to_owned(),
             reading: None,
+            header_octets: 0,
             too_long: None,
             header: Header::default(),
             body: None,
@@ -40,6 +43,7 @@ impl Message {
         if self.too_long.is_some() {
             return Ok(());
         }
+        self.header_octets = self.header_octets.saturating_add(octets.len());
         let Some(reading) = &mut self.reading else {
             self.reading = Some(HeaderReader::beginning_with(octets.to_vec()));
             return Ok(());
@@ -57,6 +61,12 @@ impl Message {
                 Ok(())
             }
         }
+    }
+
+    /// Octets of it in memory.
+    pub fn memory_octets(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, Spool::memory_octets);
+        self.header_octets.saturating_add(body)
     }
 
     /// The content has ended.

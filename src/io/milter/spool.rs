@@ -64,6 +64,11 @@ impl Spool {
         self.written.saturating_add(self.memory.len() as u64)
     }
 
+    /// Octets in memory.
+    pub fn memory_octets(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Adds octets. Not cancel-safe: a spool dropped midway is lost, as it is meant.
     ///
     /// # Errors

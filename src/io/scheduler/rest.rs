@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::delivery::{delay_notice, expired};
 use super::event::Event;
 use crate::io::bounce::{self, Means, Notifications};
+use crate::io::deliver::relayed_before;
 use crate::io::dns::Resolver;
 use crate::io::plan::Plan;
 use crate::mail::dsn::Event as DsnEvent;
@@ -123,7 +124,9 @@ async fn see_to<S: Store, R: Resolver>(plan: Arc<Plan<S, R>>, lease: Lease, repl
     };
     let mut notifications = Notifications::default();
     let means = Means::of(&plan);
-    let settlements = if now >= lease.expires {
+    let (relayed, reported) = report_relayed(&lease);
+    notifications.add(means, &lease, Notice::Relayed, &relayed, now).await;
+    let mut settlements = if now >= lease.expires {
         let (failed, settlements) = give_up(&lease, &reply);
         notifications.add(means, &lease, Notice::Failed, &failed, now).await;
         settlements
@@ -133,6 +136,7 @@ async fn see_to<S: Store, R: Resolver>(plan: Arc<Plan<S, R>>, lease: Lease, repl
         notifications.add(means, &lease, notice, &delayed, now).await;
         settlements
     };
+    settlements.extend(reported);
     if settlements.is_empty() {
         // Nothing is to be said: as it was, until the next probe.
         return;
@@ -152,7 +156,20 @@ fn report(status: &str, reply: &str) -> Report {
     }
 }
 
-/// Who is told that the time is over, and what becomes of the recipients. One that is only to be reported waits for that.
+/// What a former process saw relayed and did not come to report waits for no attempt.
+fn report_relayed(lease: &Lease) -> (Vec<Told>, Vec<Settlement>) {
+    let unreported = lease.recipients.iter().filter(|recipient| recipient.unreported);
+    let report = |recipient: &LeasedRecipient| {
+        let number = recipient.number;
+        (
+            bounce::told(recipient, relayed_before()),
+            Settlement::Reported { number },
+        )
+    };
+    unreported.map(report).unzip()
+}
+
+/// Who is told that the time is over, and what becomes of the recipients.
 fn give_up(lease: &Lease, reply: &str) -> (Vec<Told>, Vec<Settlement>) {
     let report = expired(report("4.4.1", reply));
     let outcome = Outcome::Failed(report.clone());

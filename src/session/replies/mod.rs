@@ -306,7 +306,7 @@ pub(super) fn bare_newline_in_command() -> Reply {
 /// The queue's refusal.
 pub(super) fn queue_refusal(refusal: QueueRefusal, settings: &SessionSettings) -> Reply {
     match refusal {
-        QueueRefusal::NoSpace => no_space(),
+        QueueRefusal::NoSpace | QueueRefusal::NoMemory => no_space(),
         QueueRefusal::Failed => Reply::new(451, (4, 3, 0), "Error: queue file write error"),
         QueueRefusal::Closed => shutting_down(settings),
     }
