@@ -69,7 +69,7 @@ impl ReversePath {
         if inside.is_empty() {
             Ok(Self::Null)
         } else {
-            Mailbox::parse(without_route(inside)?).map(Self::Mailbox)
+            bounded(without_route(inside)?).map(Self::Mailbox)
         }
     }
 
@@ -89,7 +89,7 @@ impl ForwardPath {
         if inside.eq_ignore_ascii_case("postmaster") {
             return Ok(Self::Postmaster);
         }
-        Mailbox::parse(without_route(inside)?).map(Self::Mailbox)
+        bounded(without_route(inside)?).map(Self::Mailbox)
     }
 
     /// Whether it can be named to a host with SMTPUTF8 only.
@@ -105,6 +105,17 @@ fn bracketed(text: &str) -> Result<&str, PathError> {
     text.strip_prefix('<')
         .and_then(|rest| rest.strip_suffix('>'))
         .ok_or(PathError::Syntax)
+}
+
+/// Reads a mailbox that is short enough as it goes on too: A-labels are longer than the U-labels they stand for, and what is
+/// printed is what the queue reads back and a next hop is told.
+fn bounded(text: &str) -> Result<Mailbox, PathError> {
+    let mailbox = Mailbox::parse(text)?;
+    let printed_octets = mailbox.to_string().len().saturating_add("<>".len());
+    if printed_octets > PATH_OCTETS_MAX {
+        return Err(PathError::TooLong);
+    }
+    Ok(mailbox)
 }
 
 /// RFC 5321 section 4.1.1.3: "servers MUST be prepared to encounter a list of source routes [..] but SHOULD
@@ -294,5 +305,15 @@ mod tests {
             let path = format!("<{long}@example.org>");
             assert_eq!(ForwardPath::parse(&path), Err(PathError::TooLong));
         }
+    }
+    #[test]
+    fn path_whose_a_labels_are_too_long_is_refused() {
+        let domain = vec!["wwwwwwwwwwwwwwwwwü"; 8].join(".");
+        let long = format!("<{}@{domain}>", "a".repeat(60));
+        assert!(long.len() < PATH_OCTETS_MAX, "{long}");
+        assert_eq!(ReversePath::parse(&long), Err(PathError::TooLong));
+        assert_eq!(ForwardPath::parse(&long), Err(PathError::TooLong));
+        let path = ForwardPath::parse(&format!("<a@{domain}>")).unwrap();
+        assert_eq!(ForwardPath::parse(&format!("<{path}>")), Ok(path));
     }
 }
