@@ -185,7 +185,6 @@ impl Admission {
         Ok(Place {
             admission: Arc::clone(self),
             number,
-            client,
             network: network_of(peer),
             told_to_leave: token,
             progress: 0,
@@ -221,7 +220,6 @@ impl Admission {
 pub struct Place {
     admission: Arc<Admission>,
     number: u64,
-    client: IpNet,
     network: IpNet,
     /// Cancelled when the session has to make room.
     pub told_to_leave: CancellationToken,

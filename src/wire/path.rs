@@ -308,7 +308,7 @@ mod tests {
     }
     #[test]
     fn path_whose_a_labels_are_too_long_is_refused() {
-        let domain = vec!["wwwwwwwwwwwwwwwwwü"; 8].join(".");
+        let domain = ["wwwwwwwwwwwwwwwwwü"; 8].join(".");
         let long = format!("<{}@{domain}>", "a".repeat(60));
         assert!(long.len() < PATH_OCTETS_MAX, "{long}");
         assert_eq!(ReversePath::parse(&long), Err(PathError::TooLong));
