@@ -255,6 +255,7 @@ fn requeued_mail_goes_the_way_of_the_present_configuration() {
     assert!(queue(&relay, &["hold", &all[1]]).0 == 0);
     relay.spawn();
     wait_until("delivered", || sink.count() == 1);
+    wait_until("settled", || json(&queue(&relay, &["list", "--json"]).1).len() == 1);
     let (code, text) = queue(&relay, &["requeue", "--all"]);
     assert!(
         code == 0 && text.contains("and still on hold: by the operator"),
