@@ -15,7 +15,9 @@ use super::world_networks::is_of_the_world;
 use crate::policy::certificate_rule::RuleAction;
 use crate::policy::reached::{Named, reached};
 use crate::policy::restriction::{Action, Restriction};
+use crate::policy::sender_binding::SenderBinding;
 use crate::policy::stage::List;
+use crate::policy::table_action::TableAction;
 use crate::session::settings::TlsOffer;
 
 /// The lists that are asked on a listener.
@@ -96,29 +98,36 @@ pub fn check(lists: &Lists, scope: &Scope, offer: TlsOffer, trust: &PublicTrust,
     check_late_rules(scope, &named, findings);
 }
 
-/// The From header field is read, and a message counted, before anybody is asked in `smtpd_end_of_data_restrictions`.
+/// What has been done before anybody is asked in `smtpd_end_of_data_restrictions`: the header is written, the From header field
+/// read, the message counted.
 fn check_late_rules(scope: &Scope, named: &Named, findings: &mut Findings) {
     let key = List::EndOfData.name();
     for listed in scope.restrictions(key) {
         for restriction in reached(&listed.restriction, named) {
-            let (binding, is_limited) = match &restriction {
-                Restriction::Rule(rule) => (rule.sender.as_deref(), !rule.limits.is_empty()),
-                Restriction::RejectSenderCertificateMismatch(binding) => (Some(&**binding), false),
-                _ => continue,
-            };
-            let too_late = [
-                (binding.is_some_and(|binding| binding.from_header), "from_header"),
-                (is_limited, "limits"),
-            ];
-            for (_, what) in too_late.iter().filter(|(is_asked, _)| *is_asked) {
+            for what in too_late_at_the_end(&restriction) {
                 let complaint = Complaint::new(
                     format!("\"{restriction}\" has {what}, which would count too late here"),
-                    "expected a rule without",
+                    "expected a restriction without",
                 );
                 let hint = "put it into smtpd_relay_restrictions or smtpd_data_restrictions";
                 findings.error(key, listed.span.clone(), complaint.hint(hint));
             }
         }
+    }
+}
+
+fn too_late_at_the_end(restriction: &Restriction) -> Vec<&'static str> {
+    let reads_from = |binding: &SenderBinding| binding.from_header.then_some("from_header");
+    let prepends = |value: &str| matches!(TableAction::parse(value), Ok(TableAction::Prepend(_)));
+    match restriction {
+        Restriction::Rule(rule) => {
+            let limits = (!rule.limits.is_empty()).then_some("limits");
+            let from = rule.sender.as_deref().and_then(reads_from);
+            from.into_iter().chain(limits).collect()
+        }
+        Restriction::RejectSenderCertificateMismatch(binding) => reads_from(binding).into_iter().collect(),
+        Restriction::Access(_, table) => table.values().any(prepends).then_some("PREPEND").into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 
