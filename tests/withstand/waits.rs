@@ -1,13 +1,14 @@
-//! Sessions that wait for somebody else than their peer, and have to make room all the same.
+//! Sessions that wait for somebody else than their peer, or are at their end, and have to make room all the same.
 
+use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use estafette::policy::session_places::LEAVING_MAX;
 
 use crate::balanced::{balanced_relay, connect_as};
-use crate::common::{Relay, free_port, wait_until};
-use crate::read_line;
+use crate::common::{CERTIFICATES_ONLY, Relay, free_port, wait_until};
+use crate::{connect_from, read_line, say};
 
 /// A filter that takes every connection and never says a word.
 fn silent_filter() -> u16 {
@@ -64,4 +65,28 @@ fn name_that_the_dns_does_not_tell_delays_a_filter_by_a_few_seconds_at_most() {
     let mut client = connect_as("203.0.113.7", &relay);
     assert!(read_line(&mut client).starts_with("220 "));
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn peer_that_lingers_behind_its_quit_makes_room_at_once() {
+    let policy = format!(
+        "default_process_limit = 10\nsmtpd_client_event_limit_exceptions = [\"127.0.0.0/8\"]\n{CERTIFICATES_ONLY}"
+    );
+    let relay = Relay::start(&policy, free_port());
+    let connect = |address| {
+        let (stream, greeting) = connect_from(address, &relay);
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        stream
+    };
+    let mut lingering: Vec<_> = (1..=8).map(|host| connect([127, 6, 0, host])).collect();
+    for stream in &mut lingering {
+        assert!(say(stream, "QUIT").starts_with("221 "));
+    }
+    let begun = Instant::now();
+    let _newcomers: Vec<_> = (1..=8).map(|network| connect([127, 7, network, 1])).collect();
+    wait_until("those that linger are gone", || {
+        lingering.retain_mut(|stream| stream.write_all(b"NOOP\r\n").is_ok());
+        lingering.is_empty()
+    });
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
 }
