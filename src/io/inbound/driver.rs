@@ -318,6 +318,8 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn perform_actions(&mut self) -> Flow {
+        // Mail data may have come that is not to be handed over yet.
+        self.place.update(&self.session);
         self.weigh_memory();
         while let Some(action) = self.session.poll_action() {
             let flow = match action {
