@@ -17,7 +17,7 @@ use super::introductions::Introductions;
 use super::turns::{Turn, Turns};
 use crate::net;
 use crate::policy::client_rates::{ClientRates, RateEvent, RateExceeded};
-use crate::policy::message_memory::MessageMemory;
+use crate::policy::message_memory::{Holder, MessageMemory};
 use crate::policy::session_places::{ClientShare, Entry, SessionPlaces, Standing, network_of};
 use crate::session::Session;
 use crate::session::settings::{SessionSettings, TlsOffer};
@@ -251,7 +251,7 @@ impl Place {
     }
 
     /// Notes how many octets of mail data the session has in memory; false when it may not have so many. Strangers may be told
-    /// to make room for whoever is known.
+    /// to make room.
     #[must_use]
     pub fn hold(&mut self, octets: usize) -> bool {
         let octets = MessageMemory::counted(octets as u64);
@@ -259,7 +259,11 @@ impl Place {
             return true;
         }
         let mut state = self.admission.lock();
-        let hold = state.memory.hold(self.number, octets, self.standing);
+        let holder = Holder {
+            standing: self.standing,
+            network: self.network,
+        };
+        let hold = state.memory.hold(self.number, octets, holder);
         for number in hold.shed {
             state.places.shed_for_memory(number);
             state.shed(Some(number));

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::cert::identity::Identity;
 use crate::mail::dsn::{MessageRequest, RecipientRequest};
 use crate::mail::trace_header::TlsDescription;
+use crate::policy::question::PeerNames;
 use crate::policy::stage::Stage;
 use crate::wire::domain::Domain;
 use crate::wire::path::{ForwardPath, ReversePath};
@@ -21,6 +22,8 @@ pub struct Consultation {
     pub peer: SocketAddr,
     /// Its name, when it is known already.
     pub peer_name: Option<Domain>,
+    /// What XCLIENT said of its names; then nobody looks for others.
+    pub given_names: Option<PeerNames>,
     /// The certificate shown.
     pub identity: Identity,
     /// What TLS negotiated.

@@ -188,6 +188,7 @@ impl Step {
             stage: self.stage(),
             peer: connection.peer,
             peer_name: connection.peer_name.clone(),
+            given_names: connection.given_names.clone(),
             identity: connection.identity.clone(),
             tls: connection.tls.clone(),
             login: connection.login.clone(),

@@ -160,6 +160,15 @@ fn client_that_a_proxy_names_is_told_with_its_own_name() {
         Some("CONNECT localhost 127.0.0.9"),
         "{told:?}"
     );
+    // A proxy that has looked for a name knows what there is to know.
+    let unnamed = "XCLIENT ADDR=127.0.0.9 NAME=[UNAVAILABLE]";
+    assert_eq!(client.say(unnamed).expect("XCLIENT").code, 220);
+    let told = words(&milter);
+    assert_eq!(
+        told.last().map(String::as_str),
+        Some("CONNECT [127.0.0.9] 127.0.0.9"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! Sessions that wait for somebody else than their peer, and have to make room all the same.
+//! Sessions that wait for somebody else than their peer, or are at their end, and have to make room all the same; and whose
+//! turn it is.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use estafette::policy::session_places::LEAVING_MAX;
 
 use crate::balanced::{balanced_relay, connect_as};
-use crate::common::{Relay, free_port, wait_until};
-use crate::read_line;
+use crate::common::{CERTIFICATES_ONLY, Relay, free_port, wait_until};
+use crate::{connect_from, read_line, say};
 
 /// A filter that takes every connection and never says a word.
 fn silent_filter() -> u16 {
@@ -64,4 +66,55 @@ fn name_that_the_dns_does_not_tell_delays_a_filter_by_a_few_seconds_at_most() {
     let mut client = connect_as("203.0.113.7", &relay);
     assert!(read_line(&mut client).starts_with("220 "));
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn peer_that_lingers_behind_its_quit_makes_room_at_once() {
+    let policy = format!(
+        "default_process_limit = 10\nsmtpd_client_event_limit_exceptions = [\"127.0.0.0/8\"]\n{CERTIFICATES_ONLY}"
+    );
+    let relay = Relay::start(&policy, free_port());
+    let connect = |address| {
+        let (stream, greeting) = connect_from(address, &relay);
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        stream
+    };
+    let mut lingering: Vec<_> = (1..=8).map(|host| connect([127, 6, 0, host])).collect();
+    for stream in &mut lingering {
+        assert!(say(stream, "QUIT").starts_with("221 "));
+    }
+    let begun = Instant::now();
+    let _newcomers: Vec<_> = (1..=8).map(|network| connect([127, 7, network, 1])).collect();
+    wait_until("those that linger are gone", || {
+        lingering.retain_mut(|stream| stream.write_all(b"NOOP\r\n").is_ok());
+        lingering.is_empty()
+    });
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn stranger_that_sends_its_mail_data_is_not_the_idlest() {
+    let policy = "default_process_limit = 10\nmynetworks = [\"192.0.2.0/24\"]\nrelay_domains = [\"campus.example\"]\n\
+         smtpd_recipient_restrictions = [\"permit_auth_destination\", \"reject\"]\n\
+         smtpd_client_event_limit_exceptions = [\"127.0.0.0/8\"]\n";
+    let relay = Relay::start(policy, free_port());
+    let (mut sender, _) = connect_from([127, 6, 0, 1], &relay);
+    for line in ["HELO a", "MAIL FROM:<a@example.org>", "RCPT TO:<b@campus.example>"] {
+        assert!(say(&mut sender, line).starts_with("250 "));
+    }
+    assert!(say(&mut sender, "DATA").starts_with("354 "));
+    let _idle: Vec<_> = (1..=7)
+        .map(|network| connect_from([127, 7, network, 1], &relay))
+        .collect();
+    let data = "a line of 32 octets with its end\r\n".repeat(100);
+    sender.write_all(data.as_bytes()).expect("written");
+    std::thread::sleep(Duration::from_millis(300));
+    let (_newcomer, greeting) = connect_from([127, 8, 0, 1], &relay);
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    wait_until("one has made room", || shed(&relay) == 1);
+    sender.write_all(b".\r\nQUIT\r\n").expect("written");
+    let mut said = Vec::new();
+    let _ = sender.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.starts_with("250 2.0.0 "), "{said}");
 }

@@ -249,13 +249,12 @@ impl<S: Store> Driver<'_, S> {
                 milters.quit().await;
             }
         };
-        let at_most = if told_to_leave.is_cancelled() {
-            SHED_TIME_MAX
-        } else {
-            CLOSE_TIME_MAX
-        };
         let ends = async { tokio::join!(self.wire.close(), filters_end) };
-        let _ = tokio::time::timeout(at_most, ends).await;
+        tokio::select! {
+            _ = tokio::time::timeout(CLOSE_TIME_MAX, ends) => {}
+            // Whoever lingers holds a place too.
+            () = made_to_leave(&told_to_leave) => {}
+        }
     }
 
     /// Hands over what the peer has sent before the greeting.
@@ -319,6 +318,8 @@ impl<S: Store> Driver<'_, S> {
     }
 
     async fn perform_actions(&mut self) -> Flow {
+        // Mail data may have come that is not to be handed over yet.
+        self.place.update(&self.session);
         self.weigh_memory();
         while let Some(action) = self.session.poll_action() {
             let flow = match action {
@@ -402,15 +403,10 @@ impl<S: Store> Driver<'_, S> {
             return Flow::Continue;
         }
         let octets = std::mem::take(&mut self.pending);
-        let at_most = if self.place.told_to_leave.is_cancelled() {
-            SHED_TIME_MAX
-        } else {
-            self.inbound.session.timeout
-        };
         let written = tokio::select! {
-            written = tokio::time::timeout(at_most, self.wire.write(&octets)) => written,
+            written = tokio::time::timeout(self.inbound.session.timeout, self.wire.write(&octets)) => written,
             // Whoever does not read holds a place too.
-            () = self.place.told_to_leave.cancelled(), if at_most > SHED_TIME_MAX => Ok(Err(io::ErrorKind::TimedOut.into())),
+            () = made_to_leave(&self.place.told_to_leave) => Ok(Err(io::ErrorKind::TimedOut.into())),
         };
         if let Ok(Ok(())) = written {
             return Flow::Continue;
@@ -419,6 +415,12 @@ impl<S: Store> Driver<'_, S> {
         self.wire = Wire::Gone;
         Flow::Closed
     }
+}
+
+/// Returns when a session that has to make room has had its time for that.
+async fn made_to_leave(told_to_leave: &CancellationToken) {
+    told_to_leave.cancelled().await;
+    tokio::time::sleep(SHED_TIME_MAX).await;
 }
 
 async fn until(deadline: Option<Instant>) {

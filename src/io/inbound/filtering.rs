@@ -173,7 +173,8 @@ impl<S: Store> Driver<'_, S> {
     async fn beside(&mut self, consultation: &Consultation) -> Beside {
         let filters = self.milters.as_ref();
         let is_told = filters.is_some_and(|filters| filters.are_told_of(consultation.peer));
-        let is_awaited = is_told && consultation.stage == Stage::Connect && consultation.peer == self.peer;
+        let is_looked_for = consultation.given_names.is_none() && consultation.peer == self.peer;
+        let is_awaited = is_told && is_looked_for && consultation.stage == Stage::Connect;
         let peer_name = match &consultation.peer_name {
             None if is_awaited => match self.look_up_names(NAMES_TIME_MAX).await.verified {
                 Found::Records(names) => names.into_iter().next(),
@@ -188,7 +189,10 @@ impl<S: Store> Driver<'_, S> {
         };
         Beside {
             peer_name,
-            names: self.names.get().filter(|_| consultation.peer == self.peer).cloned(),
+            names: match &consultation.given_names {
+                None => self.names.get().filter(|_| is_looked_for).cloned(),
+                given => given.clone(),
+            },
             local: self.local,
             client_sessions: self
                 .place

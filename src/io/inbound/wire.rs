@@ -59,23 +59,6 @@ impl Wire {
         }
     }
 
-    thread_local! {
-        /// Where every session of a thread reads, one at a time.
-        static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_OCTETS].into());
-    }
-
-    /// Reads once, and takes what is wanted of what has come.
-    async fn read_once<T>(stream: &mut (impl AsyncRead + Unpin), take: impl Fn(&[u8]) -> T) -> io::Result<T> {
-        poll_fn(|context| {
-            READ.with_borrow_mut(|octets| {
-                let mut buffer = ReadBuf::new(octets);
-                ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-                Poll::Ready(Ok(take(buffer.filled())))
-            })
-        })
-        .await
-    }
-
     /// Whether octets are there to be read already.
     pub(super) fn has_octets(&self) -> bool {
         matches!(self, Self::Plain(stream) if has_octets(stream))

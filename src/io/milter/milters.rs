@@ -223,6 +223,7 @@ impl Milters {
     /// Connects to every filter: a session begins, or begins anew with another client.
     async fn begin(&mut self, client: SocketAddr) {
         self.quit().await;
+        self.peer = client;
         if !self.are_told_of(client) {
             return;
         }
