@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
 use crate::net::parse_network;
-use crate::policy::table::{Entries, NetworkEntry, PatternEntry};
+use crate::policy::table::{Entries, NetworkEntry, PatternEntry, whole_key};
 
 /// Octets of one compiled expression at most.
 const PATTERN_OCTETS_MAX: usize = 4 * 1024 * 1024;
@@ -99,7 +99,7 @@ fn keys(text: &str, values: &mut Vec<(usize, String)>, faults: &mut Vec<Fault>) 
         };
         let value = value.trim().to_owned();
         values.push((line, value.clone()));
-        if entries.insert(key.to_ascii_lowercase(), value).is_some() {
+        if entries.insert(whole_key(key), value).is_some() {
             let message = format!("\"{key}\" stands twice");
             faults.push(Fault { line, message });
         }
