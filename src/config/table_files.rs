@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
 use crate::net::parse_network;
-use crate::policy::table::{Entries, NetworkEntry, PatternEntry};
+use crate::policy::table::{Entries, NetworkEntry, PatternEntry, whole_key};
 
 /// Octets of one compiled expression at most.
 const PATTERN_OCTETS_MAX: usize = 4 * 1024 * 1024;
@@ -99,7 +99,8 @@ fn keys(text: &str, values: &mut Vec<(usize, String)>, faults: &mut Vec<Fault>) 
         };
         let value = value.trim().to_owned();
         values.push((line, value.clone()));
-        if entries.insert(key.to_ascii_lowercase(), value).is_some() {
+        let before = entries.insert(whole_key(key), value.clone());
+        if before.is_some_and(|before| before != value) {
             let message = format!("\"{key}\" stands twice");
             faults.push(Fault { line, message });
         }
@@ -270,6 +271,8 @@ mod tests {
         let keys = table(Form::Keys, "# comment\nExample.org\tREJECT no\n  thanks\n\nb OK\n");
         assert_eq!(keys.find("EXAMPLE.org").as_deref(), Some("REJECT no thanks"));
         assert_eq!(keys.find("c"), None);
+        let both = table(Form::Keys, "b\u{fc}cher.example OK\nxn--bcher-kva.example OK\n");
+        assert_eq!(both.find("B\u{dc}CHER.example").as_deref(), Some("OK"));
         let networks = table(Form::Networks, "192.0.2.0/24 OK\n!2001:db8::/32 REJECT outside\n");
         assert_eq!(networks.find("192.0.2.9").as_deref(), Some("OK"));
         assert_eq!(networks.find("2001:db8::1"), None);

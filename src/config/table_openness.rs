@@ -89,20 +89,52 @@ fn open_pattern(table: &Table, strangers: &[&str], permits: &dyn Fn(&str) -> boo
     Some(format!("an expression in it matches \"{stranger}\""))
 }
 
-/// Entries behind one that holds them already are never reached.
+/// Entries behind one that holds them already are never reached; of one behind `!network`, that network is left.
 fn open_network(entries: &[NetworkEntry], permits: &dyn Fn(&str) -> bool) -> Option<String> {
+    let permitting = || entries.iter().enumerate().filter(|(_, entry)| permits(&entry.value));
+    let mut all = IpNet::aggregate(&permitting().map(|(_, entry)| entry.network).collect());
+    all.retain(is_of_the_world);
     let mut open = Vec::new();
-    for (n, entry) in entries.iter().enumerate().filter(|(_, entry)| permits(&entry.value)) {
-        let mut before = entries.iter().take(n);
-        if entry.negated {
-            return Some(format!("!{} is every address but these", entry.network));
+    for (n, entry) in permitting() {
+        if !entry.negated && !all.iter().any(|world| world.contains(&entry.network)) {
+            // The usual table has many small networks: whatever is before them, they make no world.
+            continue;
         }
-        if !before.any(|earlier| !earlier.negated && earlier.network.contains(&entry.network)) {
-            open.push(entry.network);
+        match left_of(entry, entries.get(..n).unwrap_or_default()) {
+            Left::Nothing => {}
+            Left::Network(network) => open.push(network),
+            Left::Everything => return Some(format!("!{} is every address but these", entry.network)),
         }
     }
     let open = IpNet::aggregate(&open);
     open.iter().find(|network| is_of_the_world(network)).map(of_network)
+}
+
+/// What the entries before leave of an entry.
+enum Left {
+    Nothing,
+    /// At most that.
+    Network(IpNet),
+    Everything,
+}
+
+fn left_of(entry: &NetworkEntry, before: &[NetworkEntry]) -> Left {
+    let mut left = (!entry.negated).then_some(entry.network);
+    for earlier in before {
+        left = match left {
+            Some(known) if earlier.network.contains(&known) && !earlier.negated => return Left::Nothing,
+            Some(known) if earlier.network.contains(&known) => Some(known),
+            // They have nothing in common.
+            Some(known) if earlier.negated && !known.contains(&earlier.network) => return Left::Nothing,
+            _ if earlier.negated => Some(earlier.network),
+            other => other,
+        };
+    }
+    match left {
+        Some(known) if entry.negated && entry.network.contains(&known) => Left::Nothing,
+        Some(known) => Left::Network(known),
+        None => Left::Everything,
+    }
 }
 
 fn of_network(network: &IpNet) -> String {
@@ -160,6 +192,7 @@ mod tests {
             ),
             (AccessOf::Client, Form::Networks, "0.0.0.0/2 OK\n64.0.0.0/2 OK\n"),
             (AccessOf::Client, Form::Networks, "!192.0.2.0/24 OK\n"),
+            (AccessOf::Client, Form::Networks, "!2.0.0.0/7 REJECT\n0.0.0.0/0 OK\n"),
             (AccessOf::Client, Form::Keys, "unknown OK\n"),
             (AccessOf::Client, Form::Keys, "com OK\n"),
             (AccessOf::Client, Form::Keys, ".fr OK\n"),
@@ -181,6 +214,13 @@ mod tests {
                 "192.0.2.0/24 OK\n2001:db8::/32 OK\n0.0.0.0/0 REJECT\n",
             ),
             (AccessOf::Client, Form::Networks, "0.0.0.0/0 REJECT\n0.0.0.0/0 OK\n"),
+            (AccessOf::Client, Form::Networks, "!192.0.2.0/24 REJECT\n0.0.0.0/0 OK\n"),
+            (AccessOf::Client, Form::Networks, "!192.0.2.0/24 REJECT\n::/0 OK\n"),
+            (
+                AccessOf::Client,
+                Form::Networks,
+                "!192.0.2.0/24 REJECT\n!192.0.0.0/16 OK\n",
+            ),
             (
                 AccessOf::Client,
                 Form::Keys,

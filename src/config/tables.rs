@@ -12,7 +12,7 @@ use super::file::{Located, RawTable, RawValue};
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::table_files::{Form, parse};
-use crate::policy::table::{Entries, Table};
+use crate::policy::table::{Entries, Table, whole_key};
 
 /// Largest file, octets.
 const FILE_OCTETS_MAX: u64 = 64 * 1024 * 1024;
@@ -88,7 +88,7 @@ fn inline(reader: &mut Reader<'_>, table: &RawTable, check: CheckValue<'_>) -> O
             let complaint = Complaint::new(format!("\"{value}\" of \"{key}\": {why}"), "expected another value");
             reader.error(place, complaint);
         }
-        entries.insert(key.to_ascii_lowercase(), value.clone());
+        entries.insert(whole_key(key), value.clone());
     }
     is_whole.then(|| {
         Arc::new(Table {

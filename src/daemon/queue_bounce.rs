@@ -47,22 +47,16 @@ pub(super) async fn bounce<S: Operator>(means: &Means<'_, S>, entry: &Entry, rea
             return Err(made.err().unwrap_or_else(|| NOBODY.into()));
         }
     };
-    // All recipients go with the bounce; the other leases have nothing left to settle.
-    let others: Vec<Lease> = leases.collect();
-    let recipients = first
-        .recipients
-        .iter()
-        .chain(others.iter().flat_map(|lease| &lease.recipients));
-    let reported = recipients.map(|recipient| Settlement::Reported {
+    // All recipients go with the bounce, and all leases end with it. Refused, it is tried again by the store: until then nobody
+    // is to deliver the rest.
+    let recipients = first.recipients.iter().cloned();
+    let reported = recipients.chain(leases.flat_map(|lease| lease.recipients));
+    let reported = reported.map(|recipient| Settlement::Reported {
         number: recipient.number,
     });
     let reported = reported.collect();
     let settled = notifications.settle(store, first, reported).await;
-    // Refused, it is tried again by the store: until then nobody is to deliver the rest.
     settled.map_err(|error| error.to_string())?;
-    for lease in others {
-        store.abandon(lease.id, &lease.destination);
-    }
     log::message_bounced(entry, reason);
     // Recipients of a damaged envelope that cannot be read.
     match store

@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::asker::{Asked, Asker, domain_of, first, not_known, pass};
 use super::question::{Found, Question};
 use super::refusal::{Denied, Subject, Why};
-use super::restriction::{AccessOf, CertificateKey};
+use super::restriction::{AccessOf, CertificateKey, Restriction};
 use super::table::Table;
 use super::table_action::{Deferral, TableAction};
 use super::verdict::{Because, Obligations, Opinion};
@@ -40,7 +40,10 @@ impl Asker<'_> {
         let answer = self.first_of(&keys, subject_of(of), table);
         if *of == AccessOf::Recipient && answer.opinion == Opinion::Permit && self.asks_for_routing() {
             // The next hop might relay it: nothing says that its permission is meant for that, as in Postfix.
-            return Ok(pass(answer.because));
+            return Ok(Answer {
+                opinion: Opinion::Pass,
+                ..answer
+            });
         }
         Ok(answer)
     }
@@ -63,6 +66,19 @@ impl Asker<'_> {
             return Ok(self.misconfigured("OK of check_reverse_client_hostname_access"));
         }
         Ok(answer)
+    }
+
+    /// What becomes of a permission of the restrictions that a table names: it counts no more than one of the table itself.
+    pub(super) fn permitted_by_named(&self, by: &Restriction) -> Option<Answer> {
+        match by {
+            Restriction::Access(AccessOf::Recipient, _) if self.asks_for_routing() => Some(pass(
+                Because::DestinationNotAuthorised(self.name_of(Subject::Recipient)),
+            )),
+            Restriction::Access(AccessOf::ReverseClient, _) => {
+                Some(self.misconfigured("a permission of check_reverse_client_hostname_access"))
+            }
+            _ => None,
+        }
     }
 
     fn ask_named_client(

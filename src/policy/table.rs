@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::Regex;
 
+use crate::wire::domain::Domain;
+
 /// One table.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -22,7 +24,7 @@ pub struct Table {
 /// What is in a table.
 #[derive(Clone, Debug)]
 pub enum Entries {
-    /// Whole keys in lower case.
+    /// Whole keys, as [`whole_key`] makes them.
     Keys(HashMap<String, String>),
     /// Networks; the first that holds the address counts.
     Networks(Vec<NetworkEntry>),
@@ -68,7 +70,7 @@ impl Table {
     /// What a key leads to.
     pub fn find(&self, key: &str) -> Option<String> {
         match &self.entries {
-            Entries::Keys(keys) => keys.get(&key.to_ascii_lowercase()).cloned(),
+            Entries::Keys(keys) => keys.get(&whole_key(key)).cloned(),
             Entries::Networks(_) => self.find_address(key.parse().ok()?),
             Entries::Patterns(patterns) => patterns.iter().find_map(|entry| entry.find(key)),
         }
@@ -109,6 +111,20 @@ impl PatternEntry {
     }
 }
 
+/// A whole key as it is kept and looked for: in lower case, its domain in A-labels, as names are kept.
+pub fn whole_key(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let domain_at = text.rfind('@').map_or(0, |at| at.saturating_add(1));
+    let (head, domain) = text.split_at_checked(domain_at).unwrap_or(("", text));
+    let (dot, name) = domain.strip_prefix('.').map_or(("", domain), |name| (".", name));
+    match Domain::parse(name).filter(|_| !name.is_ascii()) {
+        Some(name) => format!("{}{dot}{name}", head.to_lowercase()),
+        None => text.to_lowercase(),
+    }
+}
+
 /// Puts the groups into a value; `$$` is a dollar sign.
 pub fn substitute<'a>(value: &str, group: &dyn Fn(usize) -> &'a str) -> String {
     let mut out = String::new();
@@ -146,6 +162,24 @@ pub fn substitute<'a>(value: &str, group: &dyn Fn(usize) -> &'a str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_is_one_in_either_case_and_with_either_label() {
+        for (key, expected) in [
+            ("Bob@Example.ORG", "bob@example.org"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            (".BÜCHER.example", ".xn--bcher-kva.example"),
+            ("Chef@Bücher.example", "chef@xn--bcher-kva.example"),
+            ("@bücher.example", "@xn--bcher-kva.example"),
+            ("ÉLISE@Example.org", "élise@example.org"),
+            ("élise@", "élise@"),
+            ("élise@x@bücher.example", "élise@x@xn--bcher-kva.example"),
+            ("pas un nom: é", "pas un nom: é"),
+        ] {
+            assert_eq!(whole_key(key), expected, "{key}");
+            assert_eq!(whole_key(expected), expected, "{key}");
+        }
+    }
 
     #[test]
     fn groups_are_put_into_values() {

@@ -74,7 +74,7 @@ impl TableAction {
             "OK" | "RELAY" => Self::Permit,
             "DUNNO" => Self::Pass,
             "REJECT" => return refusal(None, false, text),
-            "DEFER" if text.is_empty() || !text.starts_with("defer") => return refusal(None, true, text),
+            "DEFER" => return refusal(None, true, text),
             "DEFER_IF_PERMIT" => Self::DeferIfPermit(deferral(text)?),
             "DEFER_IF_REJECT" => Self::DeferIfReject(deferral(text)?),
             "HOLD" => Self::Hold(text.to_owned()),
@@ -194,6 +194,7 @@ mod tests {
             ("554", refuse(Some(554), false, None, "")),
             ("451 later", refuse(Some(451), true, None, "later")),
             ("DEFER", refuse(None, true, None, "")),
+            ("defer deferred for now", refuse(None, true, None, "deferred for now")),
             (
                 "defer_if_permit Greylisted",
                 TableAction::DeferIfPermit(Deferral {

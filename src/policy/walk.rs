@@ -95,7 +95,11 @@ impl Walk {
                 if opinion != Opinion::Pass || then.is_empty() {
                     return Ok(opinion);
                 }
-                self.named(asker, restriction, &then, (force, depth))
+                let opinion = self.named(asker, restriction, &then, (force, depth))?;
+                Ok(match asker.permitted_by_named(restriction) {
+                    Some(instead) if opinion == Opinion::Permit => self.take(asker, restriction, instead, force),
+                    _ => opinion,
+                })
             }
         }
     }

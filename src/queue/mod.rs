@@ -180,8 +180,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Records what became of the recipients of a lease, queues the notifications of it, all or nothing, and ends the lease.
     /// Recipients not named stay as they were; what was noted as relayed is done, whatever it is named. Recipients of the
-    /// message's other leases may be named by whoever holds them. On return it is durable; the message goes with its last
-    /// recipient. Notifications are queued even when no new mail is taken: what they settle makes room.
+    /// message's other leases may be named by whoever holds them all; these leases end too. On return it is durable; the message
+    /// goes with its last recipient. Notifications are queued even when no new mail is taken: what they settle makes room.
     ///
     /// # Errors
     /// [`StoreError::NotLeased`]: the lease has ended, and nothing is changed. Any other: it could not be committed; the lease

@@ -320,6 +320,7 @@ impl Queue {
         let relayed = relayed.filter(|recipient| self.relayed.remove(recipient));
         settlements.extend(relayed.map(|(_, number)| Settlement::Done { number }));
         let next = Next::after(lease, &settlements);
+        let others = self.schedule.begin_settling_others(lease, &settlements);
         if let Some(message) = self.messages.get_mut(&lease.id) {
             for settlement in settlements {
                 message.settle(settlement);
@@ -329,6 +330,7 @@ impl Queue {
             }
         }
         self.schedule.release(lease.id, number, told, next);
+        self.schedule.release_others(lease.id, &others);
         for notification in notifications {
             self.insert(notification);
         }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::entry::Lease;
+use super::entry::{Lease, Settlement};
 use super::fresh::{Fresh, cost};
 use super::leases::{Held, LeaseState, Leases, Origin};
 use super::next::Next;
@@ -227,6 +227,27 @@ impl Schedule {
         };
         self.leases.set(id, number, LeaseState::Settling(origin));
         Some(number)
+    }
+
+    /// The same of the message's other leases, when the settlements name more recipients than this lease has: whoever holds it
+    /// holds them too.
+    pub fn begin_settling_others(&mut self, lease: &Lease, settlements: &[Settlement]) -> Vec<DestinationNumber> {
+        if settlements.len() <= lease.recipients.len() {
+            return Vec::new();
+        }
+        let out = |(number, state)| matches!(state, LeaseState::Out(_)).then_some(number);
+        let others: Vec<DestinationNumber> = self.leases.of(lease.id).filter_map(out).collect();
+        for number in &others {
+            self.leases.set(lease.id, *number, LeaseState::Settling(Origin::Store));
+        }
+        others
+    }
+
+    /// Ends what [`Schedule::begin_settling_others`] began.
+    pub fn release_others(&mut self, id: QueueId, others: &[DestinationNumber]) {
+        for destination in others {
+            self.release(id, *destination, false, Next::Now);
+        }
     }
 
     /// A delivery is over that told nothing: its recipients are due again. Whether there was such a lease.

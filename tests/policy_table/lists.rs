@@ -353,6 +353,10 @@ fn permission_of_a_table_does_not_hold_for_source_routes_nor_unverified_names() 
         table: ("campus.example", "OK"),
         ..USUAL
     };
+    let with = |action| Situation {
+        table: ("campus.example", action),
+        ..routed
+    };
     let listed = Situation {
         recipient: "b%elsewhere.example@campus.example",
         dns: "1.100.51.198.list.example A 127.0.0.2",
@@ -360,17 +364,35 @@ fn permission_of_a_table_does_not_hold_for_source_routes_nor_unverified_names() 
     };
     for (word, situation) in [
         ("check_recipient_access inline", routed),
+        ("check_recipient_access inline", with("permit")),
+        ("check_recipient_access inline", with("everybody")),
+        ("check_recipient_access inline", with("DUNNO")),
         ("permit_dnswl_client list.example", listed),
     ] {
         let outcome = World::of(List::Relay, word, "", &situation).outcome(&situation);
         assert!(outcome.reply.starts_with("554 5.7.1 "), "{word}: {outcome:?}");
     }
-    let named = Situation {
-        table: ("client.example", "OK"),
-        ..USUAL
+    // What is thrown away is, whoever permits it behind the table.
+    let words = "check_recipient_access inline, permit_mynetworks, reject";
+    let discarded = Situation {
+        peer: "192.0.2.9",
+        ..with("DISCARD spam")
     };
-    let outcome = World::of(List::Client, "check_reverse_client_hostname_access inline", "", &named).outcome(&named);
-    assert_eq!(outcome.reply, "451 4.3.5 Server configuration error [ref r]");
+    let outcome = World::of(List::Relay, words, "", &discarded).outcome(&discarded);
+    assert!(outcome.verdict.is_permit(), "{outcome:?}");
+    assert_eq!(outcome.verdict.obligations.discard.as_deref(), Some("spam"));
+    for action in ["OK", "permit", "everybody"] {
+        let named = Situation {
+            table: ("client.example", action),
+            ..USUAL
+        };
+        let word = "check_reverse_client_hostname_access inline";
+        let outcome = World::of(List::Client, word, "", &named).outcome(&named);
+        assert_eq!(
+            outcome.reply, "451 4.3.5 Server configuration error [ref r]",
+            "{action}"
+        );
+    }
 }
 
 /// The DNS fails: what would be permitted is refused for now, in words that name what failed; a permission behind it in the

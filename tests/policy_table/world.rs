@@ -114,7 +114,7 @@ impl Words {
         let text = format!(
             "mynetworks = ['192.0.2.0/24']\nrelay_domains = ['campus.example']\nsmtpd_reject_unlisted_recipient = false\n\
              smtpd_tls_security_level = 'may'\nsmtpd_tls_cert_file = 'server.crt'\nsmtpd_tls_ask_ccert = true\n\
-             smtpd_tls_CAfile = 'CAcert.pem'\nsmtpd_restriction_classes = {{ strict = ['reject_plaintext_session'] }}\n\
+             smtpd_tls_CAfile = 'CAcert.pem'\nsmtpd_restriction_classes = {{ strict = ['reject_plaintext_session'], everybody = ['permit'] }}\n\
              smtpd_relay_restrictions = ['permit_mynetworks', {named}'permit_auth_destination', 'reject']\n\
              {beside}smtpd_sender_restrictions = [{}]\n{rule}",
             elements(words, situation.table)

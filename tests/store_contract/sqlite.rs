@@ -53,6 +53,13 @@ async fn file_goes_with_its_message() {
     assert_eq!(data_files(directory.path()).len(), 1);
     let lease = store.due(ARRIVED, 10).await.unwrap().pop().unwrap();
     store.settle(lease, vec![done(0)]).await.unwrap();
+    // Whoever settles is told first.
+    for _ in 0..500 {
+        if data_files(directory.path()).is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     assert_eq!(data_files(directory.path()).len(), 0);
     let mut draft = store.begin().await.unwrap();
     draft.append(&pattern(100_000, 2)).await.unwrap();

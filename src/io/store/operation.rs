@@ -64,6 +64,8 @@ pub(super) enum Operation {
     Settle {
         id: QueueId,
         destination: DestinationNumber,
+        /// Where the message has other leases, which end with this one.
+        others: Vec<DestinationNumber>,
         settlements: Vec<Settlement>,
         notifications: Vec<Enqueue>,
         next: Next,

@@ -58,6 +58,7 @@ pub(super) fn carry_out(shared: &Shared, group: Vec<Operation>, effects: Effects
                 Operation::Settle {
                     id,
                     destination,
+                    others,
                     settlements,
                     notifications,
                     next,
@@ -65,6 +66,7 @@ pub(super) fn carry_out(shared: &Shared, group: Vec<Operation>, effects: Effects
                     ..
                 } => {
                     schedule.release(id, destination, !settlements.is_empty(), next);
+                    schedule.release_others(id, &others);
                     for new in notifications {
                         admit(&mut schedule, new, &mut arrivals);
                     }

@@ -36,6 +36,7 @@ pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation
             Operation::Settle {
                 id,
                 destination,
+                others,
                 settlements,
                 notifications,
                 next,
@@ -48,6 +49,7 @@ pub(super) fn refuse(group: Vec<Operation>, error: &StoreError) -> Vec<Operation
                 owed.push(Operation::Settle {
                     id,
                     destination,
+                    others,
                     settlements,
                     notifications,
                     next,

@@ -45,7 +45,7 @@ impl Inner {
         shared.add_relayed(lease.id, lease.recipients.iter().map(|r| r.number), &mut settlements);
         let (id, next) = (lease.id, Next::after(lease, &settlements));
         let are_done = settlements.iter().all(Settlement::is_final);
-        let (destination, is_whole) = {
+        let (destination, others, is_whole) = {
             let mut schedule = shared.schedule();
             let destination = schedule.begin_settling(id, &lease.destination);
             let destination = destination.ok_or(StoreError::NotLeased(id))?;
@@ -54,12 +54,18 @@ impl Inner {
                 schedule.release(id, destination, told, next);
                 return Ok(());
             }
-            (destination, are_done && next == Next::Nothing && schedule.is_whole(id))
+            let others = schedule.begin_settling_others(lease, &settlements);
+            (
+                destination,
+                others,
+                are_done && next == Next::Nothing && schedule.is_whole(id),
+            )
         };
         let (reply, answer) = oneshot::channel();
         let settle = Operation::Settle {
             id,
             destination,
+            others,
             settlements,
             notifications: notifications.into_iter().map(enqueue).collect(),
             next,
@@ -90,6 +96,7 @@ impl Inner {
         shared.owe(Operation::Settle {
             id,
             destination: number,
+            others: Vec::new(),
             settlements: relayed.into_iter().map(|number| Settlement::Done { number }).collect(),
             notifications: Vec::new(),
             next: Next::Now,
