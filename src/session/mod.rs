@@ -109,6 +109,11 @@ impl Session {
         self.state.takes_octets()
     }
 
+    /// Whether octets wait to be looked at: commands that come behind what the session waits for.
+    pub fn has_unread_octets(&self) -> bool {
+        !self.connection.input.unread().is_empty()
+    }
+
     /// Whose session it is: the peer, or whoever XCLIENT named.
     pub fn peer(&self) -> SocketAddr {
         self.connection.peer

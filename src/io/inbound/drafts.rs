@@ -97,9 +97,12 @@ impl<S: Store> Driver<'_, S> {
         if answer.is_ok() {
             self.inbound.queued.notify_one();
         }
-        // Commands that follow in the same octets come next, unless the session has to make room.
-        let told_to_leave = self.place.told_to_leave.clone();
-        let _ = told_to_leave.run_until_cancelled(self.renew_identity()).await;
+        if self.session.has_unread_octets() {
+            // Commands that follow in the same octets come next, unless the session has to make room. Of any others the
+            // peer is judged when they come: nothing delays the reply.
+            let told_to_leave = self.place.told_to_leave.clone();
+            let _ = told_to_leave.run_until_cancelled(self.renew_identity()).await;
+        }
         self.session.handle_committed(answer, clock::now());
         Flow::Continue
     }
