@@ -19,7 +19,7 @@ fn jumps(first: i64) {
     let mut world = World::prepare("delay_warning_time = \"0h\"\n");
     world.spawn();
     assert_eq!(world.send("defer@example.net", 10).code, 250);
-    wait_until("it was tried", || world.relay.log_text().contains("delivery.deferred"));
+    world.expect_deferred();
     let mut known = ids(&world);
     for offset in [first, 0, -first, 0] {
         world.faults(&format!("clock {offset}"));

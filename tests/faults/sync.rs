@@ -63,7 +63,7 @@ fn data_file_fsync_that_fails_once_stops_new_mail_only() {
 fn mail_queued_before_the_failure_is_delivered_after_it() {
     let mut world = World::start();
     assert_eq!(world.send("defer@example.net", 10).code, 250);
-    wait_until("it was tried", || world.relay.log_text().contains("delivery.deferred"));
+    world.expect_deferred();
     world.faults(&format!("sync -wal 1 1 error {EIO}"));
     let mut client = Client::connect(world.relay.address()).expect("connects");
     client.say("EHLO printer.example.org").expect("EHLO");
@@ -86,7 +86,7 @@ fn disk_that_fails_for_ever_ends_the_daemon_with_an_error() {
     for call in ["sync", "write"] {
         let mut world = World::start();
         assert_eq!(world.send("defer@example.net", 10).code, 250);
-        wait_until("it was tried", || world.relay.log_text().contains("delivery.deferred"));
+        world.expect_deferred();
         world.faults(&format!("{call} -wal 1 0 error {EIO}"));
         let refused = world.send("b@example.net", 10);
         assert!(refused.text.starts_with("451 4.3.0"), "{}", refused.text);

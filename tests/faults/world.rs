@@ -201,6 +201,14 @@ impl World {
         wait_until(&format!("{what:?} in the log"), || self.relay.log_text().contains(what));
     }
 
+    /// Waits until an attempt at the only message in the queue is committed: the log tells of it earlier.
+    pub(crate) fn expect_deferred(&self) {
+        wait_until("an attempt is committed", || {
+            let queued = self.relay.queued();
+            queued.iter().any(|message| message["recipients"][0]["attempts"] == 1)
+        });
+    }
+
     /// Waits until systemd is told something.
     pub(crate) fn expect_told(&self, what: &str) {
         let mut all = String::new();
