@@ -11,7 +11,7 @@ use estafette::queue::entry::{Entry, PastAttempt};
 use rusqlite::Connection;
 
 use super::common::{self, ARRIVED, done, enqueue, pattern, read_all, retry, seconds};
-use super::nth_fault::quick_directory;
+use super::nth_fault::under_faults;
 use super::shim;
 
 const DIRECTORY: &str = "ESTAFETTE_TEST_MIGRATION_DIRECTORY";
@@ -120,22 +120,7 @@ async fn child_migrates_whichever_call_fails() {
 
 #[test]
 fn whichever_call_fails_in_a_migration_everything_is_there() {
-    let directory = quick_directory();
-    let library = shim::build(directory.path());
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "migration::child_migrates_whichever_call_fails"])
-        .args(["--ignored", "--nocapture"])
-        .env("LD_PRELOAD", library)
-        .env("ESTAFETTE_FAULTS", directory.path().join("faults"))
-        .env("ESTAFETTE_FAULTS_UNDER", directory.path().join("queue"))
-        .env(DIRECTORY, directory.path())
-        .output()
-        .unwrap();
-    let (out, said) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{said}");
+    under_faults("migration::child_migrates_whichever_call_fails", DIRECTORY);
 }
 
 #[tokio::test]

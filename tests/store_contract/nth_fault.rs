@@ -362,17 +362,18 @@ async fn child_runs_the_sequence_whichever_call_fails() {
     }
 }
 
-#[test]
-fn whichever_call_of_sqlite_fails_what_was_acknowledged_is_there_and_nothing_else() {
+/// Runs a child of this test binary with the library of faults before everything else; what it said. `variable` tells it the
+/// directory, whose `queue` the faults strike.
+pub(crate) fn under_faults(child: &str, variable: &str) -> String {
     let directory = quick_directory();
     let library = shim::build(directory.path());
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "nth_fault::child_runs_the_sequence_whichever_call_fails"])
+        .args(["--exact", child])
         .args(["--ignored", "--nocapture"])
         .env("LD_PRELOAD", library)
         .env("ESTAFETTE_FAULTS", directory.path().join("faults"))
         .env("ESTAFETTE_FAULTS_UNDER", directory.path().join("queue"))
-        .env(DIRECTORY, directory.path())
+        .env(variable, directory.path())
         .output()
         .unwrap();
     let (out, said) = (
@@ -380,5 +381,11 @@ fn whichever_call_of_sqlite_fails_what_was_acknowledged_is_there_and_nothing_els
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success() && out.contains("1 passed"), "{out}\n{said}");
+    out.into_owned()
+}
+
+#[test]
+fn whichever_call_of_sqlite_fails_what_was_acknowledged_is_there_and_nothing_else() {
+    let out = under_faults("nth_fault::child_runs_the_sequence_whichever_call_fails", DIRECTORY);
     eprintln!("{out}");
 }
